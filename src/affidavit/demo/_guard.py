@@ -36,9 +36,9 @@ def _main() -> int:
             preexec_fn=_prepare,  # noqa: PLW1509 - this process has one thread
         )
     except OSError as error:
-        print(f"{type(error).__name__}: {error}", flush=True)
+        print(f"{type(error).__name__}: {error}", flush=True)  # noqa: T201 - the parent reads it
         return 127
-    print(child.pid, flush=True)
+    print(child.pid, flush=True)  # noqa: T201 - the parent reads it
     os.close(1)
     while child.poll() is None:
         if os.getppid() != parent:

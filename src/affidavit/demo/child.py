@@ -16,16 +16,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
+
+from affidavit.errors import AffidavitError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
 _GUARD = Path(__file__).with_name("_guard.py")
 
 
-class ChildFailed(RuntimeError):
+class ChildFailed(AffidavitError):  # noqa: N818 - a state, named as operators say it
     """A child process could not be started. The text holds the cause."""
 
 
@@ -110,7 +112,7 @@ class Child:
             return ""
         return "\n".join(text.splitlines()[-lines:])
 
-    def __enter__(self) -> Child:
+    def __enter__(self) -> Self:
         """Nothing more to do: it runs since it was made."""
         return self
 
@@ -124,13 +126,29 @@ class Child:
         self.stop()
 
 
-def wait_until(ready: object, *, child: Child, timeout_s: float, what: str) -> None:
+def announce(path: Path, text: str) -> None:
+    """In a child: tell the parent something (an address) by a file, whole or not at all."""
+    draft = path.with_suffix(".draft")
+    draft.write_text(text, "utf-8")
+    draft.replace(path)
+
+
+def announced(path: Path, *, child: Child, timeout_s: float, what: str) -> str:
+    """In the parent: wait for what the child announces.
+
+    Raises:
+        ChildFailed: the child ended, or ``timeout_s`` went by.
+    """
+    wait_until(path.exists, child=child, timeout_s=timeout_s, what=what)
+    return path.read_text("utf-8")
+
+
+def wait_until(ready: Callable[[], object], *, child: Child, timeout_s: float, what: str) -> None:
     """Call ``ready()`` until it is true.
 
     Raises:
         ChildFailed: the child ended, or ``timeout_s`` went by.
     """
-    assert callable(ready)  # noqa: S101 - a programming error, not an input
     deadline = time.monotonic() + timeout_s
     pause_s = 0.02
     while not ready():

@@ -19,10 +19,11 @@ import socket
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote_plus
 
 from affidavit.demo.child import Child, ChildFailed, wait_until
+from affidavit.errors import AffidavitError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,11 +41,11 @@ _TIMEOUTS = ("serverSelectionTimeoutMS", "connectTimeoutMS", "socketTimeoutMS")
 _PORTS = range(20_000, 32_000)
 
 
-class MongodNotFound(RuntimeError):
+class MongodNotFound(AffidavitError):  # noqa: N818 - a state, named as operators say it
     """There is no ``mongod`` to run on this machine; the text says what to do."""
 
 
-class MongodFailed(RuntimeError):
+class MongodFailed(AffidavitError):  # noqa: N818 - a state, named as operators say it
     """A ``mongod`` was found but does not come up; the text holds its last words."""
 
 
@@ -101,7 +102,7 @@ class Mongod:
         self._child: Child | None = None
 
     @classmethod
-    def start(  # noqa: PLR0913 - each is a real choice, all have a default
+    def start(
         cls,
         *,
         replica_set: str | None = None,
@@ -126,7 +127,7 @@ class Mongod:
             MongodFailed: it does not come up; the text holds the end of its log.
         """
         owned = directory is None
-        home = Path(tempfile.mkdtemp(prefix="affidavit-mongod-")) if directory is None else directory
+        home = directory or Path(tempfile.mkdtemp(prefix="affidavit-mongod-"))
         home.mkdir(parents=True, exist_ok=True)
         self = cls(directory=home, owned=owned, replica_set=replica_set, extra_args=extra_args)
         self._auth = auth
@@ -135,7 +136,7 @@ class Mongod:
                 self._write_key_file()
             self._launch(port)
             if replica_set and initiate:
-                self._initiate()
+                initiate_set([self])
             if auth:
                 self._create_root()
         except BaseException:
@@ -168,9 +169,9 @@ class Mongod:
         login = f"{quote_plus(user)}:{quote_plus(password)}@{self.address}"
         return _uri(login, database, self.replica_set, f"authSource={auth_source}")
 
-    def client(self, **options: Any) -> MongoClient[dict[str, Any]]:  # noqa: ANN401
+    def client(self, **options: Any) -> MongoClient[dict[str, Any]]:
         """A new PyMongo client connected to this very node; close it yourself."""
-        from pymongo import MongoClient  # noqa: PLC0415 - the module must load without PyMongo
+        from pymongo import MongoClient
 
         login: dict[str, Any] = {}
         if self.user is not None:
@@ -237,7 +238,7 @@ class Mongod:
         if self._owned:
             shutil.rmtree(self.directory, ignore_errors=True)
 
-    def __enter__(self) -> Mongod:
+    def __enter__(self) -> Self:
         """The running server."""
         return self
 
@@ -297,8 +298,8 @@ class Mongod:
 
     def hello(self, timeout_ms: int = 1000) -> dict[str, Any]:
         """What the node says of itself, without a login; empty when it does not answer."""
-        from pymongo import MongoClient  # noqa: PLC0415
-        from pymongo.errors import PyMongoError  # noqa: PLC0415
+        from pymongo import MongoClient
+        from pymongo.errors import PyMongoError
 
         limits = dict.fromkeys(_TIMEOUTS, timeout_ms)
         try:
@@ -308,9 +309,6 @@ class Mongod:
                 return dict(client.admin.command("hello"))
         except PyMongoError:
             return {}
-
-    def _initiate(self) -> None:
-        initiate_set([self])
 
     def _create_root(self) -> None:
         """Make the root user through the localhost exception, unless the data has one."""
@@ -339,7 +337,7 @@ def initiate_set(nodes: Sequence[Mongod], *, election_timeout_ms: int = 10_000) 
     Raises:
         MongodFailed: no node became primary within a minute.
     """
-    from pymongo.errors import OperationFailure  # noqa: PLC0415
+    from pymongo.errors import OperationFailure
 
     members = [{"_id": number, "host": node.address} for number, node in enumerate(nodes)]
     settings = {

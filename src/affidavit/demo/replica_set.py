@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from affidavit.demo.mongod import Mongod, initiate_set, wait_for_primary
 
@@ -24,9 +24,7 @@ class ReplicaSet:
         self.nodes = nodes
 
     @classmethod
-    def start(
-        cls, n: int = 3, *, name: str = "rs0", election_timeout_ms: int = 2000
-    ) -> ReplicaSet:
+    def start(cls, n: int = 3, *, name: str = "rs0", election_timeout_ms: int = 2000) -> ReplicaSet:
         """Start ``n`` nodes, and wait until one of them takes writes.
 
         The servers' own election timeout is 10 s; the shorter one here is for short tests.
@@ -71,7 +69,7 @@ class ReplicaSet:
             node.kill()
             node.stop()
 
-    def __enter__(self) -> ReplicaSet:
+    def __enter__(self) -> Self:
         """The running set."""
         return self
 

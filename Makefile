@@ -46,22 +46,22 @@ demo: setup ## Run the main job on a real MongoDB and a real small model (LLM=ca
 	@$(BIN)/affidavit demo
 
 test: setup ## Run the tests
-	@$(BIN)/python scripts/run_tests.py $(PYTEST_ARGS)
+	@$(BIN)/python -m scripts.run_tests $(PYTEST_ARGS)
 
 check: setup ## Lint, types, layers, spelling and licences
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy --strict src
-	@$(BIN)/mypy --strict scripts tests/support tests/conftest.py
+	@$(BIN)/mypy --strict scripts tests/support tests/conftest.py $(wildcard tests/typing)
 	@$(BIN)/lint-imports
 	@$(BIN)/codespell
-	@$(BIN)/python scripts/check_licences.py
+	@$(BIN)/python -m scripts.check_licences
 
 bench: setup ## Measure every figure that the README quotes, beside raw PyMongo
 	@$(BIN)/python -m bench
 
 requirements: setup ## Run the tests, then print requirement, tests and result
-	@$(BIN)/python scripts/run_tests.py --quiet || true
+	@$(BIN)/python -m scripts.run_tests --quiet || true
 	@$(BIN)/python -m tests.support.requirements
 
 campaign-faults: setup ## The whole fault campaign: 1,000 kills (CI runs 50)
@@ -83,7 +83,7 @@ lock: ## Renew requirements/*.txt
 	    echo "A lock file names an address, an option or a path: see above." >&2; exit 1; }
 
 wheel-size: setup ## Download the runtime wheels and add up their size (limit: 25 MB)
-	@$(BIN)/python scripts/wheel_size.py
+	@$(BIN)/python -m scripts.wheel_size
 
 clean: ## Remove the environment, caches and results
 	rm -rf $(VENV) build dist .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache \

@@ -301,7 +301,7 @@ class Mongod:
         from pymongo import MongoClient
         from pymongo.errors import PyMongoError
 
-        limits = dict.fromkeys(_TIMEOUTS, timeout_ms)
+        limits: dict[str, Any] = dict.fromkeys(_TIMEOUTS, timeout_ms)
         try:
             with MongoClient[dict[str, Any]](
                 "127.0.0.1", self.port, directConnection=True, **limits

@@ -15,11 +15,12 @@ DEPENDENCIES := $(VENV)/.dependencies
 PACKAGE := $(VENV)/.package
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench requirements campaign-faults lock wheel-size clean
+.PHONY: help setup demo test check check-lint check-types check-layers check-spelling \
+    check-licences bench requirements campaign-faults lock wheel-size clean
 
 help: ## Show this help
 	@echo "Usage: make TARGET"
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | \
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
 	    while IFS='|' read -r name text; do printf '  %-18s %s\n' $$name "$$text"; done
 
 setup: $(PACKAGE) ## Make the environment in .venv (every other target does it by itself)
@@ -48,13 +49,23 @@ demo: setup ## Run the main job on a real MongoDB and a real small model (LLM=ca
 test: setup ## Run the tests
 	@$(BIN)/python -m scripts.run_tests $(PYTEST_ARGS)
 
-check: setup ## Lint, types, layers, spelling and licences
+check: check-lint check-types check-layers check-spelling check-licences ## Lint, types, layers, spelling and licences (with -k: all, also after a failure)
+
+check-lint: setup
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+
+check-types: setup
 	@$(BIN)/mypy --strict src
 	@$(BIN)/mypy --strict scripts tests/support tests/conftest.py $(wildcard tests/typing)
-	@$(BIN)/lint-imports
+
+check-layers: setup
+	@$(BIN)/lint-imports --no-logo --cache-dir .cache/import_linter
+
+check-spelling: setup
 	@$(BIN)/codespell
+
+check-licences: setup
 	@$(BIN)/python -m scripts.check_licences
 
 bench: setup ## Measure every figure that the README quotes, beside raw PyMongo

@@ -44,8 +44,9 @@ class Child:
         *,
         log: Path,
         env: Mapping[str, str] | None = None,
+        directory: Path | None = None,
     ) -> None:
-        """Start ``command``; what it prints is appended to ``log``.
+        """Start ``command`` in ``directory``; what it prints is appended to ``log``.
 
         Raises:
             ChildFailed: the program could not be executed.
@@ -59,6 +60,7 @@ class Child:
                 stdout=subprocess.PIPE,
                 stderr=output,
                 env=None if env is None else dict(env),
+                cwd=directory,
                 start_new_session=True,
             )
         assert self._guard.stdout is not None  # noqa: S101 - PIPE was asked for above

@@ -1,0 +1,152 @@
+"""``affidavit demo``: the main job on real servers, with an outage in the middle."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from affidavit.demo.run import Demo, Llm, Report
+
+_PACKAGES = ("fastapi", "openai", "uvicorn")
+_LLMS = ("canned", "real")
+_LOG_COLUMNS = 110
+
+
+def demo(
+    uri: Annotated[
+        str | None,
+        typer.Option(
+            "--uri",
+            help="A MongoDB of your own (else AFFIDAVIT_MONGODB_URI, else one is started). The "
+            "demo writes to the database that the URI names, affidavit_demo if it names none.",
+            show_default=False,
+        ),
+    ] = None,
+    llm: Annotated[
+        str | None,
+        typer.Option(
+            "--llm",
+            help="real: a small model on this machine. canned: an endpoint with known usage. "
+            "Default: LLM in the environment, else real where it is installed.",
+            show_default=False,
+        ),
+    ] = None,
+    profile: Annotated[
+        str, typer.Option(help="direct (the default of the library) or high-volume.")
+    ] = "direct",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the report as JSON; progress goes to stderr.")
+    ] = False,
+    serve: Annotated[
+        bool | None,
+        typer.Option(
+            help="Keep the servers at the end until Ctrl-C. Default: on a terminal, without --json."
+        ),
+    ] = None,
+    pairs: Annotated[
+        int, typer.Option(help="Pairs of calls in the measurement of the overhead; 0: none.")
+    ] = 60,
+) -> None:
+    """Audit a small trading assistant on a real MongoDB, break the database, and count.
+
+    Takes about a minute. Exits with 1 when anything that was called is not stored.
+    """
+    _need_extras()
+    # A terminated demo must stop its servers as one that ends by itself does.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    from rich.console import Console
+
+    from affidavit.config import mongodb_uri
+    from affidavit.demo.render import as_json as to_json
+    from affidavit.demo.render import further, show
+    from affidavit.demo.run import Demo, Options
+    from affidavit.errors import AffidavitError
+
+    # A log file is no 80 columns wide: only a terminal has a width of its own.
+    width = None if sys.stdout.isatty() and not as_json else _LOG_COLUMNS
+    progress = Console(stderr=as_json, highlight=False, width=width)
+    if serve is None:
+        serve = not as_json and sys.stdout.isatty()
+    running: Demo | None = None
+    try:
+        options = Options(
+            uri=mongodb_uri(uri), llm=_choose(llm), audit=_profile(profile), pairs=pairs
+        )
+        running = Demo(options, lambda line: progress.print(f"· {line}", markup=False))
+        report = running.run()
+        if as_json:
+            sys.stdout.write(to_json(report) + "\n")
+            sys.stdout.flush()
+        else:
+            show(report, progress)
+        _finish(running, report, further(report, running.address, serving=serve), serve=serve)
+    except AffidavitError as error:
+        progress.print(f"The demo cannot run: {error}", style="red", markup=False)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        progress.print("Stopping.")
+        raise typer.Exit(130) from None
+    finally:
+        if running is not None:
+            running.close()
+
+
+def _finish(running: Demo, report: Report, text: str, *, serve: bool) -> None:
+    """Say where to look further, wait for Ctrl-C where that is wanted, and exit."""
+    if serve:
+        sys.stdout.write(f"\n{text}\n")
+        sys.stdout.flush()
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            sys.stdout.write("\nStopping.\n")
+    elif not report.ok:
+        sys.stderr.write(f"The logs of this run are kept in {running.keep()}\n")
+    raise typer.Exit(0 if report.ok else 1)
+
+
+def _need_extras() -> None:
+    """Exit with a text when the demo's own dependencies are not installed."""
+    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        typer.echo(
+            f"The demo needs {', '.join(missing)}, which the library does not. Run:\n"
+            '  pip install "affidavit[demo]"',
+            err=True,
+        )
+        raise typer.Exit(2)
+
+
+def _choose(asked: str | None) -> Llm:
+    """The model to use: the option, the environment, else the real one where it is installed."""
+    from affidavit.demo.real_model import ModelNotFound, find_model
+
+    name = asked or os.environ.get("LLM") or ""
+    if name and name not in _LLMS:
+        msg = f"{name!r} is no model of the demo: use canned or real (--llm, or LLM=...)"
+        raise typer.BadParameter(msg)
+    if name:
+        return "real" if name == "real" else "canned"
+    try:
+        find_model()
+    except ModelNotFound:
+        return "canned"
+    return "real"
+
+
+def _profile(name: str) -> dict[str, Any]:
+    """The settings of a profile, as far as the demo uses it."""
+    if name == "direct":
+        return {}
+    if name == "high-volume":
+        # One database for the demo, and no half minute of waiting for the first batch.
+        return {"batch_writes": True, "async_writes": True, "flush_interval": 1.0}
+    msg = f"{name!r} is no profile: use direct or high-volume"
+    raise typer.BadParameter(msg)

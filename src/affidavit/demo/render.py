@@ -1,0 +1,159 @@
+"""The report of the demonstration as tables on a terminal, or as JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from rich import box
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from affidavit.demo.overhead import Overhead
+    from affidavit.demo.run import Report
+
+
+def as_json(report: Report) -> str:
+    """The report as one JSON object; money is text, so that no digit is lost."""
+    return msgspec.json.format(msgspec.json.encode(report), indent=2).decode()
+
+
+def show(report: Report, console: Console) -> None:
+    """Print the report for a person."""
+    console.print()
+    console.print(_counts(report))
+    console.print(_models(report))
+    console.print(_calls(report))
+    if report.overhead is not None:
+        console.print(_overhead(report.overhead))
+    console.print(_outage(report.outage))
+    console.print(_verdict(report))
+
+
+def further(report: Report, address: str, *, serving: bool) -> str:
+    """Where to look further, as commands to copy."""
+    if not serving:
+        return (
+            "To keep the servers and look around, run it in a terminal: affidavit demo\n"
+            if report.mongodb.startswith("mongodb://127.0.0.1")
+            else f"Look further:\n{_commands(report)}"
+        )
+    ask = (
+        f"  curl -s {address}/analyze -H 'x-user: ana' -H 'content-type: application/json' \\\n"
+        """    -d '{"symbol": "BTCUSDT", "message": "What now?"}'"""
+    )
+    return (
+        f"Everything still runs. In another terminal:\n{_commands(report)}\n{ask}\n"
+        "Press Ctrl-C to stop."
+    )
+
+
+def _commands(report: Report) -> str:
+    call_id = report.last_calls[0]["call_id"] if report.last_calls else "CALL_ID"
+    words = ("tail", "search --status failed", f"show {call_id}", "status")
+    prefix = f"  export AFFIDAVIT_MONGODB_URI='{report.mongodb}'\n"
+    return prefix + "\n".join(f"  affidavit {word}" for word in words)
+
+
+def _counts(report: Report) -> Table:
+    called, stored, audit = report.called, report.stored, report.audit
+    table = _table("Called and stored")
+    for name in ("What", "Called", "Stored"):
+        table.add_column(name, justify="left" if name == "What" else "right")
+    made = called["model_calls"]
+    rows: list[tuple[str, Any, Any]] = [
+        ("calls of a model: intents", made, stored.intents),
+        ("calls of a model: outcomes", made, stored.outcomes),
+        ("  of these completed / failed", f"{called['completed']} / {called['failed']}", ""),
+        ("rate limit exceeded", called["rate_limited"], stored.rate_limit_exceeded),
+        ("security events", called["refused"], stored.security_event),
+        ("all records", 2 * made + called["rate_limited"] + called["refused"], stored.records),
+        ("spooled while MongoDB was away", "", audit.get("spooled", "?")),
+        ("replayed from the spool", "", audit.get("replayed", "?")),
+        ("lost", "", audit.get("lost", "?")),
+    ]
+    for name, asked, found in rows:
+        table.add_row(name, str(asked), str(found))
+    return table
+
+
+def _models(report: Report) -> Table:
+    table = _table("Cost and latency by provider (fault-...: failures made on purpose)")
+    table.add_column("Provider", overflow="fold")
+    table.add_column("Model", overflow="fold")
+    heads = ("Calls", "Failed", "Input", "Output", "Cost USD", "p50 ms", "p95 ms")
+    for head in heads:
+        table.add_column(head, justify="right")
+    for row in report.by_model:
+        table.add_row(
+            row.provider,
+            row.model,
+            str(row.calls),
+            str(row.failed),
+            str(row.input_tokens),
+            str(row.output_tokens),
+            f"{row.cost_usd:f}",
+            _number(row.p50_ms),
+            _number(row.p95_ms),
+        )
+    calls = sum(row.calls for row in report.by_model)
+    failed = sum(row.failed for row in report.by_model)
+    cost = sum(row.cost_usd for row in report.by_model)
+    table.add_section()
+    table.add_row("together", "", str(calls), str(failed), "", "", f"{cost:f}", "", "")
+    return table
+
+
+def _calls(report: Report) -> Table:
+    table = _table("The last calls, newest first")
+    for head in ("Time (UTC)", "Call", "User", "Model", "Status", "Tokens", "Cost USD", "ms"):
+        table.add_column(head, overflow="fold")
+    for call in report.last_calls:
+        table.add_row(
+            str(call["time"])[11:23],
+            str(call["call_id"]),
+            str(call["user_id"]),
+            str(call["model"]),
+            str(call["status"]),
+            _number(call["tokens"]),
+            call["cost_usd"] or "-",
+            _number(call["ms"]),
+        )
+    return table
+
+
+def _overhead(overhead: Overhead) -> str:
+    return (
+        f"\nAuditing added {overhead.added_ms:.2f} ms to a call (95 % interval "
+        f"{overhead.added_low_ms:.2f} to {overhead.added_high_ms:.2f} ms), "
+        f"{overhead.percent_of_1200_ms:.2f} % of a call of 1,200 ms.\n"
+        f"Measured with {overhead.pairs} pairs: {overhead.method}."
+    )
+
+
+def _outage(outage: dict[str, Any]) -> str:
+    if not outage["what"]:
+        return "\nThere was no outage in this run."
+    return (
+        f"\nOutage: {outage['what']}; {outage['seconds']} s. Meanwhile the users sent "
+        f"{outage['requests_meanwhile']} requests, and {outage['answered_meanwhile']} of them "
+        "were answered."
+    )
+
+
+def _verdict(report: Report) -> str:
+    if report.ok:
+        lost = report.audit.get("lost", 0)
+        return f"\n[bold green]Everything called is stored, once. Lost: {lost}.[/] "
+    lines = "\n".join(f"  - {problem}" for problem in report.problems)
+    return f"\n[bold red]It does not match:[/]\n{lines}"
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE)
+
+
+def _number(value: Any) -> str:
+    return "-" if value is None else f"{value:g}" if isinstance(value, int) else f"{value:.0f}"

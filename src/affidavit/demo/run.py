@@ -1,0 +1,280 @@
+"""The demonstration from start to end: servers, load, outage, comparison."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from affidavit.demo import check
+from affidavit.demo.canned import MODELS, CannedEndpoint
+from affidavit.demo.child import Child, announced
+from affidavit.demo.drive import Driver, get_json
+from affidavit.demo.overhead import Overhead
+from affidavit.demo.real_model import MODEL, RealModel
+from affidavit.demo.settings import (
+    CANNED_PRICE,
+    REAL_PRICE,
+    VARIABLE,
+    Provider,
+    Settings,
+    encode,
+)
+from affidavit.demo.target import GivenServer, OwnServer, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Llm = Literal["canned", "real"]
+
+_FAULTS = ["fault-error", "fault-rate-limit", "fault-drop", "fault-hang"]
+_CANNED_LATENCY_MS = 300.0
+_REQUESTS_PER_MINUTE = {"intern": 12}
+_CANNED_TIMEOUT_S = 2.0  # what the fault "hang" waits for
+_START_TIMEOUT_S = 60.0
+_ARRIVAL_TIMEOUT_S = 60.0
+
+
+class Options(msgspec.Struct, frozen=True):
+    """How to run the demonstration.
+
+    Attributes:
+        uri: the user's MongoDB; None starts one.
+        llm: the model that answers most questions; faults always come from the canned one.
+        audit: settings of ``AuditConfig`` beside the demo's own.
+        pairs: pairs of calls in the measurement of the overhead; 0 leaves it out.
+        quiet_s: seconds of load before the outage, and again after it.
+        outage_s: seconds without a database.
+    """
+
+    uri: str | None = None
+    llm: Llm = "canned"
+    audit: dict[str, Any] = {}
+    pairs: int = 60
+    quiet_s: float = 8.0
+    outage_s: float = 5.0
+
+
+class Report(msgspec.Struct):
+    """What the demonstration showed; ``ok`` is whether all of it matched."""
+
+    ok: bool
+    problems: list[str]
+    called: dict[str, int]
+    stored: check.Stored
+    audit: dict[str, Any]
+    outage: dict[str, Any]
+    by_model: list[check.ByModel]
+    overhead: Overhead | None
+    last_calls: list[dict[str, Any]]
+    mongodb: str
+    environment: str
+    llm: str
+    seconds: float
+
+
+class Demo:
+    """A running demonstration; :meth:`close` stops everything it started.
+
+    Attributes:
+        address: the assistant's, once it runs.
+        target: the database.
+    """
+
+    def __init__(self, options: Options, say: Callable[[str], None]) -> None:
+        """Prepare; ``say`` gets a line of text at each step."""
+        self._options = options
+        self._say = say
+        self._stack = ExitStack()
+        self._begun = time.monotonic()
+        self._directory = Path(tempfile.mkdtemp(prefix="affidavit-demo-"))
+        self._kept = False
+        self._stack.callback(self._remove)
+        self.environment = f"demo-{secrets.token_hex(4)}"
+        self.address = ""
+        self.target: Target
+
+    def close(self) -> None:
+        """Stop what runs, newest first; also after an error, and twice does no harm."""
+        self._stack.close()
+
+    def keep(self) -> Path:
+        """Keep the run's directory (logs, spool) after :meth:`close`; returns where it is."""
+        self._kept = True
+        return self._directory
+
+    def _remove(self) -> None:
+        if not self._kept:
+            shutil.rmtree(self._directory, ignore_errors=True)
+
+    def run(self) -> Report:
+        """Do all of it and return what was found.
+
+        Raises:
+            AffidavitError: a server cannot be found or started, or does not answer.
+        """
+        self._start_database()
+        settings = self._start_models()
+        overhead = self._measure(settings) if self._options.pairs else None
+        self._start_assistant(settings)
+        driver = Driver(self.address, settings)
+        outage = self._load(driver)
+        problems, stored = self._arrive(driver)
+        database = self.target.database()
+        audit = self._counters()
+        problems += _own_problems(audit)
+        return Report(
+            ok=not problems,
+            problems=problems,
+            called={
+                "requests": len(driver.account),
+                "model_calls": len(driver.account.calls()),
+                **driver.account.count(),
+            },
+            stored=stored,
+            audit=audit,
+            outage=outage,
+            by_model=check.by_model(database, self.environment),
+            overhead=overhead,
+            last_calls=check.last_calls(database, self.environment),
+            mongodb=self.target.shown,
+            environment=self.environment,
+            llm=self._options.llm,
+            seconds=round(time.monotonic() - self._begun, 1),
+        )
+
+    # -- the servers --------------------------------------------------------------------------
+
+    def _start_database(self) -> None:
+        if self._options.uri:
+            self._say("Connecting to your MongoDB")
+            self.target = GivenServer(self._options.uri)
+        else:
+            self._say("Starting MongoDB on 127.0.0.1")
+            self.target = OwnServer()
+        self._stack.callback(self.target.stop)
+        self._say(f"Records go to {self.target.shown}")
+
+    def _start_models(self) -> Settings:
+        canned = CannedEndpoint.start(latency_ms=_CANNED_LATENCY_MS)
+        self._stack.callback(canned.stop)
+        models = [*MODELS, *_FAULTS]
+        providers = {"canned": Provider(canned.base_url, models, CANNED_PRICE, _CANNED_TIMEOUT_S)}
+        if self._options.llm == "real":
+            self._say(f"Loading {MODEL}, a real model, on 127.0.0.1")
+            model = RealModel.start()
+            self._stack.callback(model.stop)
+            real = Provider(model.base_url, [MODEL], REAL_PRICE)
+            providers = {"llama.cpp": real, **providers}
+        audit = {
+            "spool_dir": str(self._directory / "spool"),
+            **self._options.audit,
+            "environment": self.environment,
+            "service": "trading-assistant",
+        }
+        return Settings(
+            mongodb_uri=self.target.uri,
+            audit=audit,
+            providers=providers,
+            requests_per_minute=_REQUESTS_PER_MINUTE,
+        )
+
+    def _start_assistant(self, settings: Settings) -> None:
+        self._say("Starting the trading assistant (FastAPI, openai SDK)")
+        child, path = self._child("app", settings)
+        self.address = announced(
+            path, child=child, timeout_s=_START_TIMEOUT_S, what="the trading assistant"
+        )
+        self._say(f"The assistant listens on {self.address}")
+
+    def _child(self, module: str, settings: Settings, *arguments: str) -> tuple[Child, Path]:
+        """Run a module of the demo in a process of its own, which announces to the path."""
+        path = self._directory / f"{module}.says"
+        environment = {
+            # The settings are complete here: nothing of the user's own may mix in.
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("AFFIDAVIT_")
+        }
+        child = Child(
+            [sys.executable, "-m", f"affidavit.demo.{module}", str(path), *arguments],
+            log=self._directory / f"{module}.log",
+            env={**environment, VARIABLE: encode(settings)},
+            directory=self._directory,
+        )
+        self._stack.callback(child.stop)
+        return child, path
+
+    # -- the work -----------------------------------------------------------------------------
+
+    def _measure(self, settings: Settings) -> Overhead:
+        pairs = self._options.pairs
+        self._say(f"Measuring what auditing adds to a call ({pairs} pairs, plain and audited)")
+        own = {**settings.audit, "environment": f"{self.environment}-overhead"}
+        canned = {"canned": settings.providers["canned"]}
+        settings = msgspec.structs.replace(settings, audit=own, providers=canned)
+        child, path = self._child("overhead", settings, str(pairs))
+        timeout_s = _START_TIMEOUT_S + pairs
+        text = announced(path, child=child, timeout_s=timeout_s, what="the measurement")
+        child.wait(10)
+        return msgspec.json.decode(text, type=Overhead)
+
+    def _load(self, driver: Driver) -> dict[str, Any]:
+        options = self._options
+        self._say("Six users go to work: failures, a rate limit and an injection included")
+        driver.start()
+        try:
+            time.sleep(options.quiet_s)
+            if not self.target.outage:
+                self._say("No outage: no proxy can stand between this URI and its servers")
+                time.sleep(options.outage_s + options.quiet_s)
+                return {"what": "", "seconds": 0.0}
+            self._say(f"The crime: {self.target.outage}. {len(driver.account)} requests so far")
+            cut_at = driver.clock
+            self.target.cut()
+            time.sleep(options.outage_s)
+            self.target.restore()
+            back_at = driver.clock
+            during = driver.account.between(cut_at, back_at)
+            self._say(f"MongoDB is back after {back_at - cut_at:.1f} s. The users never stopped")
+            time.sleep(options.quiet_s)
+        finally:
+            driver.stop()
+        during = driver.account.between(cut_at, back_at)
+        return {
+            "what": self.target.outage,
+            "seconds": round(back_at - cut_at, 1),
+            "requests_meanwhile": len(during),
+            "answered_meanwhile": sum(answer.status != 0 for answer in during),
+        }
+
+    def _arrive(self, driver: Driver) -> tuple[list[str], check.Stored]:
+        """Wait until everything called is stored; what is still wrong then, in words."""
+        self._say("Waiting until the spool is replayed")
+        deadline = time.monotonic() + _ARRIVAL_TIMEOUT_S
+        while True:
+            stored = check.compare(self.target.database(), self.environment, driver.account)
+            problems = stored.problems(driver.account)
+            if not problems or time.monotonic() > deadline:
+                return problems, stored
+            time.sleep(0.5)
+
+    def _counters(self) -> dict[str, Any]:
+        return get_json(self.address, "/audit")
+
+
+def _own_problems(audit: dict[str, Any]) -> list[str]:
+    """What the audit log itself counts as lost, refused or still waiting."""
+    return [
+        f"the audit log counts {audit[name]} records as {word}"
+        for name, word in (("lost", "lost"), ("dead_lettered", "dead letters"))
+        if audit.get(name)
+    ]

@@ -205,7 +205,7 @@ def create_app(settings: Settings) -> FastAPI:
     @app.get("/audit")
     async def audit() -> dict[str, Any]:
         """The counters of this process's audit log."""
-        return dict(assistant.audit.stats())
+        return assistant.audit.stats().as_dict()
 
     return app
 

@@ -30,7 +30,7 @@ DOCUMENT_CALL_MS = 1200.0
 
 _WARM_UP = 5
 _RESAMPLES = 1000
-_MESSAGES = [
+_MESSAGES: list[Any] = [
     {"role": "system", "content": "You are a trading assistant."},
     {"role": "user", "content": "BTCUSDT: Analyze the trend on the daily chart. " * 20},
 ]

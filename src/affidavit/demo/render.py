@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from affidavit.demo.overhead import Overhead
     from affidavit.demo.run import Report
 
+_WIDE = 100
+
 
 def as_json(report: Report) -> str:
     """The report as one JSON object; money is text, so that no digit is lost."""
@@ -25,7 +28,7 @@ def show(report: Report, console: Console) -> None:
     console.print()
     console.print(_counts(report))
     console.print(_models(report))
-    console.print(_calls(report))
+    console.print(_calls(report, wide=console.width >= _WIDE))
     if report.overhead is not None:
         console.print(_overhead(report.overhead))
     console.print(_outage(report.outage))
@@ -70,9 +73,10 @@ def _counts(report: Report) -> Table:
         ("rate limit exceeded", called["rate_limited"], stored.rate_limit_exceeded),
         ("security events", called["refused"], stored.security_event),
         ("all records", 2 * made + called["rate_limited"] + called["refused"], stored.records),
-        ("spooled while MongoDB was away", "", audit.get("spooled", "?")),
-        ("replayed from the spool", "", audit.get("replayed", "?")),
-        ("lost", "", audit.get("lost", "?")),
+        ("in the spool when MongoDB came back", "", report.outage.get("spooled_at_the_end", 0)),
+        ("replayed from the spool, in all", "", audit["replayed"]),
+        ("in the spool now", "", audit["spooled"]),
+        ("lost", "", audit["lost"]),
     ]
     for name, asked, found in rows:
         table.add_row(name, str(asked), str(found))
@@ -81,46 +85,43 @@ def _counts(report: Report) -> Table:
 
 def _models(report: Report) -> Table:
     table = _table("Cost and latency by provider (fault-...: failures made on purpose)")
-    table.add_column("Provider", overflow="fold")
-    table.add_column("Model", overflow="fold")
-    heads = ("Calls", "Failed", "Input", "Output", "Cost USD", "p50 ms", "p95 ms")
-    for head in heads:
+    table.add_column("Provider/model", overflow="fold")
+    for head in ("Calls", "Failed", "Tokens in/out", "Cost USD", "p50 ms", "p95 ms"):
         table.add_column(head, justify="right")
     for row in report.by_model:
         table.add_row(
-            row.provider,
-            row.model,
+            f"{row.provider}/{row.model}",
             str(row.calls),
             str(row.failed),
-            str(row.input_tokens),
-            str(row.output_tokens),
-            f"{row.cost_usd:f}",
+            f"{row.input_tokens}/{row.output_tokens}",
+            f"{row.cost_usd:.6f}",
             _number(row.p50_ms),
             _number(row.p95_ms),
         )
     calls = sum(row.calls for row in report.by_model)
     failed = sum(row.failed for row in report.by_model)
-    cost = sum(row.cost_usd for row in report.by_model)
+    cost = sum((row.cost_usd for row in report.by_model), Decimal(0))
     table.add_section()
-    table.add_row("together", "", str(calls), str(failed), "", "", f"{cost:f}", "", "")
+    table.add_row("together", str(calls), str(failed), "", f"{cost:.6f}", "", "")
     return table
 
 
-def _calls(report: Report) -> Table:
+def _calls(report: Report, *, wide: bool) -> Table:
     table = _table("The last calls, newest first")
-    for head in ("Time (UTC)", "Call", "User", "Model", "Status", "Tokens", "Cost USD", "ms"):
+    heads = ["Time", "Call", "User", "Model", "Status", "ms", *(["Cost USD"] if wide else [])]
+    for head in heads:
         table.add_column(head, overflow="fold")
     for call in report.last_calls:
-        table.add_row(
-            str(call["time"])[11:23],
+        cells = [
+            str(call["time"])[11:19],
             str(call["call_id"]),
             str(call["user_id"]),
             str(call["model"]),
             str(call["status"]),
-            _number(call["tokens"]),
-            call["cost_usd"] or "-",
             _number(call["ms"]),
-        )
+            call["cost_usd"] or "-",
+        ]
+        table.add_row(*cells[: len(heads)])
     return table
 
 
@@ -139,20 +140,27 @@ def _outage(outage: dict[str, Any]) -> str:
     return (
         f"\nOutage: {outage['what']}; {outage['seconds']} s. Meanwhile the users sent "
         f"{outage['requests_meanwhile']} requests, and {outage['answered_meanwhile']} of them "
-        "were answered."
+        f"were answered; the slowest canned call took {_number(outage['slowest_canned_ms'])} ms."
     )
 
 
 def _verdict(report: Report) -> str:
     if report.ok:
-        lost = report.audit.get("lost", 0)
-        return f"\n[bold green]Everything called is stored, once. Lost: {lost}.[/] "
+        lost = report.audit["lost"]
+        return f"\n[bold green]Everything called is stored, once. Lost: {lost}.[/]"
     lines = "\n".join(f"  - {problem}" for problem in report.problems)
     return f"\n[bold red]It does not match:[/]\n{lines}"
 
 
 def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE)
+    return Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
 
 
 def _number(value: Any) -> str:

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +18,7 @@ import msgspec
 from affidavit.demo import check
 from affidavit.demo.canned import MODELS, CannedEndpoint
 from affidavit.demo.child import Child, announced
-from affidavit.demo.drive import Driver, get_json
+from affidavit.demo.drive import Answer, Driver, get_json
 from affidavit.demo.overhead import Overhead
 from affidavit.demo.real_model import MODEL, RealModel
 from affidavit.demo.settings import (
@@ -130,7 +131,7 @@ class Demo:
         problems, stored = self._arrive(driver)
         database = self.target.database()
         audit = self._counters()
-        problems += _own_problems(audit)
+        problems += _own_problems(audit, stored.records)
         return Report(
             ok=not problems,
             problems=problems,
@@ -241,9 +242,9 @@ class Demo:
             cut_at = driver.clock
             self.target.cut()
             time.sleep(options.outage_s)
+            spooled = self._counters().get("spooled", 0)
             self.target.restore()
             back_at = driver.clock
-            during = driver.account.between(cut_at, back_at)
             self._say(f"MongoDB is back after {back_at - cut_at:.1f} s. The users never stopped")
             time.sleep(options.quiet_s)
         finally:
@@ -254,6 +255,8 @@ class Demo:
             "seconds": round(back_at - cut_at, 1),
             "requests_meanwhile": len(during),
             "answered_meanwhile": sum(answer.status != 0 for answer in during),
+            "slowest_canned_ms": _slowest(during),
+            "spooled_at_the_end": spooled,
         }
 
     def _arrive(self, driver: Driver) -> tuple[list[str], check.Stored]:
@@ -271,10 +274,23 @@ class Demo:
         return get_json(self.address, "/audit")
 
 
-def _own_problems(audit: dict[str, Any]) -> list[str]:
-    """What the audit log itself counts as lost, refused or still waiting."""
-    return [
-        f"the audit log counts {audit[name]} records as {word}"
-        for name, word in (("lost", "lost"), ("dead_lettered", "dead letters"))
-        if audit.get(name)
+def _own_problems(audit: dict[str, Any], records: int) -> list[str]:
+    """Where the audit log's own account does not add up, or differs from the database."""
+    left = {"lost": "lost", "dead_lettered": "dead letters", "spooled": "still in the spool"}
+    found = [
+        f"the audit log counts {audit[name]} records as {left[name]}"
+        for name in left
+        if audit[name]
     ]
+    parts = ("queued", "stored", "spooled", "dead_lettered", "lost")
+    if audit["recorded"] != sum(audit[name] for name in parts):
+        found.append("recorded is not queued + stored + spooled + dead letters + lost")
+    if audit["recorded"] != records:
+        found.append(f"the audit log recorded {audit['recorded']}, the database holds {records}")
+    return found
+
+
+def _slowest(answers: list[Answer]) -> float | None:
+    """The longest a completed call of the canned endpoint took, whose own latency is fixed."""
+    times = [a.took_ms for a in answers if a.provider == "canned" and a.status == HTTPStatus.OK]
+    return round(max(times), 1) if times else None

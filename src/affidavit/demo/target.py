@@ -102,19 +102,21 @@ class GivenServer:
 
         try:
             self._client: MongoClient[dict[str, Any]] = MongoClient(
-                uri, tz_aware=True, serverSelectionTimeoutMS=5000
+                with_database(uri, DATABASE), tz_aware=True, serverSelectionTimeoutMS=5000
             )
-            self._client.admin.command("ping")
-        except (InvalidURI, ConfigurationError) as error:
+        except (InvalidURI, ConfigurationError, ValueError) as error:
             msg = f"the MongoDB URI cannot be used: {error}"
             raise DatabaseUnreachable(msg) from None
+        try:
+            self._client.admin.command("ping")
         except PyMongoError as error:
+            self._client.close()
             msg = (
                 f"{shown(uri)} does not answer ({type(error).__name__}). Start the server, or "
                 "correct the address, the user or the password."
             )
             raise DatabaseUnreachable(msg) from None
-        self._name = self._client.get_default_database(DATABASE).name
+        self._name = self._client.get_default_database().name
         full = with_database(uri, self._name)
         self.shown = shown(full)
         self._proxy = _proxy_for(uri)

@@ -1,0 +1,224 @@
+"""One audited call: what the application reports about it, shared by both facades."""
+
+from __future__ import annotations
+
+import time
+from asyncio import CancelledError
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from bson.objectid import ObjectId
+
+from affidavit import _records
+from affidavit.event import Document, EventType, Status
+from affidavit.pipeline.snapshot import is_plain
+
+_COUNTS: Final = (
+    "input_tokens",
+    "output_tokens",
+    "cached_tokens",
+    "reasoning_tokens",
+    "finish_reason",
+    "time_to_first_token_ms",
+)
+
+ABORTING: Final = (CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)
+"""Leaving by one of these is an abort by the caller's side, not a failure of the call."""
+
+
+class RequestArguments(NamedTuple):
+    """What the application sends to the model."""
+
+    provider: str
+    model: str | None
+    message: str | None
+    messages: Sequence[Any] | None
+    parameters: Mapping[str, Any] | None
+
+
+class CallState:
+    """What is known of a call so far. Not thread-safe: one call belongs to one task or thread.
+
+    Attributes:
+        call_id: 24 hexadecimal digits; every record of this call carries it.
+    """
+
+    __slots__ = (
+        "_arguments",
+        "_defaults",
+        "_dimensions",
+        "_error",
+        "_fields",
+        "_reported",
+        "_request_brief",
+        "_request_fields",
+        "_started_s",
+        "_status",
+        "call_id",
+        "intent_id",
+        "waited_s",
+    )
+
+    def __init__(
+        self,
+        arguments: RequestArguments,
+        fields: Mapping[str, Any] | None,
+        dimensions: Mapping[str, Any],
+        defaults: Mapping[str, Any],
+    ) -> None:
+        identity = ObjectId()
+        self.intent_id: bytes = identity.binary
+        self.call_id = str(identity)
+        self._arguments = arguments
+        self._request_fields = fields
+        self._dimensions = dimensions
+        self._defaults = defaults
+        self._request_brief: Document = {}
+        self._reported: dict[str, Any] = {}
+        self._fields: dict[str, Any] = {}
+        self._status: Status | None = None
+        self._error: tuple[str, str] | None = None
+        self._started_s = time.perf_counter()
+        self.waited_s = 0.0
+
+    # -- what the application says ---------------------------------------------------------------
+
+    def partial(  # noqa: PLR0913 - everything a provider may report
+        self,
+        *,
+        text: str | None = None,
+        provider_used: str | None = None,
+        model: str | None = None,
+        input_tokens: int | None = None,
+        output_tokens: int | None = None,
+        cached_tokens: int | None = None,
+        reasoning_tokens: int | None = None,
+        tokens_used: int | None = None,
+        cost_usd: object = None,
+        finish_reason: str | None = None,
+        time_to_first_token_ms: float | None = None,
+        tool_calls: Sequence[Any] | None = None,
+        fields: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Note what has arrived so far, without finishing; later values replace earlier ones.
+
+        ``cost_usd`` is dollars as ``Decimal``, text, int or float; token counts are of the
+        provider, ``input_tokens`` with the cached ones included.
+        """
+        report = {
+            "text": text,
+            "provider_used": provider_used,
+            "model": model,
+            "input_tokens": input_tokens,
+            "output_tokens": output_tokens,
+            "cached_tokens": cached_tokens,
+            "reasoning_tokens": reasoning_tokens,
+            "tokens_used": tokens_used,
+            "cost_usd": cost_usd,
+            "finish_reason": finish_reason,
+            "time_to_first_token_ms": time_to_first_token_ms,
+            "tool_calls": tool_calls,
+        }
+        self._reported.update({k: v for k, v in report.items() if v is not None})
+        if fields:
+            self._fields.update(fields)
+
+    def complete(self, **report: Any) -> None:
+        """Say that the call succeeded; takes what :meth:`partial` takes. Sent on leaving."""
+        self.partial(**report)
+        self._status = Status.COMPLETED
+
+    def fail(self, error: BaseException | str, **report: Any) -> None:
+        """Say that the call failed; an exception that leaves the block does this by itself."""
+        self.partial(**report)
+        self._status = Status.FAILED
+        self._note_error(error)
+
+    def left_by(self, error: BaseException | None) -> None:
+        """Settle the status on leaving the block."""
+        if self._status is not None:
+            return
+        if error is None:
+            self._status = Status.ABORTED
+            self._error = ("NoOutcome", "The block ended without complete() or fail().")
+        else:
+            self._status = Status.ABORTED if isinstance(error, ABORTING) else Status.FAILED
+            self._note_error(error)
+
+    def _note_error(self, error: BaseException | str) -> None:
+        if isinstance(error, BaseException):
+            try:
+                text = str(error)
+            except Exception:
+                text = ""
+            self._error = (type(error).__name__, text or type(error).__name__)
+        else:
+            self._error = ("Error", str(error))
+
+    # -- the two records -------------------------------------------------------------------------
+
+    def intent(self) -> Document:
+        """Build the record that is written before the model is asked."""
+        document = _records.envelope(
+            EventType.LLM_REQUEST,
+            Status.INITIATED,
+            self.call_id,
+            self._dimensions,
+            self._defaults,
+        )
+        whole, self._request_brief = _records.request_data(*self._arguments, self._request_fields)
+        document["provider"] = self._arguments.provider
+        if self._arguments.model is not None:
+            document["model"] = self._arguments.model
+        document["request_data"] = whole
+        self._started_s = time.perf_counter()
+        return document
+
+    def outcome(self) -> Document:
+        """Build the record that is written when the call is over."""
+        status = self._status or Status.ABORTED
+        document = _records.envelope(
+            EventType.LLM_RESPONSE, status, self.call_id, self._dimensions, self._defaults
+        )
+        took_ms = round((time.perf_counter() - self._started_s) * 1000, 3)
+        report = self._reported
+        document["success"] = status is Status.COMPLETED
+        document["error_message"] = None
+        if self._error is not None:
+            document["error_type"], document["error_message"] = self._error
+        provider = report.get("provider_used") or self._arguments.provider
+        document["provider"] = provider
+        model = report.get("model") or self._arguments.model
+        if model is not None:
+            document["model"] = model
+        for name in _COUNTS:
+            if name in report:
+                document[name] = report[name]
+        document["request_data"] = self._request_brief
+        extra = {"tool_calls": report["tool_calls"]} if "tool_calls" in report else {}
+        cost = report.get("cost_usd")
+        document["response_data"] = _records.response_data(
+            text=report.get("text"),
+            provider_used=provider,
+            tokens_used=_tokens_used(report),
+            cost_usd=cost,
+            processing_time_ms=took_ms,
+            extra=extra,
+            fields=self._fields,
+        )
+        if cost is not None and document["response_data"]["cost_usd"] is None:
+            document["odd"] = ["cost_not_a_number"]
+        return document
+
+    def is_plain(self) -> bool:
+        """Whether the application's own fields can be snapshot the quick way."""
+        asked, answered = self._request_fields, self._fields
+        return (not asked or is_plain(asked)) and (not answered or is_plain(answered))
+
+
+def _tokens_used(report: Mapping[str, Any]) -> int | None:
+    given = report.get("tokens_used")
+    if given is not None:
+        return int(given) if isinstance(given, int) else None
+    counts = [report[name] for name in ("input_tokens", "output_tokens") if name in report]
+    return sum(counts) if counts and all(isinstance(n, int) for n in counts) else None

@@ -1,0 +1,191 @@
+"""What the threads of one running writer share. Replaced as a whole after a fork."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from bson.objectid import ObjectId
+
+from affidavit._engine.breaker import Breaker
+from affidavit._engine.inbox import Inbox, Item
+from affidavit._engine.stats import Latencies
+from affidavit._engine.ticket import State, Ticket
+from affidavit.config import AuditConfig
+from affidavit.errors import SpoolError
+from affidavit.event import SCHEMA_VERSION, Dest, LedgerEvent
+from affidavit.spool.counters import Counters, Slot
+from affidavit.spool.dead import DeadLetters
+from affidavit.spool.owner import OwnedSpool
+from affidavit.store.base import Encoded, Outcome, Store, Verdict
+
+logger: Final = logging.getLogger("affidavit")
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Core:
+    """One writer's shared state; see the table in the folder's docstring for who owns what."""
+
+    def __init__(
+        self,
+        config: AuditConfig,
+        store: Store,
+        writer: str,
+        owned: OwnedSpool | None,
+        spool_problem: str,
+    ) -> None:
+        self.config = config
+        self.mode = config.mode
+        self.store = store
+        self.writer = writer
+        self.owned = owned
+        self.spool_problem = spool_problem
+        self.counters = owned.counters if owned is not None else Counters.in_memory()
+        self.inbox = Inbox(config.max_queue_bytes, self.counters)
+        self.breaker = Breaker()
+        self.latencies = Latencies()
+        self.tally_lock = threading.Lock()
+        self.ship_wake = threading.Event()
+        self.flush_wanted = threading.Event()
+        self.stopping = threading.Event()
+        self.prepared = threading.Event()
+        self.held: list[Encoded] = []
+        """Records that found no disk; guarded by ``tally_lock``, shipped by the shipper."""
+        self.held_bytes = 0
+        self.slow_writes = 0
+        self.writer_restarts = 0
+        self.started_s = time.monotonic()
+
+    # -- tallies -------------------------------------------------------------------------------
+
+    def tally(self, slot: Slot, batch: Sequence[Encoded]) -> None:
+        """Count a batch under one slot."""
+        ledger = sum(1 for record in batch if record.dest is Dest.LEDGER)
+        with self.tally_lock:
+            if ledger:
+                self.counters.add(slot, Dest.LEDGER, ledger)
+            if len(batch) > ledger:
+                self.counters.add(slot, Dest.RECORDS, len(batch) - ledger)
+
+    # -- where records go when the store does not take them -------------------------------------
+
+    def put_aside(self, batch: Sequence[Encoded]) -> State:
+        """Keep records durably on disk; in bounded memory where there is no disk; else lost."""
+        if not batch:
+            return State.SPOOLED
+        if self.owned is not None:
+            try:
+                self.owned.spool.append(batch)
+            except SpoolError as error:
+                self.note_problem(str(error))
+            else:
+                self.tally(Slot.SPOOLED_IN, batch)
+                return State.SPOOLED
+        return self._hold(batch)
+
+    def _hold(self, batch: Sequence[Encoded]) -> State:
+        size = sum(len(record.body) for record in batch)
+        with self.tally_lock:
+            fits = self.held_bytes + size <= self.config.max_queue_bytes
+            if fits:
+                self.held.extend(batch)
+                self.held_bytes += size
+        if fits:
+            return State.HELD
+        self.tally(Slot.LOST, batch)
+        logger.error(
+            "affidavit: %d records lost: neither the store nor the spool nor memory takes more. "
+            "Bring the database back or free disk space; `affidavit doctor` shows which.",
+            len(batch),
+        )
+        return State.LOST
+
+    def bury(self, refused: Sequence[tuple[Encoded, str]]) -> State:
+        """Keep records the store refused for good as dead letters, with the reason."""
+        records = [record for record, _reason in refused]
+        reasons = sorted({reason for _record, reason in refused})
+        try:
+            self._dead_letters().bury(self.writer, refused)
+        except SpoolError as error:
+            self.tally(Slot.LOST, records)
+            logger.error(  # noqa: TRY400 - the trace would add nothing for an operator
+                "affidavit: %d records lost: the store refuses them (%s) and the dead letters "
+                "cannot be written: %s",
+                len(records),
+                ", ".join(reasons),
+                error,
+            )
+            return State.LOST
+        self.tally(Slot.DEAD, records)
+        logger.error(
+            "affidavit: the store refused %d records (%s); they are kept as dead letters. "
+            "`affidavit dead-letters list` shows them.",
+            len(records),
+            ", ".join(reasons),
+        )
+        if any(record.dest is Dest.RECORDS for record in records):
+            self.ledger(
+                LedgerEvent.DEAD_LETTER,
+                {"seqs": [record.seq for record in records][:1000], "reasons": reasons},
+            )
+        return State.DEAD
+
+    def _dead_letters(self) -> DeadLetters:
+        if self.owned is None:
+            raise SpoolError(self.spool_problem)
+        return DeadLetters(self.owned.folder)
+
+    def sort_verdicts(
+        self, batch: Sequence[Encoded], verdicts: Sequence[Verdict]
+    ) -> tuple[list[Encoded], list[tuple[Encoded, str]]]:
+        """Split a batch into what is stored and what was refused."""
+        stored: list[Encoded] = []
+        refused: list[tuple[Encoded, str]] = []
+        for record, verdict in zip(batch, verdicts, strict=True):
+            if verdict.outcome is Outcome.STORED:
+                stored.append(record)
+            else:
+                refused.append((record, verdict.reason))
+        return stored, refused
+
+    # -- notes of the log about itself -----------------------------------------------------------
+
+    def ledger(self, event: LedgerEvent, details: dict[str, Any]) -> Ticket:
+        """Record something that happened to the log; goes the same way as every record."""
+        record_id = ObjectId()
+        document = {
+            "event_type": event.value,
+            "timestamp": time.time_ns() // 1_000_000,
+            "actor": self.actor(),
+            "details": details,
+            "schema_version": SCHEMA_VERSION,
+        }
+        ticket = Ticket()
+        item = Item(Dest.LEDGER, record_id.binary, _encode(document), ticket, time.monotonic())
+        if not self.inbox.put(item):
+            self.inbox.count_lost(Dest.LEDGER)
+            ticket.settle(State.LOST)
+        return ticket
+
+    def actor(self) -> dict[str, Any]:
+        """Tell who writes: host, process and program, no more."""
+        return {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "program": os.path.basename(sys.argv[0] or "python"),  # noqa: PTH119 - argv is text
+            "service": self.config.service,
+        }
+
+    def note_problem(self, text: str) -> None:
+        """Say once what is wrong with the spool; again only when the text changes."""
+        if text != self.spool_problem:
+            self.spool_problem = text
+            logger.warning("affidavit: %s", text)

@@ -1,0 +1,273 @@
+"""Starting, forking and stopping a writer, and the way in for records."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import secrets
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from affidavit._engine.core import Core, logger
+from affidavit._engine.inbox import Item
+from affidavit._engine.shipper import HEARTBEAT_S, Shipper
+from affidavit._engine.stats import Stats
+from affidavit._engine.ticket import State, Ticket
+from affidavit._engine.writer import Writer
+from affidavit.config import AuditConfig
+from affidavit.errors import AuditUnavailable, SpoolError, StoreError
+from affidavit.event import Dest, LedgerEvent
+from affidavit.spool import owner
+from affidavit.store.base import Store
+
+CLOSE_S: Final = 5.0
+"""Seconds :meth:`Engine.close` may spend on sending what waits; the rest stays in the spool."""
+
+_POLL_S: Final = 0.002
+
+
+class _Running:
+    """One started writer: shared state and its two threads."""
+
+    def __init__(self, core: Core, heartbeat_s: float) -> None:
+        self.core = core
+        self.writer = Writer(core)
+        self.shipper = Shipper(core, self.writer, heartbeat_s=heartbeat_s)
+
+    def start(self) -> None:
+        """Start both threads; the writer's start record is the first it takes."""
+        self.core.ledger(LedgerEvent.WRITER_START, {"config": _plain(self.core.config)})
+        self.writer.start()
+        self.shipper.start()
+
+
+class Engine:
+    """Takes records in and makes sure that each is stored, spooled or counted.
+
+    ``open_store`` is called once per process, so that a forked child gets a client of its own.
+    Thread-safe. After a fork the child starts afresh, with its own writer id, at its first record.
+    """
+
+    def __init__(
+        self,
+        open_store: Callable[[], Store],
+        config: AuditConfig,
+        *,
+        heartbeat_s: float = HEARTBEAT_S,
+    ) -> None:
+        self._open_store = open_store
+        self.config = config
+        self._heartbeat_s = heartbeat_s
+        self._start_lock = threading.Lock()
+        self._running: _Running | None = None
+        self._closed = False
+        self._told_closed = False
+        _engines.add(self)
+
+    # -- life ------------------------------------------------------------------------------------
+
+    def start(self, *, check: bool = False) -> None:
+        """Start the writer if it is not running; cheap when it is.
+
+        With ``check`` (under ``on_failure="refuse"``) the store must answer now, and the spool be
+        usable where it counts as durable; raises AuditUnavailable otherwise.
+        """
+        with self._start_lock:
+            if self._running is None and not self._closed:
+                self._running = self._begin(check=check)
+
+    def _begin(self, *, check: bool) -> _Running:
+        store = self._open_store()
+        config, writer = self.config, secrets.token_hex(6)
+        directory = Path(config.spool_dir) if config.spool_dir else owner.default_directory()
+        owned, problem = None, ""
+        try:
+            owned = owner.create(directory, store.dataset, writer, config.max_spool_bytes)
+        except SpoolError as error:
+            problem = str(error)
+            if check:
+                msg = f"Auditing cannot start under on_failure='refuse': {problem}"
+                raise AuditUnavailable(msg) from error
+            logger.warning(
+                "affidavit: %s Until then, records wait in at most %d bytes of memory while the "
+                "database is away.",
+                problem,
+                config.max_queue_bytes,
+            )
+        core = Core(config, store, writer, owned, problem)
+        if check:
+            try:
+                store.prepare(max(config.write_timeout, 5.0))
+            except StoreError as error:
+                if owned is not None:
+                    owned.release(delete=True)
+                store.close()
+                msg = (
+                    f"Auditing cannot start under on_failure='refuse': {error} "
+                    "Bring the database up, or set on_failure='spool'."
+                )
+                raise AuditUnavailable(msg) from error
+            core.prepared.set()
+        running = _Running(core, self._heartbeat_s)
+        running.start()
+        return running
+
+    def close(self, timeout_s: float = CLOSE_S) -> None:
+        """Drain the queue, send what can be sent in time, and stop. The rest is in the spool."""
+        with self._start_lock:
+            running, self._running = self._running, None
+            self._closed = True
+        _engines.discard(self)
+        if running is None:
+            return
+        core, deadline_s = running.core, time.monotonic() + timeout_s
+        core.ledger(LedgerEvent.WRITER_STOP, {"counters": core.counters.as_dict()})
+        core.stopping.set()
+        core.inbox.wake()
+        core.ship_wake.set()
+        for thread in (running.writer.thread, running.shipper.thread):
+            if thread is not None and thread is not threading.current_thread():
+                thread.join(max(0.1, deadline_s + 2.0 - time.monotonic()))
+        if running.writer.thread is not None and running.writer.thread.is_alive():
+            logger.error("affidavit: the writer did not stop in time; its files stay as they are.")
+            return
+        running.shipper.finish(deadline_s)
+        if core.owned is not None:
+            empty = not core.owned.spool.count and not core.inbox.depth
+            core.owned.release(delete=empty)
+        core.store.close()
+
+    def forked(self) -> None:
+        """In the child of a fork: forget everything inherited; records of the parent stay its."""
+        self._start_lock = threading.Lock()
+        running, self._running = self._running, None
+        if running is not None and running.core.owned is not None:
+            running.core.owned.abandon()
+        _left_by_fork.append(running)  # closing an inherited client or file would hurt the parent
+
+    # -- the way in ------------------------------------------------------------------------------
+
+    def submit(self, dest: Dest, record_id: bytes, snapshot: bytes, *, wait: bool) -> Ticket | None:
+        """Hand a record over. Waits at most ``queue_wait`` when the queue is full.
+
+        Returns a ticket if ``wait`` asks for one. Never raises.
+        """
+        ticket = Ticket() if wait else None
+        item = Item(dest, record_id, snapshot, ticket, time.monotonic())
+        if not self.try_put(item):
+            give_up_s = item.at_s + self.config.queue_wait
+            while time.monotonic() < give_up_s:
+                time.sleep(_POLL_S)
+                if self.try_put(item):
+                    return ticket
+            self.give_up(item)
+        return ticket
+
+    def try_put(self, item: Item) -> bool:
+        """Hand a record over without waiting; False if the queue is full."""
+        running = self._running
+        if running is None:
+            self.start()
+            running = self._running
+            if running is None:
+                return False
+        return running.core.inbox.put(item)
+
+    def give_up(self, item: Item) -> None:
+        """Count a record as lost because the queue stayed full, or the logger was closed."""
+        running = self._running
+        if running is not None:
+            running.core.inbox.count_lost(item.dest)
+        if item.ticket is not None:
+            item.ticket.settle(State.LOST)
+        if running is None and not self._told_closed:
+            self._told_closed = True
+            logger.error("affidavit: a record came after close() and is lost. Close later.")
+
+    # -- looking at it ---------------------------------------------------------------------------
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until everything recorded so far is in the store; False if time ran out."""
+        running = self._running
+        if running is None:
+            return True
+        core, give_up_s = running.core, time.monotonic() + timeout_s
+        pause_s = 0.001
+        while True:
+            queued = core.counters.queued(None) - len(core.held)
+            waiting = core.counters.spooled(None) + len(core.held)
+            if queued <= 0 and waiting <= 0:
+                core.flush_wanted.clear()
+                return True
+            if time.monotonic() >= give_up_s:
+                core.flush_wanted.clear()
+                return False
+            core.flush_wanted.set()
+            core.inbox.wake()
+            core.ship_wake.set()
+            time.sleep(pause_s)
+            pause_s = min(0.05, pause_s * 2)
+
+    def stats(self) -> Stats:
+        """Give the numbers of this process's writer."""
+        running = self._running
+        if running is None:
+            self.start()
+            running = self._running
+        if running is None:
+            msg = "This logger is closed; ask for stats() before close()."
+            raise AuditUnavailable(msg)
+        core = running.core
+        return Stats(
+            writer=core.writer,
+            mode=core.mode,
+            **core.counters.as_dict(),
+            queue_bytes=core.inbox.size_bytes,
+            spool_bytes=core.owned.spool.size_bytes if core.owned is not None else 0,
+            spool="disk" if core.owned is not None else "memory",
+            store=core.breaker.reason or "up",
+            outages=core.breaker.opened_count,
+            slow_writes=core.slow_writes,
+            writer_restarts=core.writer_restarts,
+            write_latency_p50_ms=core.latencies.percentile(50),
+            write_latency_p95_ms=core.latencies.percentile(95),
+            write_latency_p99_ms=core.latencies.percentile(99),
+            ledger=core.counters.as_dict(Dest.LEDGER),
+        )
+
+    @property
+    def store_is_up(self) -> bool:
+        """Whether the store answered last time."""
+        running = self._running
+        return running is not None and not running.core.breaker.is_open
+
+
+def _plain(config: AuditConfig) -> dict[str, Any]:
+    return {name: value for name, value in config.public().items() if name != "spool_dir"}
+
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+_left_by_fork: list[object] = []
+
+
+def _after_fork() -> None:
+    for engine in list(_engines):
+        engine.forked()
+
+
+@atexit.register
+def _drain() -> None:
+    """At interpreter exit: everything in memory goes to the store or the spool."""
+    for engine in list(_engines):
+        with contextlib.suppress(Exception):
+            engine.close()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+logging.getLogger("affidavit").addHandler(logging.NullHandler())

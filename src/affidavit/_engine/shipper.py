@@ -1,0 +1,245 @@
+"""The shipper thread: sends what waits in the spool, beats the heart, watches the writer.
+
+Everything slow or repeated happens here, so that no caller ever waits for it: probing a store that
+was away, replaying, folding the spool's log back, taking over spools of dead processes.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import bson
+from bson.objectid import ObjectId
+
+from affidavit._engine.adopt import Adopter
+from affidavit._engine.core import Core, logger
+from affidavit._engine.writer import Writer
+from affidavit.errors import SpoolError, StoreError
+from affidavit.event import Dest, LedgerEvent
+from affidavit.spool.counters import Slot
+from affidavit.store.base import Encoded
+
+TICK_S: Final = 0.25
+SHIP_RECORDS: Final = 1000
+SHIP_BYTES: Final = 8 * 1024**2
+SHIP_TIMEOUT_S: Final = 10.0
+PROBE_TIMEOUT_S: Final = 2.0
+HEARTBEAT_S: Final = 10.0
+ADOPT_S: Final = 30.0
+
+
+class Shipper:
+    """Owns removal from the spool, adopted spools and the heartbeat."""
+
+    def __init__(self, core: Core, writer: Writer, *, heartbeat_s: float = HEARTBEAT_S) -> None:
+        self._core = core
+        self._writer = writer
+        self._adopter = Adopter(core, self._ship_from)
+        self._heartbeat_s = heartbeat_s
+        self._next_heartbeat_s = 0.0
+        self._next_adoption_s = 0.0
+        self._behind = False
+        self.thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the thread."""
+        self.thread = threading.Thread(
+            target=self._run, name=f"affidavit-shipper-{self._core.writer}", daemon=True
+        )
+        self.thread.start()
+
+    def _run(self) -> None:
+        core = self._core
+        while not core.stopping.is_set():
+            core.ship_wake.wait(self._pause_s())
+            core.ship_wake.clear()
+            try:
+                self.step()
+            except Exception:  # the thread must outlive anything a single step does
+                logger.exception("affidavit: a step of the shipper failed; it goes on.")
+                time.sleep(TICK_S)
+
+    def _pause_s(self) -> float:
+        if self._core.breaker.is_open:
+            return max(0.01, min(TICK_S, self._core.breaker.retry_at_s - time.monotonic()))
+        return TICK_S
+
+    def step(self) -> None:
+        """Do whatever is due now."""
+        core = self._core
+        self._watch_writer()
+        if not core.breaker.may_try():
+            return
+        if not core.prepared.is_set() and core.breaker.is_open:
+            self._probe()
+        while core.breaker.may_try() and self._is_due() and self.ship_once():
+            if core.stopping.is_set():
+                return
+        now_s = time.monotonic()
+        if now_s >= self._next_heartbeat_s and not self._behind:
+            self._next_heartbeat_s = now_s + self._heartbeat_s
+            self.beat("running")
+        elif core.breaker.is_open and core.breaker.may_try():
+            self.beat("running")  # nothing waits, but somebody has to notice that it is back
+        if now_s >= self._next_adoption_s and not core.breaker.is_open:
+            self._next_adoption_s = now_s + ADOPT_S
+            self._adopter.run()
+        if core.owned is not None:
+            try:
+                core.owned.spool.tidy()
+            except SpoolError as error:
+                core.note_problem(str(error))
+
+    # -- shipping --------------------------------------------------------------------------------
+
+    def _is_due(self) -> bool:
+        core = self._core
+        if core.held:
+            return True
+        spool = core.owned.spool if core.owned is not None else None
+        if spool is None or not spool.count:
+            self._behind = False
+            core.flush_wanted.clear()
+            return False
+        if core.mode in {"direct", "async"} or core.flush_wanted.is_set() or core.breaker.is_open:
+            return True
+        if spool.count >= core.config.batch_size:
+            return True
+        age_s = time.time() - (spool.oldest_ms or 0) / 1000
+        return age_s >= core.config.flush_interval
+
+    def ship_once(self) -> bool:
+        """Send one batch of what waits; False if there was nothing or the store is away."""
+        core = self._core
+        if core.held:
+            return self._ship_held()
+        if core.owned is None:
+            return False
+        return self._ship_from(core.owned.spool, core.writer) is not None
+
+    def _ship_from(self, spool: Any, writer: str) -> tuple[int, int] | None:
+        """Send the oldest batch of a spool: (stored, dead), or None if the store is away."""
+        core = self._core
+        batch = spool.read(SHIP_RECORDS, SHIP_BYTES)
+        if not batch:
+            return None
+        sent = self._send(batch)
+        if sent is None:
+            return None
+        stored, refused = sent
+        mine = writer == core.writer
+        if refused:
+            core.bury(refused) if mine else self._adopter.bury(writer, refused)
+        spool.remove(batch)
+        if mine:
+            core.tally(Slot.SPOOLED_OUT, batch)
+            core.tally(Slot.STORED, stored)
+            core.tally(Slot.REPLAYED, stored)
+        return len(stored), len(refused)
+
+    def _ship_held(self) -> bool:
+        core = self._core
+        batch = core.held[:SHIP_RECORDS]
+        sent = self._send(batch)
+        if sent is None:
+            return False
+        stored, refused = sent
+        with core.tally_lock:
+            del core.held[: len(batch)]
+            core.held_bytes -= sum(len(record.body) for record in batch)
+        core.tally(Slot.STORED, stored)
+        if refused:
+            core.bury(refused)
+        return True
+
+    def _send(self, batch: list[Encoded]) -> tuple[list[Encoded], list[tuple[Encoded, str]]] | None:
+        core = self._core
+        probing = core.breaker.is_open
+        if probing:
+            self._behind = True
+        started_s = time.monotonic()
+        try:
+            if not core.prepared.is_set():
+                core.store.prepare(SHIP_TIMEOUT_S)
+                core.prepared.set()
+            verdicts = core.store.append(batch, PROBE_TIMEOUT_S if probing else SHIP_TIMEOUT_S)
+        except StoreError as error:
+            core.breaker.trip(str(error))
+            return None
+        took_ms = (time.monotonic() - started_s) * 1000
+        if took_ms > core.config.slow_query_threshold:
+            core.slow_writes += 1
+        if core.breaker.close():
+            logger.warning("affidavit: the store answers again; replaying what was spooled.")
+        return core.sort_verdicts(batch, verdicts)
+
+    def _probe(self) -> None:
+        core = self._core
+        try:
+            core.store.prepare(PROBE_TIMEOUT_S)
+        except StoreError as error:
+            core.breaker.trip(str(error))
+        else:
+            core.prepared.set()
+            if core.breaker.close():
+                logger.warning("affidavit: the store answers again.")
+
+    # -- heartbeat and watchdog ------------------------------------------------------------------
+
+    def beat(self, state: str) -> bool:
+        """Insert a heartbeat with the counters; False if the store did not take it."""
+        core = self._core
+        try:
+            core.store.heartbeat(bson.encode(self._heartbeat(state)), PROBE_TIMEOUT_S)
+        except StoreError as error:
+            if core.breaker.trip(str(error)):
+                logger.warning("affidavit: %s Records go to the local spool.", error)
+            return False
+        if core.breaker.close():
+            logger.warning("affidavit: the store answers again.")
+        return True
+
+    def _heartbeat(self, state: str) -> dict[str, Any]:
+        core = self._core
+        return {
+            "_id": ObjectId(),
+            "writer": core.writer,
+            "at": datetime.now(UTC),
+            **core.actor(),
+            "state": state,
+            "mode": core.mode,
+            "counters": core.counters.as_dict(),
+            "ledger_counters": core.counters.as_dict(Dest.LEDGER),
+            "queue_bytes": core.inbox.size_bytes,
+            "spool_bytes": core.owned.spool.size_bytes if core.owned is not None else 0,
+            "slow_writes": core.slow_writes,
+            "outages": core.breaker.opened_count,
+            "breaker": "open" if core.breaker.is_open else "closed",
+            "latency_ms": {
+                "p50": core.latencies.percentile(50),
+                "p95": core.latencies.percentile(95),
+                "p99": core.latencies.percentile(99),
+            },
+        }
+
+    def _watch_writer(self) -> None:
+        thread = self._writer.thread
+        if thread is None or thread.is_alive() or self._core.stopping.is_set():
+            return
+        self._core.writer_restarts += 1
+        logger.error("affidavit: the writer thread had died; a new one goes on where it stopped.")
+        self._writer.start()
+        self._core.ledger(LedgerEvent.WRITER_RESTARTED, {"restarts": self._core.writer_restarts})
+
+    def finish(self, deadline_s: float) -> None:
+        """On closing, from the closing thread: send what still waits while the store answers."""
+        core = self._core
+        while time.monotonic() < deadline_s and not core.breaker.is_open:
+            if not self.ship_once():
+                break
+        if not core.breaker.is_open and core.prepared.is_set():
+            self.beat("stopped")
+        self._adopter.release()

@@ -1,0 +1,64 @@
+"""What ``stats()`` shows, and the small reservoir behind its latencies."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+_KEPT: Final = 2048
+
+
+class Latencies:
+    """The newest write latencies, in milliseconds. Written by one thread, read by any."""
+
+    def __init__(self) -> None:
+        self._newest_ms: deque[float] = deque(maxlen=_KEPT)
+
+    def add(self, latency_ms: float) -> None:
+        """Note one latency."""
+        self._newest_ms.append(latency_ms)
+
+    def percentile(self, percent: float) -> float | None:
+        """Give the percentile by nearest rank, or None while nothing was written."""
+        ordered = sorted(self._newest_ms.copy())
+        if not ordered:
+            return None
+        rank = min(len(ordered) - 1, max(0, round(percent / 100 * len(ordered)) - 1))
+        return round(ordered[rank], 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """The numbers of one writer. ``recorded = queued + stored + spooled + dead_lettered + lost``.
+
+    Tallies count records of the application (two for a call); ``ledger`` has the same tallies for
+    the log's own ledger records. Latencies are from hand-over to the store's confirmation.
+    """
+
+    writer: str
+    mode: str
+    recorded: int
+    queued: int
+    stored: int
+    spooled: int
+    replayed: int
+    dead_lettered: int
+    lost: int
+    queue_bytes: int
+    spool_bytes: int
+    spool: str
+    """``disk``, or ``memory`` where the disk cannot be used."""
+    store: str
+    """``up``, or why not."""
+    outages: int
+    slow_writes: int
+    writer_restarts: int
+    write_latency_p50_ms: float | None
+    write_latency_p95_ms: float | None
+    write_latency_p99_ms: float | None
+    ledger: dict[str, int]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the numbers as a plain dictionary, for JSON."""
+        return asdict(self)

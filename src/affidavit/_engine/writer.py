@@ -1,0 +1,243 @@
+"""The writer thread: numbers and finishes records, and routes them.
+
+What happens to a batch, by mode:
+
+============  =================================================================================
+direct        sent at once; the caller is woken by the store's confirmation
+async         sent at once; nobody waits
+batch         into the spool (fsync wakes the caller); the shipper sends them on
+high_volume   gathered for at most 100 ms or 1,000 records; sent if a batch is due, else spooled
+============  =================================================================================
+
+Whenever the store does not answer, the batch goes to the spool and the breaker opens. If this
+thread dies, the watchdog starts another one on the same :class:`Writer`, which goes on with
+``in_hand``: numbers were given, so nothing is sent under two of them.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from affidavit._engine.core import Core, logger
+from affidavit._engine.inbox import Item
+from affidavit._engine.ticket import State
+from affidavit.errors import StoreError
+from affidavit.pipeline.chain import Chain
+from affidavit.spool.counters import Slot
+from affidavit.store.base import Encoded
+
+TAKE: Final = 200
+"""Records finished in one go; small enough that a waiting caller is served soon."""
+
+GATHER_S: Final = 0.01
+EXPOSED_S: Final = 0.1
+"""Longest time a record of the high-volume mode stays in memory while the writer keeps up."""
+
+EXPOSED_RECORDS: Final = 1000
+MAX_SEND: Final = 1000
+_LEAST_TIMEOUT_S: Final = 0.02
+_SLOW_NOTE_S: Final = 60.0
+
+
+class _InHand:
+    """A record the writer has taken and not yet settled."""
+
+    __slots__ = ("encoded", "item")
+
+    def __init__(self, item: Item) -> None:
+        self.item = item
+        self.encoded: Encoded | None = None
+
+
+class Writer:
+    """Owns sequence numbers, the pipeline and everything between queue and spool or store."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._chain = Chain(core.writer, core.config.max_field_size, None)
+        self._config = core.config
+        self._mode = core.mode
+        self._timeout_s = core.config.write_timeout
+        self._batch_size = core.config.batch_size
+        self._slow_ms = core.config.slow_query_threshold
+        self._slow_noted_s = 0.0
+        self.in_hand: list[_InHand] = []
+        self.thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start a thread, or another one after a death."""
+        self.thread = threading.Thread(
+            target=self._run, name=f"affidavit-writer-{self._core.writer}", daemon=True
+        )
+        self.thread.start()
+
+    # -- the loop --------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        core = self._core
+        self._prepare()
+        if self.in_hand:  # left by a thread that died
+            self._finish_and_route()
+        gather_s = GATHER_S if self._mode == "high_volume" else 0.0
+        while True:
+            stopping = core.stopping.is_set()
+            taken = core.inbox.take(TAKE, self._wait_s(), 0.0 if stopping else gather_s)
+            self.in_hand.extend(map(_InHand, taken))
+            self._finish_and_route()
+            if stopping and not taken and not core.inbox.depth:
+                self._route(force=True)
+                return
+
+    def _wait_s(self) -> float:
+        if self._core.stopping.is_set():
+            return 0.0
+        if self.in_hand:
+            return max(0.001, self.in_hand[0].item.at_s + EXPOSED_S - time.monotonic())
+        return 60.0
+
+    def _prepare(self) -> None:
+        """Make the store ready before the first record; if it is away, the shipper does later."""
+        core = self._core
+        if core.prepared.is_set():
+            return
+        try:
+            core.store.prepare(self._timeout_s)
+        except StoreError as error:
+            self._trip(error)
+        else:
+            core.prepared.set()
+
+    def _finish_and_route(self) -> None:
+        core = self._core
+        if self._chain.compression_level is None and core.prepared.is_set():
+            self._decide_compression()
+        counters, finish = core.counters, self._chain.finish
+        for hand in self.in_hand:
+            if hand.encoded is None:
+                item = hand.item
+                seq = counters.next_seq
+                counters.next_seq = seq + 1
+                # A number is used once, even if this thread dies in the next line.
+                body = finish(item.dest, item.record_id, item.snapshot, seq)
+                hand.encoded = Encoded(item.dest, item.record_id, seq, body)
+                # Give the application's threads their turn: without this, a batch of this work
+                # was measured to hold up an event loop for 90 ms.
+                time.sleep(0)
+        if self.in_hand:
+            self._route(force=core.stopping.is_set())
+
+    def _decide_compression(self) -> None:
+        wanted = self._config.compress_large_fields and not self._core.store.compresses_blocks()
+        self._chain.compression_level = self._config.compression_level if wanted else None
+
+    # -- routing ---------------------------------------------------------------------------------
+
+    def _route(self, *, force: bool) -> None:
+        """Send or spool what is in hand; a record leaves ``in_hand`` only when it is settled."""
+        if not self.in_hand:
+            return
+        if self._mode == "batch":
+            self._put_aside(len(self.in_hand))
+        elif self._mode != "high_volume":
+            self._send()
+        elif self._is_due(force=force):
+            if self._is_batch(force=force):
+                self._send()
+            else:
+                self._put_aside(len(self.in_hand))
+
+    def _is_due(self, *, force: bool) -> bool:
+        age_s = time.monotonic() - self.in_hand[0].item.at_s
+        many = len(self.in_hand) >= EXPOSED_RECORDS
+        return force or many or age_s >= EXPOSED_S or self._is_batch(force=force)
+
+    def _is_batch(self, *, force: bool) -> bool:
+        """Whether a batch goes out: enough waits, here and in the spool together."""
+        if self._core.flush_wanted.is_set() or force:
+            return True
+        owned = self._core.owned
+        waiting = len(self.in_hand) + (owned.spool.count if owned is not None else 0)
+        return waiting >= self._batch_size
+
+    def _send(self) -> None:
+        """Send to the store; whatever it does not confirm in time goes to the spool."""
+        while self.in_hand:
+            part = self.in_hand[:MAX_SEND]
+            timeout_s = self._time_left_s(part)
+            if self._core.breaker.is_open or timeout_s < _LEAST_TIMEOUT_S:
+                self._put_aside(len(part))
+            else:
+                self._send_part(part, timeout_s)
+
+    def _time_left_s(self, part: list[_InHand]) -> float:
+        """A caller waits ``write_timeout`` in all; records nobody waits for get it whole."""
+        waited = [hand.item.at_s for hand in part if hand.item.ticket is not None]
+        if not waited:
+            return self._timeout_s
+        return self._timeout_s - (time.monotonic() - min(waited))
+
+    def _send_part(self, part: list[_InHand], timeout_s: float) -> None:
+        core = self._core
+        batch = _encoded(part)
+        started_s = time.monotonic()
+        try:
+            verdicts = core.store.append(batch, timeout_s)
+        except StoreError as error:
+            self._trip(error)
+            self._put_aside(len(part))
+            return
+        now_s = time.monotonic()
+        stored, refused = core.sort_verdicts(batch, verdicts)
+        core.tally(Slot.STORED, stored)
+        dead = core.bury(refused) if refused else State.DEAD
+        self._settled(len(part))
+        gone = {record.seq for record, _reason in refused}
+        for hand, record in zip(part, batch, strict=True):
+            core.latencies.add((now_s - hand.item.at_s) * 1000)
+            if hand.item.ticket is not None:
+                hand.item.ticket.settle(dead if record.seq in gone else State.STORED)
+        self._note_slow((now_s - started_s) * 1000)
+
+    def _put_aside(self, count: int) -> None:
+        part = self.in_hand[:count]
+        state = self._core.put_aside(_encoded(part))
+        self._settled(count)
+        for hand in part:
+            if hand.item.ticket is not None:
+                hand.item.ticket.settle(state)
+        self._core.ship_wake.set()
+
+    def _settled(self, count: int) -> None:
+        """The first ``count`` in hand are accounted for; so is everything numbered before them."""
+        del self.in_hand[:count]
+        counters = self._core.counters
+        first = self.in_hand[0].encoded if self.in_hand else None
+        counters.settled = first.seq if first is not None else counters.next_seq
+
+    def _trip(self, error: StoreError) -> None:
+        if self._core.breaker.trip(str(error)):
+            logger.warning("affidavit: %s Records go to the local spool until it answers.", error)
+        self._core.ship_wake.set()
+
+    def _note_slow(self, took_ms: float) -> None:
+        if took_ms < self._slow_ms:
+            return
+        core = self._core
+        core.slow_writes += 1
+        now_s = time.monotonic()
+        if now_s - self._slow_noted_s >= _SLOW_NOTE_S:
+            self._slow_noted_s = now_s
+            logger.warning(
+                "affidavit: a write took %.0f ms, over slow_query_threshold of %g ms "
+                "(%d slow ones so far).",
+                took_ms,
+                self._slow_ms,
+                core.slow_writes,
+            )
+
+
+def _encoded(part: Sequence[_InHand]) -> list[Encoded]:
+    return [hand.encoded for hand in part if hand.encoded is not None]

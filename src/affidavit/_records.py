@@ -1,0 +1,158 @@
+"""Building the documents of records: what the application said, in the stored shape.
+
+Pure functions from arguments to a ``dict``; the field names come from the sample document (R3).
+Nothing here waits, locks or raises on odd values.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from affidavit import context
+from affidavit.event import DIMENSIONS, SCHEMA_VERSION, Document, EventType, Status
+from affidavit.pipeline.snapshot import decimal_text
+
+_REQUEST_OWN: Final = frozenset(
+    {"message", "message_length", "messages", "provider", "model", "parameters"}
+)
+_RESPONSE_OWN: Final = frozenset(
+    {"text", "response_length", "provider_used", "tokens_used", "cost_usd", "processing_time_ms"}
+)
+_SHORT: Final = 256
+"""Characters up to which a field of the application is repeated in the outcome, for questions."""
+
+
+def now_ms() -> int:
+    """Tell the time in milliseconds since 1970, UTC."""
+    return time.time_ns() // 1_000_000
+
+
+def envelope(
+    event_type: EventType,
+    status: Status | None,
+    call_id: str | None,
+    dimensions: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+) -> Document:
+    """Start a record: kind, time, who and where. Absent dimensions are left out."""
+    document: Document = {"event_type": event_type.value}
+    if call_id is not None:
+        document["call_id"] = call_id
+    document["timestamp"] = now_ms()
+    around = context.current()
+    document["user_id"] = None
+    for name in DIMENSIONS:
+        value = dimensions.get(name)
+        if value is None:
+            value = around.get(name)
+            if value is None:
+                value = defaults.get(name)
+                if value is None:
+                    continue
+        document[name] = value
+    address = dimensions.get("ip_address") or around.get("ip_address")
+    agent = dimensions.get("user_agent") or around.get("user_agent")
+    if address or agent:
+        document["client_info"] = {"ip_address": address, "user_agent": agent}
+    if status is not None:
+        document["status"] = status.value
+    document["schema_version"] = SCHEMA_VERSION
+    return document
+
+
+def request_data(
+    provider: str,
+    model: str | None,
+    message: str | None,
+    messages: Sequence[Any] | None,
+    parameters: Mapping[str, Any] | None,
+    fields: Mapping[str, Any] | None,
+) -> tuple[Document, Document]:
+    """Build what was sent: whole for the intent, and without the text for the outcome."""
+    length = text_length(message, messages)
+    whole: Document = {"message": message, "message_length": length}
+    if messages is not None:
+        whole["messages"] = messages
+    whole["provider"] = provider
+    brief: Document = {"message_length": length, "provider": provider}
+    if model is not None:
+        whole["model"] = brief["model"] = model
+    if parameters:
+        whole["parameters"] = parameters
+    if fields:
+        add_fields(whole, fields, _REQUEST_OWN)
+        add_fields(brief, {k: v for k, v in fields.items() if _is_short(v)}, _REQUEST_OWN)
+    return whole, brief
+
+
+def response_data(
+    *,
+    text: Any,
+    provider_used: str,
+    tokens_used: int | None,
+    cost_usd: object,
+    processing_time_ms: float,
+    extra: Mapping[str, Any],
+    fields: Mapping[str, Any] | None,
+) -> Document:
+    """Build what came back."""
+    document: Document = {}
+    if text is not None:
+        document["text"] = text
+    document["response_length"] = len(text) if isinstance(text, str) else None
+    document["provider_used"] = provider_used
+    document["tokens_used"] = tokens_used
+    document["cost_usd"] = decimal_text(cost_usd)
+    document["processing_time_ms"] = processing_time_ms
+    document.update(extra)
+    if fields:
+        add_fields(document, fields, _RESPONSE_OWN)
+    return document
+
+
+def add_fields(document: Document, fields: Mapping[str, Any], own: frozenset[str]) -> None:
+    """Add the application's fields; one named like a field of ours becomes ``app_<name>``."""
+    for name, value in fields.items():
+        document[f"app_{name}" if name in own else name] = value
+
+
+def withheld(reason: str) -> Document:
+    """Build the record that stands where one could not be built: the event is never lost."""
+    return {
+        "event_type": EventType.SECURITY_EVENT.value,
+        "timestamp": now_ms(),
+        "user_id": None,
+        "schema_version": SCHEMA_VERSION,
+        "details": {"kind": "unrecordable_content", "severity": "medium", "reason": reason},
+        "odd": [f"withheld_{reason}"],
+    }
+
+
+def text_length(message: object, messages: object) -> int | None:
+    """Count the characters sent: of the message, or of all texts of the conversation."""
+    if isinstance(message, str):
+        return len(message)
+    if not isinstance(messages, list | tuple):
+        return None
+    total = 0
+    for turn in messages:
+        content = turn.get("content") if isinstance(turn, Mapping) else None
+        if isinstance(content, str):
+            total += len(content)
+        elif isinstance(content, list | tuple):
+            total += sum(
+                len(part["text"])
+                for part in content
+                if isinstance(part, Mapping) and isinstance(part.get("text"), str)
+            )
+    return total
+
+
+def _is_short(value: object) -> bool:
+    if isinstance(value, str):
+        return len(value) <= _SHORT
+    if isinstance(value, list):
+        return len(value) <= 20 and all(_is_short(item) for item in value)  # noqa: PLR2004 - a short list
+    return value is None or isinstance(value, bool | int | float)

@@ -1,0 +1,306 @@
+"""The table of settings: type, default, bounds and, in words, what each does here."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from affidavit.errors import ConfigError
+
+FOREIGN_VARIABLES: Final = ("AFFIDAVIT_TEST_",)
+"""Prefixes of environment variables that belong to the project's own test suite."""
+
+_UNITS: Final = {"": 1, "b": 1, "kb": 1024, "mb": 1024**2, "gb": 1024**3, "tb": 1024**4}
+
+
+def parse_bytes(value: int | str, where: str) -> int:
+    """Read a size in bytes: ``1048576``, ``"500MB"``, ``"1GB"`` (powers of 1024)."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?b)?\s*", str(value), re.IGNORECASE)
+    if match is None:
+        msg = f"{where}{value!r} is not a size. Write bytes as a number, or '500MB', '1GB'."
+        raise ConfigError(msg)
+    return int(float(match[1]) * _UNITS[(match[2] or "").lower()])
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting: how it is read, checked and explained."""
+
+    name: str
+    kind: str
+    """``bool``, ``int``, ``float``, ``str``, ``size`` or ``choice``."""
+    default: Any
+    effect: str
+    """What it does here, in a sentence or two."""
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    remedy: str = ""
+
+    def check(self, value: object, where: str) -> Any:
+        """Return the value in its own type, or raise ConfigError naming setting and remedy."""
+        if value is None and self.default is None:
+            return None
+        return _CHECKS[self.kind](self, value, where)
+
+    def wrong(self, where: str, value: object, wanted: str) -> ConfigError:
+        """Build the error for a value that does not fit."""
+        tail = f" {self.remedy}" if self.remedy else f" The default is {self.default!r}."
+        return ConfigError(f"{where}{value!r}: {self.name} must be {wanted}.{tail}")
+
+    def bounded(self, number: float, where: str, value: object) -> None:
+        """Raise ConfigError unless the number lies within the bounds."""
+        if (self.low is not None and number < self.low) or (
+            self.high is not None and number > self.high
+        ):
+            top = f" and at most {self.high:g}" if self.high is not None else ""
+            raise self.wrong(where, value, f"at least {self.low:g}{top}")
+
+
+def _bool(setting: Setting, value: object, where: str) -> bool:
+    if not isinstance(value, bool):
+        raise setting.wrong(where, value, "True or False")
+    return value
+
+
+def _int(setting: Setting, value: object, where: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise setting.wrong(where, value, "a whole number")
+    setting.bounded(value, where, value)
+    return value
+
+
+def _float(setting: Setting, value: object, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+        raise setting.wrong(where, value, "a number")
+    setting.bounded(value, where, value)
+    return value
+
+
+def _size(setting: Setting, value: object, where: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise setting.wrong(where, value, "a size in bytes, or a text such as '500MB'")
+    number = parse_bytes(value, where)
+    setting.bounded(number, where, value)
+    return number
+
+
+def _str(setting: Setting, value: object, where: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise setting.wrong(where, value, "a non-empty text")
+    return value
+
+
+def _choice(setting: Setting, value: object, where: str) -> str:
+    if value not in setting.choices:
+        raise setting.wrong(where, value, "one of " + ", ".join(map(repr, setting.choices)))
+    return str(value)
+
+
+_CHECKS: Final[dict[str, Callable[[Setting, object, str], Any]]] = {
+    "bool": _bool,
+    "int": _int,
+    "float": _float,
+    "size": _size,
+    "str": _str,
+    "choice": _choice,
+}
+
+_TRUE: Final = frozenset({"1", "true", "yes", "on"})
+_FALSE: Final = frozenset({"0", "false", "no", "off"})
+
+
+def from_text(setting: Setting, text: str, variable: str) -> Any:
+    """Read the text of an environment variable in the setting's own type."""
+    where = f"{variable}="
+    if setting.kind == "bool":
+        lowered = text.strip().lower()
+        if lowered not in _TRUE | _FALSE:
+            raise setting.wrong(where, text, "true or false")
+        return lowered in _TRUE
+    if setting.kind in {"int", "float"}:
+        try:
+            return int(text) if setting.kind == "int" else float(text)
+        except ValueError:
+            raise setting.wrong(where, text, "a number") from None
+    return setting.check(text, where)
+
+
+def _table(*settings: Setting) -> dict[str, Setting]:
+    return {setting.name: setting for setting in settings}
+
+
+SETTINGS: Final[dict[str, Setting]] = _table(
+    Setting("enabled", "bool", True, "False records nothing at all; calls still get an id."),
+    Setting(
+        "ttl_days",
+        "int",
+        90,
+        "Days after which MongoDB removes a record (TTL index). Set-up applies it; on a live "
+        "collection `affidavit setup --change-ttl` does. The ledger never expires.",
+        low=1,
+        high=36500,
+        remedy="Use 1 or more; there is no 'keep nothing', and 36500 keeps a century.",
+    ),
+    Setting(
+        "batch_writes",
+        "bool",
+        False,
+        "True collects records and sends them in batches: the caller waits for the local spool's "
+        "fsync instead of the database. False sends each record at once.",
+    ),
+    Setting(
+        "batch_size",
+        "int",
+        10,
+        "With batch_writes: so many waiting records trigger a batch. A backlog goes in batches of "
+        "up to 1,000 whatever this says.",
+        low=1,
+        high=1000,
+    ),
+    Setting(
+        "flush_interval",
+        "float",
+        30.0,
+        "With batch_writes: seconds after which a smaller batch goes out too.",
+        low=0.05,
+        high=3600,
+    ),
+    Setting(
+        "compress_large_fields",
+        "bool",
+        True,
+        "Compresses single text fields of 4 KiB or more, only in a collection whose blocks are "
+        "not compressed with zstd: inside zstd blocks it was measured to save nothing. Set-up "
+        "creates collections with zstd, so it acts on adopted ones.",
+    ),
+    Setting(
+        "compression_level",
+        "int",
+        6,
+        "zlib level, 1 to 9, for compress_large_fields. No effect on zstd blocks, whose level is "
+        "the server's.",
+        low=1,
+        high=9,
+    ),
+    Setting(
+        "max_field_size",
+        "int",
+        10240,
+        "A text longer than this many bytes is cut: its head and tail stay, with its original "
+        "length. No record is ever skipped.",
+        low=256,
+        high=8 * 1024**2,
+    ),
+    Setting(
+        "index_optimization",
+        "bool",
+        True,
+        "True lets set-up add the indexes that reading needs beside the four of the document. It "
+        "never drops one.",
+    ),
+    Setting(
+        "slow_query_threshold",
+        "float",
+        50.0,
+        "Milliseconds from which an audit operation counts as slow: counted in stats() and "
+        "logged once a minute.",
+        low=1,
+    ),
+    Setting(
+        "separate_database",
+        "bool",
+        False,
+        "True writes to `<database>_audit.llm_logs` with a connection pool of its own; on "
+        "audit_uri if that is given, else on the same server.",
+    ),
+    Setting(
+        "async_writes",
+        "bool",
+        False,
+        "True never lets the caller wait: encode and enqueue. A SIGKILL can lose what the writer "
+        "has not taken yet (100 ms or 1,000 records while it keeps up).",
+    ),
+    Setting(
+        "on_failure",
+        "choice",
+        "spool",
+        "'spool' keeps records on local disk while the database is away. 'refuse' raises "
+        "AuditUnavailable before the model is called unless the intent is durable.",
+        choices=("spool", "refuse"),
+    ),
+    Setting(
+        "durable",
+        "choice",
+        "store",
+        "With on_failure='refuse': what counts as durable, the database ('store') or also the "
+        "local spool ('spool').",
+        choices=("store", "spool"),
+    ),
+    Setting(
+        "write_timeout",
+        "float",
+        1.0,
+        "Seconds one call may wait for the database in all; then its record is in the spool.",
+        low=0.05,
+        high=60,
+    ),
+    Setting(
+        "queue_wait",
+        "float",
+        0.05,
+        "Seconds a caller waits when the memory queue is full, before its record is counted lost.",
+        low=0,
+        high=5,
+    ),
+    Setting(
+        "max_queue_bytes",
+        "int",
+        64 * 1024**2,
+        "Bytes the memory queue may hold.",
+        low=1024**2,
+        high=4 * 1024**3,
+    ),
+    Setting(
+        "spool_dir",
+        "str",
+        None,
+        "Directory of the local spool; default is the user's state directory "
+        "(XDG_STATE_HOME or ~/.local/state)/affidavit.",
+    ),
+    Setting(
+        "max_spool_bytes",
+        "size",
+        1024**3,
+        "Bytes one process may spool. A full spool is reported; records are then counted lost.",
+        low=1024**2,
+    ),
+    Setting("audit_uri", "str", None, "With separate_database: the server that gets the log."),
+    Setting(
+        "collection",
+        "str",
+        None,
+        "Name of the records collection; default llm_audit, or llm_logs with separate_database.",
+    ),
+    Setting(
+        "auto_setup",
+        "bool",
+        True,
+        "True creates collections and indexes at first use where the database user may.",
+    ),
+    Setting(
+        "legacy_timezone",
+        "str",
+        None,
+        "Time zone of the naive local times an older logger wrote, for reading them.",
+    ),
+    Setting("department", "str", None, "Department of every record that names none."),
+    Setting("tenant", "str", None, "Tenant of every record that names none."),
+    Setting("environment", "str", None, "Environment of every record, such as 'production'."),
+    Setting("service", "str", None, "Name of the application that records."),
+)

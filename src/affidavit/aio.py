@@ -1,0 +1,210 @@
+"""``AsyncAuditLogger``: the same methods, awaiting. A thin facade over the one engine.
+
+Nothing here blocks the event loop: records are encoded and enqueued on it, and acknowledgements
+come back through ``loop.call_soon_threadsafe``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+from bson.objectid import ObjectId
+
+from affidavit._call import CallState, RequestArguments
+from affidavit._engine import State, Ticket
+from affidavit._engine.inbox import Item
+from affidavit.errors import AuditUnavailable
+from affidavit.event import Dest, Document
+from affidavit.logger import (
+    GRACE_S,
+    AnnotationKind,
+    Dimensions,
+    Recorder,
+    Severity,
+    check_dimensions,
+)
+
+
+class AsyncCall(CallState):
+    """An audited call as an asynchronous context manager."""
+
+    __slots__ = ("_enter", "_leave")
+
+    def __init__(
+        self,
+        enter: Callable[[AsyncCall], Awaitable[None]],
+        leave: Callable[[AsyncCall], Awaitable[None]],
+        **what: Any,
+    ) -> None:
+        super().__init__(**what)
+        self._enter = enter
+        self._leave = leave
+
+    async def __aenter__(self) -> Self:
+        await self._enter(self)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.left_by(error)
+        await self._leave(self)
+
+
+async def _settled(ticket: Ticket, timeout_s: float) -> State:
+    """Wait for a ticket without holding up the loop."""
+    if ticket.state is not State.QUEUED:
+        return ticket.state
+    loop = asyncio.get_running_loop()
+    done = asyncio.Event()
+
+    def tell() -> None:
+        try:
+            loop.call_soon_threadsafe(done.set)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            return
+
+    ticket.when_settled(tell)
+    try:
+        async with asyncio.timeout(timeout_s):
+            await done.wait()
+    except TimeoutError:
+        pass
+    return ticket.state
+
+
+class AsyncAuditLogger(Recorder):
+    """The asynchronous facade; targets, settings and guarantees are those of ``AuditLogger``.
+
+    An existing ``AsyncMongoClient`` needs its address beside it: ``uri="mongodb://…"``.
+    """
+
+    def call(
+        self,
+        *,
+        provider: str,
+        model: str | None = None,
+        message: str | None = None,
+        messages: Sequence[Any] | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        fields: Mapping[str, Any] | None = None,
+        **dimensions: Unpack[Dimensions],
+    ) -> AsyncCall:
+        """Audit one call: an ``async with`` block; see :meth:`AuditLogger.call`."""
+        check_dimensions(dimensions)
+        return AsyncCall(
+            self._enter,
+            self._leave,
+            arguments=RequestArguments(provider, model, message, messages, parameters),
+            fields=fields,
+            dimensions=dimensions,
+            defaults=self._defaults,
+        )
+
+    async def _put(
+        self, record_id: bytes, build: Callable[[], Document], *, plain: bool, wait: bool
+    ) -> Ticket | None:
+        ticket = Ticket() if wait else None
+        snapshot = self._snapshot(build, plain=plain)
+        item = Item(Dest.RECORDS, record_id, snapshot, ticket, time.monotonic())
+        while not self._engine.try_put(item):
+            if time.monotonic() - item.at_s >= self.config.queue_wait:
+                self._engine.give_up(item)
+                break
+            await asyncio.sleep(0.002)
+        return ticket
+
+    async def _enter(self, call: AsyncCall) -> None:
+        if not self._enabled:
+            return
+        started_s = time.monotonic()
+        ticket = await self._put(
+            call.intent_id, call.intent, plain=call.is_plain(), wait=self._refuse
+        )
+        if ticket is None:
+            return
+        state = await _settled(ticket, self._write_timeout_s + GRACE_S)
+        call.waited_s = time.monotonic() - started_s
+        try:
+            self._check_intent(state)
+        except AuditUnavailable as error:
+            call.fail(error)
+            await self._put(ObjectId().binary, call.outcome, plain=call.is_plain(), wait=False)
+            raise
+
+    async def _leave(self, call: AsyncCall) -> None:
+        if not self._enabled:
+            return
+        # Even a cancelled task must get its outcome into the queue: the put itself comes first
+        # and does not await while there is room.
+        ticket = await self._put(
+            ObjectId().binary, call.outcome, plain=call.is_plain(), wait=self._waits
+        )
+        if ticket is not None:
+            await _settled(ticket, max(0.0, self._write_timeout_s - call.waited_s) + GRACE_S)
+
+    async def _record(self, record_id: bytes, build: Callable[[], Document]) -> str:
+        if self._enabled:
+            ticket = await self._put(record_id, build, plain=False, wait=self._waits)
+            if ticket is not None:
+                await _settled(ticket, self._write_timeout_s + GRACE_S)
+        return record_id.hex()
+
+    async def rate_limit_exceeded(
+        self,
+        *,
+        limit_type: str,
+        current_usage: Mapping[str, Any] | None = None,
+        details: Mapping[str, Any] | None = None,
+        **dimensions: Unpack[Dimensions],
+    ) -> str:
+        """Record that somebody hit a limit; returns the record's id."""
+        check_dimensions(dimensions)
+        return await self._record(*self._rate_limit(limit_type, current_usage, details, dimensions))
+
+    async def security_event(
+        self,
+        *,
+        kind: str,
+        severity: Severity = "medium",
+        details: Mapping[str, Any] | None = None,
+        call_id: str | None = None,
+        **dimensions: Unpack[Dimensions],
+    ) -> str:
+        """Record an attack, a bypass attempt or abuse; returns the record's id."""
+        check_dimensions(dimensions)
+        return await self._record(*self._security(kind, severity, details, call_id, dimensions))
+
+    async def annotate(
+        self,
+        call_id: str,
+        *,
+        kind: AnnotationKind,
+        name: str,
+        value: object = None,
+        ref: str | None = None,
+        note: str | None = None,
+    ) -> str:
+        """Attach a score, a review or a decision to a call; returns the record's id."""
+        return await self._record(*self._annotation(call_id, kind, name, value, ref, note))
+
+    async def flush(self, timeout_s: float = 10.0) -> bool:
+        """Send everything recorded so far; False if it is not all in the store in time."""
+        return await asyncio.to_thread(self._engine.flush, timeout_s)
+
+    async def close(self, timeout_s: float = 5.0) -> None:
+        """Drain and stop. What cannot be sent in time stays in the spool for the next process."""
+        await asyncio.to_thread(self._engine.close, timeout_s)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()

@@ -1,0 +1,343 @@
+"""The settings, the two profiles, and the only reader of the environment and of TOML.
+
+Precedence, everywhere alike: arguments, then ``AFFIDAVIT_<SETTING>`` variables, then
+``affidavit.toml`` (in the working directory, or where ``AFFIDAVIT_CONFIG`` points), then defaults.
+An unknown key or variable is an error: a mistyped setting must not be silently ignored.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal, TypedDict, Unpack
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from affidavit._settings import (
+    FOREIGN_VARIABLES,
+    SETTINGS,
+    Setting,
+    from_text,
+    parse_bytes,
+)
+from affidavit.errors import ConfigError
+
+__all__ = ["SETTINGS", "AuditConfig", "Setting", "Settings", "mongodb_uri", "parse_bytes"]
+
+PREFIX: Final = "AFFIDAVIT_"
+
+
+class Settings(TypedDict, total=False):
+    """Every setting by name, for type checkers; ``affidavit config`` explains each."""
+
+    enabled: bool
+    ttl_days: int
+    batch_writes: bool | Mapping[str, Any]
+    batch_size: int
+    flush_interval: float
+    compress_large_fields: bool
+    compression_level: int
+    max_field_size: int
+    index_optimization: bool
+    slow_query_threshold: float
+    separate_database: bool
+    async_writes: bool
+    on_failure: Literal["spool", "refuse"]
+    durable: Literal["store", "spool"]
+    write_timeout: float
+    queue_wait: float
+    max_queue_bytes: int
+    spool_dir: str | None
+    max_spool_bytes: int | str
+    audit_uri: str | None
+    collection: str | None
+    auto_setup: bool
+    legacy_timezone: str | None
+    department: str | None
+    tenant: str | None
+    environment: str | None
+    service: str | None
+    compression: Mapping[str, Any]
+    selective_logging: Mapping[str, Any]
+
+
+class AuditConfig:
+    """An immutable set of settings.
+
+    ``AuditConfig(**AUDIT_CONFIG)`` takes dictionaries as the analysis document prints them,
+    ``OPTIMIZATION_STRATEGIES`` with its nested groups included. Attributes are the settings of
+    :data:`SETTINGS`. Raises :class:`~affidavit.errors.ConfigError` for anything unknown or out
+    of range.
+    """
+
+    __slots__ = ("_given", "_sources", "_values")
+
+    enabled: bool
+    ttl_days: int
+    batch_writes: bool
+    batch_size: int
+    flush_interval: float
+    compress_large_fields: bool
+    compression_level: int
+    max_field_size: int
+    index_optimization: bool
+    slow_query_threshold: float
+    separate_database: bool
+    async_writes: bool
+    on_failure: str
+    durable: str
+    write_timeout: float
+    queue_wait: float
+    max_queue_bytes: int
+    spool_dir: str | None
+    max_spool_bytes: int
+    audit_uri: str | None
+    collection: str | None
+    auto_setup: bool
+    legacy_timezone: str | None
+    department: str | None
+    tenant: str | None
+    environment: str | None
+    service: str | None
+
+    def __init__(self, **settings: Unpack[Settings]) -> None:
+        flat = _flatten(settings)
+        values = {name: setting.default for name, setting in SETTINGS.items()}
+        for name, value in flat.items():
+            values[name] = _checked(name, value, f"{name}=")
+        self._set(values, frozenset(flat), dict.fromkeys(flat, "argument"))
+        _check_together(self)
+
+    def _set(self, values: dict[str, Any], given: frozenset[str], sources: dict[str, str]) -> None:
+        object.__setattr__(self, "_values", values)
+        object.__setattr__(self, "_given", given)
+        object.__setattr__(self, "_sources", sources)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        try:
+            return self._values[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def __setattr__(self, name: str, value: object) -> None:
+        msg = f"AuditConfig is immutable; make another one to change {name}."
+        raise AttributeError(msg)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AuditConfig) and self._values == other._values
+
+    def __hash__(self) -> int:
+        return hash(tuple(sorted((k, str(v)) for k, v in self._values.items())))
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{k}={v!r}" for k, v in self.public().items() if k in self._given)
+        return f"AuditConfig({shown})"
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        return iter(self._values.items())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (self.given(),))
+
+    def public(self) -> dict[str, Any]:
+        """All settings as plain values, with a password inside a URI left out."""
+        values = dict(self._values)
+        if values["audit_uri"]:
+            values["audit_uri"] = without_password(values["audit_uri"])
+        return values
+
+    def given(self) -> dict[str, Any]:
+        """Give the settings that were set, without defaults."""
+        return {name: self._values[name] for name in self._given}
+
+    def source(self, name: str) -> str:
+        """Where a setting came from: argument, variable name, file name or ``default``."""
+        return str(self._sources.get(name, "default"))
+
+    @property
+    def mode(self) -> str:
+        """One of ``direct``, ``batch``, ``high_volume``, ``async``: the row of the guarantees."""
+        if self.batch_writes:
+            return "high_volume" if self.async_writes else "batch"
+        return "async" if self.async_writes else "direct"
+
+    @classmethod
+    def high_volume(cls, **settings: Unpack[Settings]) -> AuditConfig:
+        """Give the document's high-volume profile; arguments override single settings."""
+        merged: Settings = {**HIGH_VOLUME, **settings}
+        return cls(**merged)
+
+    @classmethod
+    def load(cls, config: AuditConfig | None = None, **settings: Unpack[Settings]) -> AuditConfig:
+        """Resolve the settings: these arguments, the environment, ``affidavit.toml``, defaults."""
+        arguments = config.given() if config is not None else {}
+        arguments |= _flatten(settings)
+        merged: dict[str, Any] = {}
+        sources: dict[str, str] = {}
+        for origin, layer in (*_outside_layers(), ("argument", arguments)):
+            for name, value in layer.items():
+                if name in SETTINGS:
+                    merged[name] = value
+                    sources[name] = origin if origin == "argument" else _origin(origin, name)
+        loaded = cls(**merged)
+        loaded._set(loaded._values, loaded._given, sources)
+        return loaded
+
+
+HIGH_VOLUME: Final[Settings] = {
+    "enabled": True,
+    "ttl_days": 30,
+    "batch_writes": True,
+    "batch_size": 10,
+    "flush_interval": 30,
+    "separate_database": True,
+    "compression_level": 9,
+    "async_writes": True,
+}
+
+
+def mongodb_uri(argument: str | None = None) -> str | None:
+    """Resolve the database address: argument, ``AFFIDAVIT_MONGODB_URI``, ``mongodb_uri`` in TOML."""
+    if argument:
+        return argument
+    found: str | None = None
+    for _origin_name, layer in _outside_layers():
+        found = layer.get("mongodb_uri", found)
+    return found
+
+
+def without_password(uri: str) -> str:
+    """Replace the password of a URI by ``***`` so that it can be shown."""
+    scheme, sep, rest = uri.partition("://")
+    userinfo, at, host = rest.rpartition("@")
+    if not at:
+        return uri
+    user, colon, _password = userinfo.partition(":")
+    return f"{scheme}{sep}{user}{':***' if colon else ''}@{host}"
+
+
+def _rebuild(settings: Settings) -> AuditConfig:
+    return AuditConfig(**settings)
+
+
+def _origin(layer: str, name: str) -> str:
+    return f"{PREFIX}{name.upper()}" if layer == "environment" else layer
+
+
+def _outside_layers() -> list[tuple[str, dict[str, Any]]]:
+    """TOML, then environment: later wins."""
+    path = Path(os.environ.get(f"{PREFIX}CONFIG") or "affidavit.toml")
+    layers: list[tuple[str, dict[str, Any]]] = []
+    if path.is_file():
+        layers.append((path.name, _read_toml(path)))
+    elif os.environ.get(f"{PREFIX}CONFIG"):
+        msg = f"{PREFIX}CONFIG points to {path}, which is not a file. Correct it or unset it."
+        raise ConfigError(msg)
+    layers.append(("environment", _read_environment()))
+    return layers
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        msg = f"{path} cannot be read as TOML: {error}. Correct the file."
+        raise ConfigError(msg) from error
+    uri = content.pop("mongodb_uri", None)
+    flat = _flatten(content)
+    return flat if uri is None else flat | {"mongodb_uri": str(uri)}
+
+
+def _read_environment() -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for variable, text in os.environ.items():
+        if not variable.startswith(PREFIX) or variable.startswith(FOREIGN_VARIABLES):
+            continue
+        name = variable[len(PREFIX) :].lower()
+        if name == "mongodb_uri":
+            found[name] = text
+        elif name in SETTINGS:
+            found[name] = from_text(SETTINGS[name], text, variable)
+        elif name != "config":
+            raise ConfigError(_unknown(variable, [PREFIX + n.upper() for n in SETTINGS]))
+    return found
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean {near[0]}?" if near else " `affidavit config` lists all settings."
+    return f"Unknown setting {name!r}.{hint}"
+
+
+def _checked(name: str, value: object, where: str) -> object:
+    setting = SETTINGS.get(name)
+    if setting is None:
+        raise ConfigError(_unknown(name, list(SETTINGS)))
+    return setting.check(value, where)
+
+
+_GROUPS: Final[dict[str, dict[str, str]]] = {
+    # The groups of the document's OPTIMIZATION_STRATEGIES: inner key -> setting ("" = text only)
+    "batch_writes": {"buffer_size": "batch_size", "flush_interval": "flush_interval"},
+    "compression": {"field_compression": "compress_large_fields"},
+    "selective_logging": {"skip_successful": "", "truncate_large": ""},
+}
+
+
+def _flatten(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Unfold the groups of OPTIMIZATION_STRATEGIES into plain settings."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        if name not in _GROUPS or not isinstance(value, Mapping):
+            flat[name] = value
+            continue
+        if name == "batch_writes":
+            flat["batch_writes"] = True
+        for inner, inner_value in value.items():
+            if inner == "benefit":  # the document's claim, a text; docs/claims.md has it measured
+                continue
+            target = _GROUPS[name].get(inner)
+            if target is None:
+                known = [f"{name}.{key}" for key in _GROUPS[name]]
+                raise ConfigError(_unknown(f"{name}.{inner}", known))
+            if inner == "skip_successful" and inner_value:
+                msg = (
+                    "selective_logging.skip_successful=True would leave calls unrecorded, which an "
+                    "audit log does not do. Set it to False; truncation saves space instead."
+                )
+                raise ConfigError(msg)
+            if inner == "truncate_large":
+                flat["max_field_size"] = (
+                    SETTINGS["max_field_size"].default if inner_value else 2**20
+                )
+            elif target:
+                flat[target] = inner_value
+    return flat
+
+
+def _check_together(config: AuditConfig) -> None:
+    if config.on_failure == "refuse" and config.async_writes:
+        msg = (
+            "on_failure='refuse' needs an acknowledgement to wait for, and async_writes=True gives "
+            "none. Set async_writes=False, or on_failure='spool'."
+        )
+        raise ConfigError(msg)
+    if config.on_failure == "refuse" and config.batch_writes and config.durable == "store":
+        msg = (
+            "on_failure='refuse' with batch_writes=True can promise the spool only. "
+            "Set durable='spool', or batch_writes=False."
+        )
+        raise ConfigError(msg)
+    if config.legacy_timezone is not None:
+        try:
+            ZoneInfo(config.legacy_timezone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            msg = (
+                f"legacy_timezone={config.legacy_timezone!r} is not a known time zone. "
+                "Use a name such as 'Europe/Madrid'."
+            )
+            raise ConfigError(msg) from error

@@ -1,0 +1,66 @@
+"""Every error Affidavit raises.
+
+::
+
+    AffidavitError
+    ├── ConfigError            a setting is unknown, malformed or contradictory
+    ├── AuditUnavailable       ``on_failure="refuse"``: the intent is not durable, do not call
+    ├── StoreError             something about the database (vendor exceptions stop there)
+    │   ├── StoreUnavailable   no answer in time: the record goes to the spool and is sent again
+    │   ├── StoreRefused       the database answered "no": missing rights, wrong password
+    │   └── SetupClash         set-up found something it must not force; ``remedy`` is the command
+    ├── SpoolError             the local queue on disk cannot be used
+    │   └── SpoolFull          it has reached ``max_spool_bytes``
+    └── MissingExtra           an optional dependency is needed; the text names the command
+
+The text of each error names the cause and the next step. It never holds content of a record.
+"""
+
+from __future__ import annotations
+
+
+class AffidavitError(Exception):
+    """The root of the hierarchy: catch this to catch all of ours."""
+
+
+class ConfigError(AffidavitError, ValueError):
+    """A setting is wrong. The text names the setting, the value's kind and the remedy."""
+
+
+class AuditUnavailable(AffidavitError):  # noqa: N818 - the public name says what is missing
+    """The call may not be made: its intent could not be made durable (``on_failure="refuse"``)."""
+
+
+class StoreError(AffidavitError):
+    """The database could not do what was asked."""
+
+
+class StoreUnavailable(StoreError):  # noqa: N818 - a state, named as operators say it
+    """No usable answer in time. Whether the write happened is unknown; repeating it is safe."""
+
+
+class StoreRefused(StoreError):  # noqa: N818 - a state, named as operators say it
+    """The database answered and refused: rights, credentials, or a command it does not know."""
+
+
+class SetupClash(StoreError):  # noqa: N818 - a state, named as operators say it
+    """Set-up found something of another shape and does not force it.
+
+    ``remedy`` holds the exact command an administrator would run.
+    """
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+
+class SpoolError(AffidavitError):
+    """The local spool cannot be used: unwritable directory, damaged file, disk full."""
+
+
+class SpoolFull(SpoolError):  # noqa: N818 - a state, named as operators say it
+    """The spool holds ``max_spool_bytes`` already."""
+
+
+class MissingExtra(AffidavitError, ImportError):  # noqa: N818 - a state, named as operators say it
+    """An optional package is not installed; the text names the ``pip install`` that helps."""

@@ -1,0 +1,61 @@
+"""The steps in order: decode, clean and cut, price, compress, encode.
+
+One :class:`Chain` belongs to one writer thread. A record that breaks a step is not lost: its
+envelope is stored with the content withheld and the reason in ``odd``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import bson
+import msgspec
+from bson.objectid import ObjectId
+
+from affidavit.event import Dest, Document, utc_from_ms
+from affidavit.pipeline.clean import Cleaner, money
+from affidavit.pipeline.compress import compress_fields
+
+_decode = msgspec.msgpack.Decoder().decode
+_bson_encode = bson.encode
+
+_CONTENT: Final = ("request_data", "response_data", "details")
+
+
+class Chain:
+    """Turns snapshots into the bytes that are stored."""
+
+    def __init__(self, writer: str, max_field_size: int, compression_level: int | None) -> None:
+        """``compression_level`` is None where single fields are not compressed."""
+        self.writer = writer
+        self.compression_level = compression_level
+        self._cleaner = Cleaner(max_field_size)
+
+    def finish(self, dest: Dest, record_id: bytes, snapshot: bytes, seq: int) -> bytes:
+        """Return the whole record as BSON. Never raises on odd content."""
+        document = _decode(snapshot)
+        try:
+            return self._finish(dest, record_id, document, seq)
+        except Exception as error:
+            envelope = _decode(snapshot)
+            for name in _CONTENT:
+                envelope.pop(name, None)
+            safe: Document = {k: v for k, v in envelope.items() if isinstance(v, str | int | bool)}
+            safe["odd"] = [f"withheld_{type(error).__name__}"]
+            return self._finish(dest, record_id, safe, seq)
+
+    def _finish(self, dest: Dest, record_id: bytes, document: Document, seq: int) -> bytes:
+        epoch_ms = document["timestamp"]
+        self._cleaner.clean(document)
+        document["timestamp"] = utc_from_ms(epoch_ms)
+        if dest == Dest.RECORDS:
+            response = document.get("response_data")
+            if response is not None and "cost_usd" in response:
+                cost = response["cost_usd"]
+                response["cost_usd"] = money(cost) if type(cost) is str else None
+            if self.compression_level is not None:
+                for name in _CONTENT:
+                    if name in document:
+                        document[name] = compress_fields(document[name], self.compression_level)
+        whole = {"_id": ObjectId(record_id), **document, "writer": self.writer, "seq": seq}
+        return _bson_encode(whole)

@@ -1,0 +1,232 @@
+"""Cleaning and cutting a decoded record in one walk, on the writer's thread.
+
+What MongoDB cannot hold or a reader would stumble over is replaced and named in ``odd``; a text
+over ``max_field_size`` keeps its head and tail and is listed in ``truncated`` with its original
+length in bytes. If the whole record is still too large, the oldest turns of the conversation go
+first, so that its opening and its newest turn survive.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation, localcontext
+from typing import Any, Final
+
+import msgspec
+from bson.decimal128 import Decimal128, create_decimal128_context
+
+from affidavit.event import Document
+from affidavit.pipeline.snapshot import DECIMAL_EXT, drop_turns, rough_size
+
+RECORD_LIMIT: Final = 8 * 1024**2
+"""Bytes of text in one record; MongoDB itself stops at 16 MB."""
+
+COST_QUANTUM: Final = Decimal("1e-9")
+"""Costs are quantised once, here, to nano-dollars (half-even)."""
+
+_MONEY: Final = Context(prec=38, rounding=ROUND_HALF_EVEN)
+_DECIMAL128: Final = create_decimal128_context()
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_INT64: Final = 2**63
+_INFINITY: Final = float("inf")
+_LISTED: Final = 200
+"""Entries ``truncated`` may have; the rest is summed up in one."""
+
+_good_keys: set[str] = set()  # a cache of names seen to be harmless; bounded below
+
+
+class Cleaner:
+    """Cleans records one at a time; owned by the writer's thread."""
+
+    def __init__(self, max_field_size: int) -> None:
+        self._limit = max_field_size
+        self._sure = max_field_size // 4  # so many characters fit whatever they are
+        self._odd: set[str] = set()
+        self._cut: list[dict[str, Any]] = []
+        self._text_bytes = 0
+
+    def clean(self, document: Document) -> None:
+        """Clean one decoded record in place; adds ``odd`` and ``truncated`` where needed."""
+        self._odd = set(document.pop("odd", ()))
+        self._cut = list(document.pop("truncated", ()))
+        self._text_bytes = 0
+        self._mapping(document, "")
+        if self._text_bytes > RECORD_LIMIT:
+            self._shrink(document)
+        if self._odd:
+            document["odd"] = sorted(self._odd)
+        if self._cut:
+            document["truncated"] = self._listed()
+
+    def _listed(self) -> list[dict[str, Any]]:
+        whole: dict[str, dict[str, Any]] = {}
+        for entry in self._cut:  # the snapshot's entry, if any, knows the true original length
+            whole.setdefault(entry["path"], entry)
+        entries = list(whole.values())
+        if len(entries) > _LISTED:
+            rest = entries[_LISTED:]
+            entries = entries[:_LISTED]
+            entries.append(
+                {"path": "*", "count": len(rest), "bytes": sum(e["bytes"] for e in rest)}
+            )
+        return entries
+
+    def _mapping(self, mapping: dict[str, Any], path: str) -> None:
+        renamed = False
+        for key, value in mapping.items():
+            if key not in _good_keys and self._is_bad(key):
+                renamed = True
+            kind = type(value)
+            if kind is str:
+                if len(value) > self._sure or not value.isprintable():
+                    mapping[key] = self._text(value, f"{path}{key}")
+                else:
+                    self._text_bytes += len(value)
+            elif kind is int or kind is bool or value is None:
+                if kind is int and not -_INT64 <= value < _INT64:
+                    mapping[key] = self._big(value)
+            else:
+                mapping[key] = self._other(value, f"{path}{key}")
+        if renamed:
+            self._rename(mapping)
+
+    def _other(self, value: Any, path: str) -> Any:  # noqa: C901, PLR0911 - a dispatch over types
+        kind = type(value)
+        if kind is dict:
+            self._mapping(value, path + ".")
+            return value
+        if kind is list:
+            for index, item in enumerate(value):
+                item_kind = type(item)
+                if item_kind is not bool and item is not None:
+                    value[index] = self._other(item, f"{path}.{index}")
+            return value
+        if kind is str:
+            if len(value) > self._sure or not value.isprintable():
+                return self._text(value, path)
+            self._text_bytes += len(value)
+            return value
+        if kind is float:
+            return self._float(value)
+        if kind is int:
+            return value if -_INT64 <= value < _INT64 else self._big(value)
+        if kind is bytes:
+            return self._bytes(value, path)
+        if kind is msgspec.msgpack.Ext:
+            return self._extension(value)
+        if kind is datetime:
+            return value
+        return str(value)
+
+    def _float(self, value: float) -> float | str:
+        if value == value and value not in (_INFINITY, -_INFINITY):  # noqa: PLR0124 - the NaN test
+            return value
+        self._odd.add("not_a_number")
+        return str(value)
+
+    def _big(self, value: int) -> str:
+        self._odd.add("big_integer")
+        return str(value)
+
+    def _bytes(self, value: bytes, path: str) -> bytes:
+        self._odd.add("bytes")
+        if len(value) > self._limit:
+            self._cut.append({"path": path, "bytes": len(value)})
+            value = value[: self._limit]
+        self._text_bytes += len(value)
+        return value
+
+    def _extension(self, value: msgspec.msgpack.Ext) -> Any:
+        if value.code != DECIMAL_EXT:
+            return bytes(value.data)
+        text = bytes(value.data).decode("ascii")
+        try:
+            with localcontext(_DECIMAL128):
+                return Decimal128(Decimal(text))
+        except (ArithmeticError, ValueError):
+            self._odd.add("big_decimal")
+            return text
+
+    def _text(self, value: str, path: str) -> str:
+        if not value.isprintable() and _CONTROL.search(value) is not None:
+            self._odd.add("control_characters")
+        if len(value) > self._sure:
+            if value.isascii():
+                size = len(value)
+                if size > self._limit:
+                    value = self._cut_ascii(value, path, size)
+            else:
+                encoded = value.encode("utf-8")
+                size = len(encoded)
+                if size > self._limit:
+                    value = self._cut_utf8(encoded, path, size)
+        self._text_bytes += len(value)
+        return value
+
+    def _cut_ascii(self, value: str, path: str, size: int) -> str:
+        half = self._limit // 2
+        self._cut.append({"path": path, "bytes": size})
+        return f"{value[:half]}{_mark(size - 2 * half)}{value[-half:]}"
+
+    def _cut_utf8(self, encoded: bytes, path: str, size: int) -> str:
+        half = self._limit // 2
+        self._cut.append({"path": path, "bytes": size})
+        head = encoded[:half].decode("utf-8", "ignore")
+        tail = encoded[-half:].decode("utf-8", "ignore")
+        return f"{head}{_mark(size - 2 * half)}{tail}"
+
+    def _is_bad(self, key: str) -> bool:
+        if "." in key or "\x00" in key or key.startswith("$") or not key:
+            return True
+        if len(key) < 64 and len(_good_keys) < 4096:  # noqa: PLR2004 - bounds of the cache
+            _good_keys.add(key)
+        return False
+
+    def _rename(self, mapping: dict[str, Any]) -> None:
+        """Give keys MongoDB cannot query a look-alike name; order and values stay."""
+        self._odd.add("key_renamed")
+        copy = dict(mapping)
+        mapping.clear()
+        for key, value in copy.items():
+            good = key.replace("\x00", "").replace(".", "\uff0e")
+            if good.startswith("$"):
+                good = "\uff04" + good[1:]
+            good = good or "_"
+            while good in mapping:
+                good += "_"
+            mapping[good] = value
+
+    def _shrink(self, document: Document) -> None:
+        """Bring a record under the limit: old turns first, then the largest values."""
+        for section in ("request_data", "response_data", "details"):
+            part = document.get(section)
+            if not isinstance(part, dict):
+                continue
+            turns = part.get("messages")
+            if isinstance(turns, list):
+                self._drop_turns(turns, f"{section}.messages")
+            while self._text_bytes > RECORD_LIMIT and part:
+                key = max(part, key=lambda name: rough_size(part[name]))
+                size = rough_size(part[key])
+                self._text_bytes -= size
+                self._cut.append({"path": f"{section}.{key}", "bytes": size})
+                part[key] = None
+
+    def _drop_turns(self, turns: list[Any], path: str) -> None:
+        dropped, size = drop_turns(turns, self._text_bytes - RECORD_LIMIT)
+        if dropped:
+            self._text_bytes -= size
+            self._cut.append({"path": path, "bytes": size, "turns": dropped})
+
+
+def _mark(left_out: int) -> str:
+    return f"\n[… {left_out} bytes left out …]\n"
+
+
+def money(text: str) -> Decimal128 | None:
+    """Quantise an amount to nano-dollars, half-even; None where it does not fit."""
+    try:
+        return Decimal128(Decimal(text).quantize(COST_QUANTUM, context=_MONEY))
+    except (InvalidOperation, ArithmeticError, ValueError):
+        return None

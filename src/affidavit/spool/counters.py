@@ -1,0 +1,155 @@
+"""Counters of one writer, in a memory-mapped file beside its spool.
+
+A SIGKILL ends the process but not the page cache: whoever adopts the spool reads from these numbers
+how many records were still in memory, and records them as lost. An increment costs about 0.1 µs.
+(They do not survive a power cut in step with the spool; then the spool's own rows are the truth.)
+
+Layout, little-endian: ``AFFC``, u32 version 1, then u64 slots in the order of :class:`Slot`; two
+groups of tallies, one for records and one for the ledger.
+Owners: RECORDED and LOST_CALLER are written by callers under the queue's lock, all others by the
+engine's threads under theirs.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from enum import IntEnum
+from pathlib import Path
+from typing import Final
+
+from affidavit.errors import SpoolError
+from affidavit.event import Dest
+
+_HEADER: Final = struct.Struct("<4sI")
+_MAGIC: Final = b"AFFC"
+_VERSION: Final = 1
+
+
+class Slot(IntEnum):
+    """Tallies; each exists once for records and once for the ledger. All only grow."""
+
+    RECORDED = 0
+    """Handed over by the application."""
+    STORED = 1
+    """Confirmed by the store, replayed ones included."""
+    SPOOLED_IN = 2
+    """Ever put into the spool."""
+    SPOOLED_OUT = 3
+    """Left the spool again, stored or dead."""
+    REPLAYED = 4
+    """Stored after having been in the spool."""
+    DEAD = 5
+    """Refused by the store for good; kept as dead letters."""
+    LOST = 6
+    """Gone: counted, and reported."""
+
+
+_GROUP: Final = 8
+_SEQ: Final = 16  # next sequence number
+_SETTLED: Final = 17  # every seq below this is stored, spooled, dead or lost
+_SLOTS: Final = 24
+SIZE: Final = _HEADER.size + 8 * _SLOTS
+
+
+class Counters:
+    """The numbers of one writer; in a mapped file, or in memory where there is no disk."""
+
+    def __init__(self, buffer: mmap.mmap | bytearray) -> None:
+        self._buffer = buffer
+        self._cells = memoryview(buffer)[_HEADER.size : SIZE].cast("Q")
+
+    @classmethod
+    def in_memory(cls) -> Counters:
+        """Make counters that end with the process."""
+        return cls(bytearray(SIZE))
+
+    @classmethod
+    def create(cls, path: Path) -> Counters:
+        """Make a new file, mode 0600, allocated at once so that a full disk shows now."""
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            try:
+                os.write(fd, _HEADER.pack(_MAGIC, _VERSION) + bytes(8 * _SLOTS))
+                return cls(mmap.mmap(fd, SIZE))
+            finally:
+                os.close(fd)
+        except OSError as error:
+            msg = f"The counters file {path.name} cannot be made: {error.strerror}."
+            raise SpoolError(msg) from error
+
+    @classmethod
+    def open(cls, path: Path) -> Counters:
+        """Open the file of a writer that is gone; a damaged one raises SpoolError."""
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            msg = f"The counters file {path.name} cannot be read: {error.strerror}."
+            raise SpoolError(msg) from error
+        if len(data) < SIZE or _HEADER.unpack_from(data) != (_MAGIC, _VERSION):
+            msg = f"The counters file {path.name} is not one of this version."
+            raise SpoolError(msg)
+        try:
+            with path.open("r+b") as file:
+                return cls(mmap.mmap(file.fileno(), SIZE))
+        except OSError as error:
+            msg = f"The counters file {path.name} cannot be mapped: {error.strerror}."
+            raise SpoolError(msg) from error
+
+    def add(self, slot: Slot, dest: Dest, count: int = 1) -> None:
+        """Count ``count`` more; the caller holds the lock that owns the slot."""
+        self._cells[slot + (_GROUP if dest is Dest.LEDGER else 0)] += count
+
+    def get(self, slot: Slot, dest: Dest | None = Dest.RECORDS) -> int:
+        """Read a tally; ``dest=None`` sums records and ledger."""
+        if dest is None:
+            return self._cells[slot] + self._cells[slot + _GROUP]
+        return self._cells[slot + (_GROUP if dest is Dest.LEDGER else 0)]
+
+    def queued(self, dest: Dest | None = Dest.RECORDS) -> int:
+        """Compute what is in memory: recorded, and neither stored, spooled, dead nor lost."""
+        out = self.get
+        in_spool = out(Slot.SPOOLED_IN, dest) - out(Slot.SPOOLED_OUT, dest)
+        done = out(Slot.STORED, dest) + in_spool + out(Slot.DEAD, dest) + out(Slot.LOST, dest)
+        return out(Slot.RECORDED, dest) - done
+
+    def spooled(self, dest: Dest | None = Dest.RECORDS) -> int:
+        """Compute what is in the spool now."""
+        return self.get(Slot.SPOOLED_IN, dest) - self.get(Slot.SPOOLED_OUT, dest)
+
+    @property
+    def next_seq(self) -> int:
+        """The sequence number the next record gets; owned by the writer's thread."""
+        return self._cells[_SEQ]
+
+    @next_seq.setter
+    def next_seq(self, value: int) -> None:
+        self._cells[_SEQ] = value
+
+    @property
+    def settled(self) -> int:
+        """Every sequence number below this one has been accounted for."""
+        return self._cells[_SETTLED]
+
+    @settled.setter
+    def settled(self, value: int) -> None:
+        self._cells[_SETTLED] = value
+
+    def as_dict(self, dest: Dest = Dest.RECORDS) -> dict[str, int]:
+        """Give the tallies by name, as heartbeats and ``stats()`` show them."""
+        return {
+            "recorded": self.get(Slot.RECORDED, dest),
+            "queued": self.queued(dest),
+            "stored": self.get(Slot.STORED, dest),
+            "spooled": self.spooled(dest),
+            "replayed": self.get(Slot.REPLAYED, dest),
+            "dead_lettered": self.get(Slot.DEAD, dest),
+            "lost": self.get(Slot.LOST, dest),
+        }
+
+    def close(self) -> None:
+        """Let go of the mapping."""
+        self._cells.release()
+        if isinstance(self._buffer, mmap.mmap):
+            self._buffer.close()

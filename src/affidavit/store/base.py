@@ -1,0 +1,82 @@
+"""What a store must do, and the contract each implementation is tested against.
+
+Durability: when :meth:`Store.append` returns a record as ``STORED``, that record is journaled, and
+on a replica set held by a majority; a SIGKILL of every process involved does not lose it.
+Idempotence: appending the same record again is harmless and answers ``STORED`` again.
+Atomicity: none across records; each gets its own verdict.
+Concurrency: any number of threads may call one store; it never uses more than two connections.
+Errors: :class:`~affidavit.errors.StoreUnavailable` means *unknown* for every record of the batch
+(send it again later); :class:`~affidavit.errors.StoreRefused` means that nothing was written.
+There is no update and no delete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from affidavit.event import Dest
+
+
+class Encoded(NamedTuple):
+    """A finished record: these bytes are what is spooled, sent and stored, unchanged."""
+
+    dest: Dest
+    record_id: bytes
+    """The 12 bytes of the record's ObjectId."""
+    seq: int
+    body: bytes
+    """The whole document as BSON."""
+
+
+class Outcome(StrEnum):
+    """What became of one record."""
+
+    STORED = "stored"
+    REJECTED = "rejected"
+
+
+class Verdict(NamedTuple):
+    """The store's answer for one record, in the order of the batch."""
+
+    outcome: Outcome
+    reason: str = ""
+    """For ``REJECTED``: ``validation``, ``too_large``, ``id_conflict``, ``seq_conflict`` or
+    ``code <n>``."""
+
+
+STORED = Verdict(Outcome.STORED)
+
+
+@runtime_checkable
+class Store(Protocol):
+    """The write side of a store: append, and nothing else."""
+
+    def prepare(self, timeout_s: float) -> None:
+        """Make the store ready: connect, and create what is missing where that is allowed.
+
+        Raises StoreUnavailable or StoreRefused. Calling it again is cheap.
+        """
+
+    def append(self, batch: Sequence[Encoded], timeout_s: float) -> list[Verdict]:
+        """Insert the records and wait until they are durable; one verdict for each, in order.
+
+        Raises StoreUnavailable when the answer did not come within ``timeout_s``.
+        """
+
+    def heartbeat(self, document: bytes, timeout_s: float) -> None:
+        """Insert one BSON document into the writers' collection; kept for 24 hours."""
+
+    def present(self, writer: str, dest: Dest, since_seq: int, timeout_s: float) -> set[int]:
+        """Tell which sequence numbers of a writer, from ``since_seq`` on, are stored there."""
+
+    def compresses_blocks(self) -> bool:
+        """Whether the engine compresses well by itself (zstd), so that fields need not be."""
+
+    @property
+    def dataset(self) -> str:
+        """A stable name of *where* records go (hosts, database, collection), without secrets."""
+
+    def close(self) -> None:
+        """Give back connections this store opened; a client passed in stays open."""

@@ -1,0 +1,103 @@
+"""A store in memory, with the same contract: for tests, and to see the contract without a server.
+
+``memory:<name>`` gives every caller in the process the same store. Faults can be switched on:
+``unavailable`` makes every operation raise StoreUnavailable, ``hang_s`` makes it take that long.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import bson
+
+from affidavit.errors import StoreUnavailable
+from affidavit.event import Dest
+from affidavit.store.base import STORED, Encoded, Outcome, Verdict
+
+
+class MemoryStore:
+    """Keeps records in dictionaries; see :class:`affidavit.store.base.Store`."""
+
+    _shared: ClassVar[dict[str, MemoryStore]] = {}
+
+    def __init__(self, name: str = "memory:") -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._bodies: dict[Dest, dict[bytes, bytes]] = {dest: {} for dest in Dest}
+        self._seqs: dict[tuple[Dest, str, int], bytes] = {}
+        self.heartbeats: list[dict[str, Any]] = []
+        self.unavailable = False
+        self.hang_s = 0.0
+        self.reject: dict[bytes, str] = {}
+
+    @classmethod
+    def named(cls, name: str) -> MemoryStore:
+        """Return the store of that name, made at first use."""
+        return cls._shared.setdefault(name, cls(name))
+
+    @property
+    def dataset(self) -> str:
+        """A stable name of where records go."""
+        return self._name
+
+    def documents(self, dest: Dest = Dest.RECORDS) -> list[dict[str, Any]]:
+        """Decode everything stored, in the order of insertion."""
+        with self._lock:
+            return [bson.decode(body) for body in self._bodies[dest].values()]
+
+    def prepare(self, timeout_s: float) -> None:
+        """Check that the store answers."""
+        self._answer(timeout_s)
+
+    def append(self, batch: Sequence[Encoded], timeout_s: float) -> list[Verdict]:
+        """Insert the records; see the contract."""
+        self._answer(timeout_s)
+        with self._lock:
+            return [self._one(record) for record in batch]
+
+    def heartbeat(self, document: bytes, timeout_s: float) -> None:
+        """Keep one heartbeat."""
+        self._answer(timeout_s)
+        self.heartbeats.append(bson.decode(document))
+
+    def present(self, writer: str, dest: Dest, since_seq: int, timeout_s: float) -> set[int]:
+        """Tell which sequence numbers of a writer are stored."""
+        self._answer(timeout_s)
+        with self._lock:
+            return {s for (d, w, s) in self._seqs if d is dest and w == writer and s >= since_seq}
+
+    def compresses_blocks(self) -> bool:
+        """Fields stay as they are: nothing is saved here."""
+        return True
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def _answer(self, timeout_s: float) -> None:
+        if self.hang_s:
+            time.sleep(min(self.hang_s, timeout_s))
+            if self.hang_s >= timeout_s:
+                msg = "The store did not answer in time (asked to hang)."
+                raise StoreUnavailable(msg)
+        if self.unavailable:
+            msg = "The store does not answer (switched off)."
+            raise StoreUnavailable(msg)
+
+    def _one(self, record: Encoded) -> Verdict:
+        reason = self.reject.get(record.record_id)
+        if reason is not None:
+            return Verdict(Outcome.REJECTED, reason)
+        bodies = self._bodies[record.dest]
+        known = bodies.get(record.record_id)
+        if known is not None:
+            return STORED if known == record.body else Verdict(Outcome.REJECTED, "id_conflict")
+        document = bson.decode(record.body)
+        place = (record.dest, document["writer"], document["seq"])
+        if place in self._seqs:
+            return Verdict(Outcome.REJECTED, "seq_conflict")
+        bodies[record.record_id] = record.body
+        self._seqs[place] = record.record_id
+        return STORED

@@ -1,0 +1,221 @@
+"""The write side of MongoDB: :class:`MongoStore` implements :class:`affidavit.store.base.Store`.
+
+Vendor exceptions stop here: "no usable answer" becomes StoreUnavailable, "no" becomes StoreRefused,
+a refused record becomes a verdict.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+
+import pymongo
+from bson.objectid import ObjectId
+from bson.raw_bson import RawBSONDocument
+from pymongo.errors import (
+    BulkWriteError,
+    DocumentTooLarge,
+    DuplicateKeyError,
+    ExecutionTimeout,
+    OperationFailure,
+    PyMongoError,
+    WriteConcernError,
+    WriteError,
+)
+
+from affidavit.config import AuditConfig
+from affidavit.errors import StoreRefused, StoreUnavailable
+from affidavit.event import Dest
+from affidavit.store.base import STORED, Encoded, Outcome, Verdict
+from affidavit.store.mongo.connect import locate
+
+if TYPE_CHECKING:
+    from pymongo.collection import Collection
+    from pymongo.database import Database
+
+_RawCollection: TypeAlias = "Collection[RawBSONDocument]"
+
+MAX_DOCUMENT: Final = 16 * 1024**2
+"""Bytes MongoDB takes in one document."""
+
+_DUPLICATE: Final = 11000
+_REFUSED: Final = frozenset({8000, 13, 18, 20, 31, 33, 53, 59, 73})
+"""Codes of an answer that will be the same tomorrow: rights, credentials, illegal operation."""
+
+
+class MongoStore:
+    """Appends to the records and ledger collections of one database."""
+
+    def __init__(self, target: object, config: AuditConfig, uri: str | None = None) -> None:
+        self._config = config
+        self.location = locate(target, config, uri)
+        names, database = self.location.names, self.location.database
+        self._collections: dict[Dest, _RawCollection] = {
+            Dest.RECORDS: _raw(database, names.records),
+            Dest.LEDGER: _raw(database, names.ledger),
+        }
+        self._writers = _raw(database, names.writers)
+        self._block_compressor = ""
+
+    @property
+    def dataset(self) -> str:
+        """Where records go, without secrets."""
+        return self.location.dataset
+
+    def prepare(self, timeout_s: float) -> None:
+        """Look for a finished set-up, or do it where that is allowed."""
+        from affidavit.store.mongo.setup import ensure
+
+        with _translated():
+            state = ensure(self.location, self._config, timeout_s)
+        self._block_compressor = state.block_compressor
+
+    def compresses_blocks(self) -> bool:
+        """Whether set-up noted zstd or zlib blocks for the records collection."""
+        return self._block_compressor in {"zstd", "zlib"}
+
+    def append(self, batch: Sequence[Encoded], timeout_s: float) -> list[Verdict]:
+        """Insert the records, journaled and by majority; see the contract."""
+        if len(batch) == 1:
+            return [self._append_one(batch[0], timeout_s)]
+        verdicts: list[Verdict | None] = [None] * len(batch)
+        for dest, collection in self._collections.items():
+            places = [
+                place
+                for place, record in enumerate(batch)
+                if record.dest is dest and len(record.body) <= MAX_DOCUMENT
+            ]
+            if places:
+                self._append_many(collection, batch, places, verdicts, timeout_s)
+        too_large = Verdict(Outcome.REJECTED, "too_large")
+        return [verdict or too_large for verdict in verdicts]
+
+    def _append_one(self, record: Encoded, timeout_s: float) -> Verdict:
+        if len(record.body) > MAX_DOCUMENT:
+            return Verdict(Outcome.REJECTED, "too_large")
+        collection = self._collections[record.dest]
+        with _translated(), pymongo.timeout(timeout_s):
+            try:
+                collection.insert_one(RawBSONDocument(record.body))
+            except DuplicateKeyError as error:
+                return self._duplicate(collection, record, dict(error.details or {}))
+            except WriteConcernError:
+                raise
+            except WriteError as error:
+                return _rejected(error.code)
+            except DocumentTooLarge:
+                return Verdict(Outcome.REJECTED, "too_large")
+        return STORED
+
+    def _append_many(
+        self,
+        collection: _RawCollection,
+        batch: Sequence[Encoded],
+        places: list[int],
+        verdicts: list[Verdict | None],
+        timeout_s: float,
+    ) -> None:
+        documents = [RawBSONDocument(batch[place].body) for place in places]
+        with _translated(), pymongo.timeout(timeout_s):
+            try:
+                collection.insert_many(documents, ordered=False)
+            except BulkWriteError as error:
+                details = error.details
+                if details.get("writeConcernErrors"):
+                    msg = "MongoDB did not confirm the write by a journaled majority in time."
+                    raise StoreUnavailable(msg) from None
+                for failure in details["writeErrors"]:
+                    place = places[failure["index"]]
+                    if failure["code"] == _DUPLICATE:
+                        verdicts[place] = self._duplicate(collection, batch[place], failure)
+                    elif _is_passing(failure["code"]):
+                        msg = f"MongoDB could not write for now (code {failure['code']})."
+                        raise StoreUnavailable(msg) from None
+                    else:
+                        verdicts[place] = _rejected(failure["code"])
+        for place in places:
+            if verdicts[place] is None:
+                verdicts[place] = STORED
+
+    def _duplicate(
+        self, collection: _RawCollection, record: Encoded, failure: dict[str, Any]
+    ) -> Verdict:
+        """A duplicate key is success only if what is stored is this very record."""
+        known = collection.find_one({"_id": ObjectId(record.record_id)})
+        if known is not None:
+            same = known.raw == record.body
+            return STORED if same else Verdict(Outcome.REJECTED, "id_conflict")
+        if "_id" in (failure.get("keyPattern") or {}):
+            # It was there a moment ago and is not now (rolled back, expired): send it again.
+            msg = "MongoDB reported a duplicate that is not there. The record is sent again."
+            raise StoreUnavailable(msg)
+        return Verdict(Outcome.REJECTED, "seq_conflict")
+
+    def heartbeat(self, document: bytes, timeout_s: float) -> None:
+        """Insert one heartbeat."""
+        with _translated(), pymongo.timeout(timeout_s):
+            self._writers.insert_one(RawBSONDocument(document))
+
+    def present(self, writer: str, dest: Dest, since_seq: int, timeout_s: float) -> set[int]:
+        """Tell which sequence numbers of a writer are stored, by the unique index."""
+        with _translated(), pymongo.timeout(timeout_s):
+            cursor = self._collections[dest].find(
+                {"writer": writer, "seq": {"$gte": since_seq}}, {"_id": 0, "seq": 1}
+            )
+            return {cast("int", document["seq"]) for document in cursor}
+
+    def close(self) -> None:
+        """Close the client if it is ours."""
+        self.location.close()
+
+
+def _raw(database: Database[dict[str, Any]], name: str) -> _RawCollection:
+    options = database.codec_options.with_options(document_class=RawBSONDocument)
+    return cast("_RawCollection", database.get_collection(name, codec_options=options))
+
+
+def _rejected(code: int | None) -> Verdict:
+    if _is_passing(code):
+        msg = f"MongoDB could not write for now (code {code})."
+        raise StoreUnavailable(msg)
+    reason = {121: "validation", 10334: "too_large", 2: "bad_value"}.get(code or 0, f"code {code}")
+    return Verdict(Outcome.REJECTED, reason)
+
+
+_PASSING: Final = frozenset(
+    {6, 7, 50, 64, 89, 91, 100, 112, 133, 134, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436}
+    | {14031, 39}  # disk full, file stream failed: an operator mends these
+)
+"""Codes of single writes that say "not now": elections, time-outs, shut-down, disk full."""
+
+
+def _is_passing(code: int | None) -> bool:
+    return code in _PASSING
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Turn what the driver raises into our two errors. Texts hold no content and no password."""
+    try:
+        yield
+    except (ExecutionTimeout, WriteConcernError) as error:
+        msg = f"MongoDB did not finish the operation in time (code {error.code})."
+        raise StoreUnavailable(msg) from error
+    except OperationFailure as error:
+        if error.code in _REFUSED:
+            msg = (
+                f"MongoDB refuses the operation (code {error.code}, {_code_name(error)}). "
+                "`affidavit doctor` says which right is missing."
+            )
+            raise StoreRefused(msg) from error
+        msg = f"MongoDB could not do it for now (code {error.code}, {_code_name(error)})."
+        raise StoreUnavailable(msg) from error
+    except PyMongoError as error:
+        msg = f"MongoDB does not answer ({type(error).__name__}). Records wait in the spool."
+        raise StoreUnavailable(msg) from error
+
+
+def _code_name(error: OperationFailure) -> str:
+    details = error.details or {}
+    return str(details.get("codeName", "unnamed"))

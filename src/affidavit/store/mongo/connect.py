@@ -1,0 +1,189 @@
+"""Finding the database a target means, and opening clients with safe settings.
+
+A target is a URI or an existing ``MongoClient``, ``Database`` or ``Collection``, whose pool is then
+shared (never more than two of its connections are used at a time). No I/O happens here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bson.codec_options import CodecOptions
+from pymongo import MongoClient
+from pymongo.collection import Collection
+from pymongo.database import Database
+from pymongo.errors import ConfigurationError, InvalidName, InvalidURI, PyMongoError
+from pymongo.read_concern import ReadConcern
+from pymongo.uri_parser import parse_uri
+from pymongo.write_concern import WriteConcern
+
+from affidavit.config import AuditConfig, without_password
+from affidavit.errors import ConfigError
+from affidavit.store.mongo.names import Names
+
+WRITE_CONCERN: Final = WriteConcern(w="majority", j=True)
+"""Majority and journaled. A standalone server counts as its own majority, at the same latency."""
+
+_CODEC: Final[CodecOptions[dict[str, Any]]] = CodecOptions(tz_aware=True)
+
+POOL_SIZE: Final = 2
+"""Connections of a pool of our own: the writer's and the shipper's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where the log lives."""
+
+    client: MongoClient[dict[str, Any]]
+    database: Database[dict[str, Any]]
+    names: Names
+    shared: bool
+    """Whether the client was passed in, and so stays open when the logger closes."""
+    dataset: str
+    """A stable name without secrets: hosts, database and collection."""
+
+    def close(self) -> None:
+        """Close the client if it is ours."""
+        if not self.shared:
+            self.client.close()
+
+
+def locate(target: object, config: AuditConfig, uri: str | None = None) -> Location:
+    """Work out client, database and collection names; raises ConfigError with the remedy.
+
+    ``uri`` is the address to use where the target itself cannot be used from a thread
+    (an ``AsyncMongoClient``) or to open a pool of its own.
+    """
+    client, database, collection = _unfold(target, uri)
+    shared = not isinstance(target, str) and not _is_async(target)
+    name = config.collection or collection
+    if config.separate_database:
+        if config.audit_uri is not None:
+            client, database, shared = *_open(config.audit_uri, database), False
+        elif not shared:
+            database = f"{database}_audit"
+        elif uri is not None:
+            client, database, shared = _open(uri, database)[0], f"{database}_audit", False
+        else:
+            # The same server, but no address to open a second pool with: share the one we got.
+            database = f"{database}_audit"
+        name = config.collection or "llm_logs"
+    names = Names(name or "llm_audit")
+    try:
+        opened = client.get_database(
+            database,
+            codec_options=_CODEC,
+            write_concern=WRITE_CONCERN,
+            read_concern=ReadConcern("majority"),
+        )
+        opened.get_collection(names.records)
+    except InvalidName as error:
+        msg = f"The database or collection name is not allowed by MongoDB: {error}."
+        raise ConfigError(msg) from error
+    return Location(client, opened, names, shared, _dataset(client, database, names))
+
+
+def _dataset(client: MongoClient[dict[str, Any]], database: str, names: Names) -> str:
+    seeds = client.topology_description.server_descriptions().keys()
+    replica_set = client.topology_description.replica_set_name
+    hosts = replica_set or ",".join(sorted(f"{host}:{port}" for host, port in seeds))
+    return f"{hosts}/{database}.{names.records}"
+
+
+def _is_async(target: object) -> bool:
+    return type(target).__name__.startswith("Async")
+
+
+def _unfold(target: object, uri: str | None) -> tuple[MongoClient[dict[str, Any]], str, str | None]:
+    """Return client, database name, and the collection name if the target names one."""
+    if isinstance(target, str):
+        return (*_open(target, None), None)
+    if isinstance(target, MongoClient):
+        return target, _default_database(target), None
+    if isinstance(target, Database):
+        return target.client, target.name, None
+    if isinstance(target, Collection):
+        return target.database.client, target.database.name, target.name
+    if _is_async(target) and uri is not None:
+        database, collection = _names_of_async(target)
+        client, from_uri = _open(uri, database)
+        return client, database or from_uri, collection
+    if _is_async(target):
+        msg = (
+            f"An existing {type(target).__name__} cannot be used: records are written by a thread, "
+            "and PyMongo gives no public access to the credentials a second client would need. "
+            "Pass the address beside it: uri='mongodb://…'."
+        )
+        raise ConfigError(msg)
+    msg = (
+        f"{type(target).__name__} is no target for the log. Pass a URI (mongodb://host/database), "
+        "or a MongoClient, Database or Collection."
+    )
+    raise ConfigError(msg)
+
+
+def _names_of_async(target: object) -> tuple[str | None, str | None]:
+    kind = type(target).__name__
+    if kind == "AsyncCollection":
+        return target.database.name, target.name  # type: ignore[attr-defined]
+    if kind == "AsyncDatabase":
+        return target.name, None  # type: ignore[attr-defined]
+    return None, None
+
+
+def _default_database(client: MongoClient[dict[str, Any]]) -> str:
+    try:
+        return client.get_default_database().name
+    except ConfigurationError:
+        msg = (
+            "The client's address names no database. Pass the database itself: "
+            "AuditLogger(client['name'])."
+        )
+        raise ConfigError(msg) from None
+
+
+def _open(uri: str, database: str | None) -> tuple[MongoClient[dict[str, Any]], str]:
+    shown = without_password(uri)
+    try:
+        options = parse_uri(uri, validate=True, warn=False) if "+srv" not in uri else {}
+        _refuse_unsafe(options.get("options", {}), shown)
+        client: MongoClient[dict[str, Any]] = MongoClient(
+            uri,
+            tz_aware=True,
+            maxPoolSize=POOL_SIZE,
+            serverSelectionTimeoutMS=5000,
+            connectTimeoutMS=5000,
+            # Our own appends are idempotent by _id; the driver need not send twice.
+            retryWrites=False,
+            appname="affidavit",
+        )
+    except (InvalidURI, ConfigurationError, ValueError, TypeError) as error:
+        msg = f"{shown!r} is no usable MongoDB address: {error}."
+        raise ConfigError(msg) from error
+    except PyMongoError as error:
+        msg = f"{shown!r} cannot be opened: {type(error).__name__}."
+        raise ConfigError(msg) from error
+    named = database
+    if named is None:
+        try:
+            named = client.get_default_database().name
+        except ConfigurationError:
+            msg = f"{shown!r} names no database. Add it: mongodb://host/wadm."
+            raise ConfigError(msg) from None
+    return client, named
+
+
+def _refuse_unsafe(options: Any, shown: str) -> None:
+    """Refuse a write concern under which acknowledged records are lost, or take 100 ms each."""
+    journal = options.get("journal", options.get("j"))
+    if journal is False:
+        msg = (
+            f"{shown!r} switches journaling off: acknowledged records would be lost when the "
+            "server is killed (and with w=majority each write waits 100 ms). "
+            "Remove journal=false from the address."
+        )
+        raise ConfigError(msg)
+    if options.get("w") == 0:
+        msg = f"{shown!r} asks for unacknowledged writes. Remove w=0 from the address."
+        raise ConfigError(msg)

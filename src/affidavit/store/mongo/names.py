@@ -1,0 +1,34 @@
+"""The names of everything Affidavit keeps in one MongoDB database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_PLAIN_VIEWS = frozenset({"llm_audit", "llm_logs"})
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Collections and views, all derived from the name of the records collection."""
+
+    records: str = "llm_audit"
+
+    @property
+    def ledger(self) -> str:
+        """What happened to the log: insert-only, never expires."""
+        return f"{self.records}_ledger"
+
+    @property
+    def writers(self) -> str:
+        """Heartbeats of writers with their counters, kept for 24 hours."""
+        return f"{self.records}_writers"
+
+    @property
+    def calls(self) -> str:
+        """The view with one document per call."""
+        return "llm_calls" if self.records in _PLAIN_VIEWS else f"{self.records}_calls"
+
+    @property
+    def outcomes(self) -> str:
+        """The view of outcomes and old documents, without a join."""
+        return "llm_outcomes" if self.records in _PLAIN_VIEWS else f"{self.records}_outcomes"

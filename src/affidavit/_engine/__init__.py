@@ -11,7 +11,8 @@ Who owns which state
 queue and its byte count    callers put, the writer takes; ``Inbox`` guards both with one lock
 sequence numbers, settled   the writer's thread
 spool                       the writer appends, the shipper reads and removes
-tallies                     RECORDED under the inbox's lock, the others under ``Core.tally_lock``
+tallies                     anyone; ``Counters`` guards each increment
+held records (no disk)      the writer adds, the shipper removes, under ``Core.held_lock``
 breaker                     the writer trips it, the shipper closes it; guarded by its own lock
 adopted spools              the shipper's thread
 ==========================  =====================================================================

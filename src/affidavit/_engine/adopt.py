@@ -86,7 +86,8 @@ class Adopter:
         counters, core = owned.counters, self._core
         settled, next_seq = counters.settled, counters.next_seq
         recorded = counters.get(Slot.RECORDED, None)
-        not_taken = max(0, recorded - next_seq)
+        unnumbered = counters.get(Slot.UNNUMBERED, None)
+        not_taken = max(0, recorded - next_seq - unnumbered)
         if not not_taken and settled >= next_seq:
             return {Dest.RECORDS: 0, Dest.LEDGER: 0}
         ask = core.store.present

@@ -52,13 +52,16 @@ class Core:
         self.inbox = Inbox(config.max_queue_bytes, self.counters)
         self.breaker = Breaker()
         self.latencies = Latencies()
-        self.tally_lock = threading.Lock()
+        self.held_lock = threading.Lock()
         self.ship_wake = threading.Event()
         self.flush_wanted = threading.Event()
         self.stopping = threading.Event()
         self.prepared = threading.Event()
+        """The store is set up and answered."""
+        self.tried = threading.Event()
+        """The first try to prepare the store has ended, well or badly."""
         self.held: list[Encoded] = []
-        """Records that found no disk; guarded by ``tally_lock``, shipped by the shipper."""
+        """Records that found no disk; guarded by ``held_lock``, shipped by the shipper."""
         self.held_bytes = 0
         self.slow_writes = 0
         self.writer_restarts = 0
@@ -69,11 +72,15 @@ class Core:
     def tally(self, slot: Slot, batch: Sequence[Encoded]) -> None:
         """Count a batch under one slot."""
         ledger = sum(1 for record in batch if record.dest is Dest.LEDGER)
-        with self.tally_lock:
-            if ledger:
-                self.counters.add(slot, Dest.LEDGER, ledger)
-            if len(batch) > ledger:
-                self.counters.add(slot, Dest.RECORDS, len(batch) - ledger)
+        if ledger:
+            self.counters.add(slot, Dest.LEDGER, ledger)
+        if len(batch) > ledger:
+            self.counters.add(slot, Dest.RECORDS, len(batch) - ledger)
+
+    def first_unsettled(self) -> int | None:
+        """The lowest number held in memory only, or None."""
+        with self.held_lock:
+            return min((record.seq for record in self.held), default=None)
 
     # -- where records go when the store does not take them -------------------------------------
 
@@ -93,7 +100,7 @@ class Core:
 
     def _hold(self, batch: Sequence[Encoded]) -> State:
         size = sum(len(record.body) for record in batch)
-        with self.tally_lock:
+        with self.held_lock:
             fits = self.held_bytes + size <= self.config.max_queue_bytes
             if fits:
                 self.held.extend(batch)

@@ -61,9 +61,9 @@ class Inbox:
 
     def count_lost(self, dest: Dest) -> None:
         """Count a record that found no room: recorded, and lost."""
-        with self._lock:
-            self._counters.add(Slot.RECORDED, dest)
-            self._counters.add(Slot.LOST, dest)
+        self._counters.add(Slot.UNNUMBERED, dest)
+        self._counters.add(Slot.LOST, dest)
+        self._counters.add(Slot.RECORDED, dest)
 
     def wake(self) -> None:
         """Make a waiting :meth:`take` return, with whatever is there."""

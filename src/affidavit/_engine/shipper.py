@@ -53,6 +53,9 @@ class Shipper:
 
     def _run(self) -> None:
         core = self._core
+        if not core.prepared.is_set():
+            self._probe(SHIP_TIMEOUT_S)
+        core.tried.set()
         while not core.stopping.is_set():
             core.ship_wake.wait(self._pause_s())
             core.ship_wake.clear()
@@ -74,7 +77,7 @@ class Shipper:
         if not core.breaker.may_try():
             return
         if not core.prepared.is_set() and core.breaker.is_open:
-            self._probe()
+            self._probe(PROBE_TIMEOUT_S)
         while core.breaker.may_try() and self._is_due() and self.ship_once():
             if core.stopping.is_set():
                 return
@@ -147,7 +150,7 @@ class Shipper:
         if sent is None:
             return False
         stored, refused = sent
-        with core.tally_lock:
+        with core.held_lock:
             del core.held[: len(batch)]
             core.held_bytes -= sum(len(record.body) for record in batch)
         core.tally(Slot.STORED, stored)
@@ -176,12 +179,13 @@ class Shipper:
             logger.warning("affidavit: the store answers again; replaying what was spooled.")
         return core.sort_verdicts(batch, verdicts)
 
-    def _probe(self) -> None:
+    def _probe(self, timeout_s: float) -> None:
         core = self._core
         try:
-            core.store.prepare(PROBE_TIMEOUT_S)
+            core.store.prepare(timeout_s)
         except StoreError as error:
-            core.breaker.trip(str(error))
+            if core.breaker.trip(str(error)):
+                logger.warning("affidavit: %s Records go to the local spool.", error)
         else:
             core.prepared.set()
             if core.breaker.close():

@@ -24,7 +24,7 @@ from typing import Final
 from affidavit._engine.core import Core, logger
 from affidavit._engine.inbox import Item
 from affidavit._engine.ticket import State
-from affidavit.errors import StoreError
+from affidavit.errors import StoreError, StoreUnavailable
 from affidavit.pipeline.chain import Chain
 from affidavit.spool.counters import Slot
 from affidavit.store.base import Encoded
@@ -45,10 +45,11 @@ _SLOW_NOTE_S: Final = 60.0
 class _InHand:
     """A record the writer has taken and not yet settled."""
 
-    __slots__ = ("encoded", "item")
+    __slots__ = ("encoded", "item", "seq")
 
     def __init__(self, item: Item) -> None:
         self.item = item
+        self.seq = -1
         self.encoded: Encoded | None = None
 
 
@@ -99,16 +100,10 @@ class Writer:
         return 60.0
 
     def _prepare(self) -> None:
-        """Make the store ready before the first record; if it is away, the shipper does later."""
+        """Wait for the shipper to make the store ready; spool from the start if that takes long."""
         core = self._core
-        if core.prepared.is_set():
-            return
-        try:
-            core.store.prepare(self._timeout_s)
-        except StoreError as error:
-            self._trip(error)
-        else:
-            core.prepared.set()
+        if not core.tried.wait(self._timeout_s):
+            self._trip(StoreUnavailable("The database does not answer yet."))
 
     def _finish_and_route(self) -> None:
         core = self._core
@@ -118,11 +113,11 @@ class Writer:
         for hand in self.in_hand:
             if hand.encoded is None:
                 item = hand.item
-                seq = counters.next_seq
-                counters.next_seq = seq + 1
-                # A number is used once, even if this thread dies in the next line.
-                body = finish(item.dest, item.record_id, item.snapshot, seq)
-                hand.encoded = Encoded(item.dest, item.record_id, seq, body)
+                if hand.seq < 0:  # else the thread before this one died after giving a number
+                    hand.seq = counters.next_seq
+                    counters.next_seq = hand.seq + 1
+                body = finish(item.dest, item.record_id, item.snapshot, hand.seq)
+                hand.encoded = Encoded(item.dest, item.record_id, hand.seq, body)
                 # Give the application's threads their turn: without this, a batch of this work
                 # was measured to hold up an event loop for 90 ms.
                 time.sleep(0)
@@ -214,8 +209,12 @@ class Writer:
         """The first ``count`` in hand are accounted for; so is everything numbered before them."""
         del self.in_hand[:count]
         counters = self._core.counters
-        first = self.in_hand[0].encoded if self.in_hand else None
-        counters.settled = first.seq if first is not None else counters.next_seq
+        unsettled = [counters.next_seq]
+        if self.in_hand and self.in_hand[0].seq >= 0:
+            unsettled.append(self.in_hand[0].seq)
+        if self._core.held and (held := self._core.first_unsettled()) is not None:
+            unsettled.append(held)
+        counters.settled = min(unsettled)
 
     def _trip(self, error: StoreError) -> None:
         if self._core.breaker.trip(str(error)):

@@ -5,9 +5,8 @@ how many records were still in memory, and records them as lost. An increment co
 (They do not survive a power cut in step with the spool; then the spool's own rows are the truth.)
 
 Layout, little-endian: ``AFFC``, u32 version 1, then u64 slots in the order of :class:`Slot`; two
-groups of tallies, one for records and one for the ledger.
-Owners: RECORDED and LOST_CALLER are written by callers under the queue's lock, all others by the
-engine's threads under theirs.
+groups of tallies, one for records and one for the ledger. Any thread may count; a lock inside makes
+each increment whole.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+import threading
 from enum import IntEnum
 from pathlib import Path
 from typing import Final
@@ -44,6 +44,8 @@ class Slot(IntEnum):
     """Refused by the store for good; kept as dead letters."""
     LOST = 6
     """Gone: counted, and reported."""
+    UNNUMBERED = 7
+    """Of the lost ones: those that found no room in the queue and so never got a number."""
 
 
 _GROUP: Final = 8
@@ -58,6 +60,7 @@ class Counters:
 
     def __init__(self, buffer: mmap.mmap | bytearray) -> None:
         self._buffer = buffer
+        self._lock = threading.Lock()
         self._cells = memoryview(buffer)[_HEADER.size : SIZE].cast("Q")
 
     @classmethod
@@ -98,8 +101,10 @@ class Counters:
             raise SpoolError(msg) from error
 
     def add(self, slot: Slot, dest: Dest, count: int = 1) -> None:
-        """Count ``count`` more; the caller holds the lock that owns the slot."""
-        self._cells[slot + (_GROUP if dest is Dest.LEDGER else 0)] += count
+        """Count ``count`` more."""
+        place = slot + _GROUP if dest is Dest.LEDGER else slot
+        with self._lock:
+            self._cells[place] += count
 
     def get(self, slot: Slot, dest: Dest | None = Dest.RECORDS) -> int:
         """Read a tally; ``dest=None`` sums records and ledger."""

@@ -1,0 +1,128 @@
+"""Five roles, each with no more than its work needs.
+
+None of them may update, delete, drop, rename or change records: whoever holds the writer's password
+can add to the log and cannot rewrite it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from pymongo.errors import OperationFailure
+
+from affidavit.store.mongo.connect import Location
+from affidavit.store.mongo.names import Names
+from affidavit.store.mongo.shell import command_line
+from affidavit.store.planning import State, Step
+
+if TYPE_CHECKING:
+    from pymongo.database import Database
+
+LEAF_BATCHES: Final = "leaf_batches"
+SEALS: Final = "seals"
+TILES: Final = "tiles"
+DERIVED: Final = ("rollups", "rollups_hour", "rollups_day", "rollups_state")
+"""Collections that can be computed again from records at any time."""
+
+_MAKE: Final = (
+    "collMod",
+    "collStats",
+    "createCollection",
+    "createIndex",
+    "find",
+    "indexStats",
+    "listIndexes",
+)
+_KEEP: Final = ("collStats", "createCollection", "createIndex", "find", "insert", "listIndexes",
+                "remove", "update")  # fmt: skip
+
+PURPOSE: Final = {
+    "setup": "makes collections, indexes, validators and views; cannot write or remove records",
+    "writer": "for applications: reads, and inserts records, ledger records and heartbeats",
+    "reader": "for people: reads, and notes each reading in the ledger",
+    "sealer": "for the sealer: reads, and inserts seals and tiles",
+    "service": "for background work: computes the derived collections, and touches nothing else",
+}
+
+
+def role_name(names: Names, role: str) -> str:
+    """Name a role; like every collection, it starts with the records collection's name."""
+    return f"{names.records}_{role}"
+
+
+def privileges(database: str, names: Names, role: str) -> list[dict[str, Any]]:
+    """List what one role may do."""
+    prefix = names.records
+    leaf_batches = f"{prefix}_{LEAF_BATCHES}"
+    seals, tiles = f"{prefix}_{SEALS}", f"{prefix}_{TILES}"
+    derived = [f"{prefix}_{name}" for name in DERIVED]
+    sources = [names.records, names.ledger, names.writers, leaf_batches, seals, tiles]
+    views = [names.calls, names.outcomes]
+
+    def allow(collections: Iterable[str], *actions: str) -> list[dict[str, Any]]:
+        return [
+            {"resource": {"db": database, "collection": name}, "actions": sorted(actions)}
+            for name in collections
+        ]
+
+    def read_and_insert(*into: str) -> list[dict[str, Any]]:
+        rest = [name for name in (*sources, *derived, *views) if name not in into]
+        return [*allow(into, "find", "insert"), *allow(rest, "find")]
+
+    if role == "setup":
+        made = [name for name in (*sources, *derived, *views) if name != names.ledger]
+        return [
+            *allow(made, *_MAKE),
+            *allow([names.ledger], *_MAKE, "insert"),
+            *allow([""], "listCollections"),
+        ]
+    if role == "writer":
+        return read_and_insert(names.records, names.ledger, leaf_batches, names.writers)
+    if role == "reader":
+        return read_and_insert(names.ledger, leaf_batches, names.writers)
+    if role == "sealer":
+        return read_and_insert(seals, tiles)
+    return allow(derived, *_KEEP)
+
+
+def steps(location: Location) -> list[Step]:
+    """Plan the roles: make those that are missing, bring up to date those that differ."""
+    database, names = location.database, location.names
+    found = _existing(database, names)
+    planned = []
+    for role, purpose in PURPOSE.items():
+        name = role_name(names, role)
+        wanted = privileges(database.name, names, role)
+        verb = "updateRole" if name in found else "createRole"
+        command = {verb: name, "privileges": wanted, "roles": []}
+        done = name in found and _comparable(found[name]) == _comparable(wanted)
+        planned.append(
+            Step(
+                f"role:{name}",
+                f"role {name}",
+                purpose,
+                State.DONE if done else State.TODO,
+                command,
+                command_line(database.name, command),
+            )
+        )
+    return planned
+
+
+def _existing(database: Database[dict[str, Any]], names: Names) -> dict[str, list[dict[str, Any]]]:
+    wanted = [{"role": role_name(names, role), "db": database.name} for role in PURPOSE]
+    try:
+        answer = database.command("rolesInfo", wanted, showPrivileges=True)
+    except OperationFailure as error:
+        if error.code != 13:  # noqa: PLR2004 - Unauthorized: whoever may not look is told at apply
+            raise
+        return {}
+    return {role["role"]: role["privileges"] for role in answer["roles"]}
+
+
+def _comparable(held: Iterable[Mapping[str, Any]]) -> set[tuple[str, str, frozenset[str]]]:
+    return {
+        (p["resource"].get("db", ""), p["resource"].get("collection", ""), frozenset(p["actions"]))
+        for p in held
+    }

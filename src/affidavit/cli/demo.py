@@ -108,7 +108,7 @@ def _finish(running: Demo, report: Report, text: str, *, serve: bool) -> None:
         except KeyboardInterrupt:
             sys.stdout.write("\nStopping.\n")
     elif not report.ok:
-        sys.stderr.write(f"The logs of this run are kept in {running.keep()}\n")
+        sys.stderr.write(f"\nThe logs of this run are kept in {running.keep()}\n")
     raise typer.Exit(0 if report.ok else 1)
 
 

@@ -101,17 +101,15 @@ class Assistant:
 
     async def analyze(self, user: str, body: Analyze) -> Analysis:
         """Answer one question, or refuse it."""
-        department = USERS.get(user)
-        if department is None:
+        if user not in USERS:
             raise HTTPException(401, "an x-user header with a known user is wanted")
         name = body.provider or next(iter(self._providers))
         provider = self._providers.get(name)
         model = body.model or (provider.models[0] if provider else "")
         if provider is None or model not in provider.models:
             raise HTTPException(422, "no such provider or model")
-        with self.audit.context(department=department):
-            await self._admit(user, body)
-            return await self._ask(body, name, provider, model)
+        await self._admit(user, body)
+        return await self._ask(body, name, provider, model)
 
     async def _admit(self, user: str, body: Analyze) -> None:
         """Refuse what must not reach a model, and record that."""
@@ -196,6 +194,7 @@ def create_app(settings: Settings) -> FastAPI:
         AuditMiddleware,
         audit=assistant.audit,
         user=lambda request: request.headers.get("x-user"),
+        department=lambda request: USERS.get(request.headers.get("x-user", "")),
     )
 
     @app.post("/analyze")

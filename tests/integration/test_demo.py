@@ -1,0 +1,142 @@
+"""The demonstration as a user runs it: a command, an outage, and a count that must match."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pymongo.uri_parser import parse_uri
+
+if TYPE_CHECKING:
+    from affidavit.demo.mongod import Mongod
+
+pytestmark = [pytest.mark.serial, pytest.mark.timeout(300)]
+COMMAND = Path(sys.executable).with_name("affidavit")
+
+
+def run(*arguments: str, directory: Path) -> tuple[int, dict[str, Any], str]:
+    """Run ``affidavit demo --json``: exit code, report, and what it said on the way."""
+    ran = subprocess.run(
+        [COMMAND, "demo", "--llm", "canned", "--json", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "TMPDIR": str(directory)},
+        cwd=directory,
+    )
+    try:
+        report = json.loads(ran.stdout)
+    except ValueError:
+        pytest.fail(f"no report, exit code {ran.returncode}: {ran.stdout}\n{ran.stderr}")
+    return ran.returncode, report, ran.stderr
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[str, Any], str, Path]:
+    """One run for the module, with a server of its own that is killed in the middle."""
+    directory = tmp_path_factory.mktemp("demo")
+    return (*run("--pairs", "10", directory=directory), directory)
+
+
+Ran = tuple[int, dict[str, Any], str, Path]
+
+
+@pytest.mark.requirement("R1", "R6", "R8")
+def test_everything_called_is_stored_though_mongod_was_killed(demo: Ran) -> None:
+    """Two records for each call and one for each event, each exactly once, and none lost."""
+    code, report, said, _ = demo
+    assert (code, report["problems"]) == (0, []), said
+    called, stored = report["called"], report["stored"]
+    assert stored["intents"] == stored["outcomes"] == called["model_calls"] > 0
+    assert stored["rate_limit_exceeded"] == called["rate_limited"] > 0
+    assert stored["security_event"] == called["refused"] > 0
+    assert report["audit"]["lost"] == 0
+
+
+@pytest.mark.requirement("R1")
+def test_failed_calls_are_recorded_as_failed(demo: Ran) -> None:
+    """A provider's 500, its rate limit, a broken line and a time-out are outcomes too."""
+    _, report, _, _ = demo
+    failed = {row["model"]: row["failed"] for row in report["by_model"] if row["failed"]}
+    assert sum(failed.values()) == report["called"]["failed"] > 0
+    assert all(model.startswith("fault-") for model in failed)
+
+
+@pytest.mark.requirement("R6")
+def test_the_users_are_served_during_the_outage(demo: Ran) -> None:
+    """Their records wait in the spool, and are replayed when the database is back."""
+    _, report, _, _ = demo
+    outage = report["outage"]
+    assert outage["answered_meanwhile"] == outage["requests_meanwhile"] > 0
+    assert outage["spooled_at_the_end"] > 0
+    assert report["audit"]["replayed"] >= outage["spooled_at_the_end"]
+    assert report["audit"]["spooled"] == 0
+
+
+@pytest.mark.requirement("R13")
+def test_costs_and_overhead_are_reported(demo: Ran) -> None:
+    """Costs are exact, and the overhead has an interval and a method."""
+    _, report, _, _ = demo
+    costs = [Decimal(row["cost_usd"]) for row in report["by_model"] if not row["failed"]]
+    assert costs
+    assert all(cost > 0 for cost in costs)
+    overhead = report["overhead"]
+    assert overhead["added_low_ms"] <= overhead["added_ms"] <= overhead["added_high_ms"]
+    assert overhead["method"]
+
+
+@pytest.mark.requirement("R3")
+def test_the_last_calls_are_shown_with_their_users(demo: Ran) -> None:
+    """The view joins what was asked and what came of it."""
+    _, report, _, _ = demo
+    calls = report["last_calls"]
+    assert [call["time"] for call in calls] == sorted((c["time"] for c in calls), reverse=True)
+    assert all(call["user_id"] and call["department"] for call in calls)
+
+
+def test_nothing_is_left_behind(demo: Ran) -> None:
+    """No server listens any more, and the temporary files are gone."""
+    _, report, _, directory = demo
+    host, port = parse_uri(report["mongodb"])["nodelist"][0]
+    with socket.socket() as probe:
+        assert probe.connect_ex((host, port)) != 0
+    assert list(directory.iterdir()) == []
+
+
+@pytest.mark.requirement("R2", "R6")
+def test_a_mongodb_of_the_users_is_used_and_left_running(
+    private_mongod: Mongod, tmp_path: Path
+) -> None:
+    """Only the line to it is cut; afterwards it holds what was called."""
+    pid = private_mongod.pid
+    uri = private_mongod.database_uri("trading")
+    code, report, said = run("--uri", uri, "--pairs", "0", directory=tmp_path)
+    assert (code, report["problems"]) == (0, []), said
+    assert "cut" in report["outage"]["what"]
+    assert report["outage"]["spooled_at_the_end"] > 0
+    assert private_mongod.pid == pid
+    with private_mongod.client() as client:
+        query = {"environment": report["environment"]}
+        assert client.trading.llm_audit.count_documents(query) == report["stored"]["records"]
+
+
+def test_a_wrong_address_is_refused_in_words(tmp_path: Path) -> None:
+    """The text says what to do, and no password is in it."""
+    uri = "mongodb://ana:s3cret@127.0.0.1:1/?serverSelectionTimeoutMS=200"
+    ran = subprocess.run(
+        [COMMAND, "demo", "--uri", uri, "--llm", "canned"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert ran.returncode == 2
+    assert "does not answer" in ran.stdout + ran.stderr
+    assert "s3cret" not in ran.stdout + ran.stderr

@@ -22,7 +22,7 @@ Pipeline = list[dict[str, Any]]
 
 _NO_CALL: Final = "-"
 
-_OF_OUTCOME: Final = (
+OF_OUTCOME: Final = (
     "input_tokens",
     "output_tokens",
     "cached_tokens",
@@ -95,7 +95,7 @@ def _shape() -> dict[str, Any]:
             ]
         },
         "model": {"$ifNull": ["$outcome.model", "$model", "$request_data.model", None]},
-        **{name: f"$outcome.{name}" for name in _OF_OUTCOME},
+        **{name: f"$outcome.{name}" for name in OF_OUTCOME},
         "completed_at": {"$ifNull": ["$outcome.timestamp", "$completed_at", None]},
         "schema_version": {"$ifNull": ["$schema_version", 0]},
     }

@@ -1,0 +1,209 @@
+"""A search as a MongoDB query: which records lead, from which index, and where a page ends.
+
+Pages go by time. The index on time does not hold ``_id``, so ties in one millisecond are settled by
+naming, in the cursor, the ids already shown at its time: no row twice, none left out, no sort.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, Self
+from zoneinfo import ZoneInfo
+
+import bson
+
+from affidavit.errors import ConfigError
+from affidavit.event import Document, EventType, Status
+from affidavit.store.mongo.legacy import SECURITY_PREFIX, as_stored
+from affidavit.store.questions import SearchFilter
+
+REQUEST: Final = EventType.LLM_REQUEST.value
+RESPONSE: Final = EventType.LLM_RESPONSE.value
+_TEXTS: Final = (
+    "request_data.message",
+    "request_data.messages.content",
+    "request_data.messages.content.text",
+    "response_data.text",
+    "error_message",
+)
+_COMPRESSIBLE: Final = ("request_data", "response_data", "details")
+_NO_CURSOR: Final = (
+    binascii.Error,
+    bson.errors.BSONError,
+    KeyError,
+    TypeError,
+    AttributeError,
+)
+_FINISHED: Final = frozenset({Status.COMPLETED, Status.FAILED, Status.ABORTED})
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where a page ended: a time, and the ids shown at exactly that time."""
+
+    at: datetime
+    shown: list[Any] = field(default_factory=list)
+
+    def encode(self) -> str:
+        """Write it as an opaque text."""
+        packed: bytes = bson.encode({"at": self.at, "shown": self.shown})
+        return base64.urlsafe_b64encode(packed).decode().rstrip("=")
+
+    @classmethod
+    def decode(cls, text: str) -> Self:
+        """Read it again; raises ConfigError for a text that is no cursor."""
+        try:
+            packed = base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
+            found = bson.decode(packed)
+            return cls(found["at"].replace(tzinfo=UTC), list(found["shown"]))
+        except (
+            binascii.Error,
+            bson.errors.BSONError,
+            KeyError,
+            TypeError,
+            AttributeError,
+        ) as error:
+            msg = "The cursor is not one that a search gave. Start again without it."
+            raise ConfigError(msg) from error
+
+
+def advance(cursor: Cursor | None, taken: list[Document]) -> Cursor | None:
+    """Return the cursor behind some more records; None when the last of them has no time."""
+    if not taken:
+        return cursor
+    last = taken[-1].get("timestamp")
+    if not isinstance(last, datetime):
+        return None
+    shown = [record["_id"] for record in taken if record.get("timestamp") == last]
+    before = cursor.shown if cursor is not None and cursor.at == last else []
+    return Cursor(last, [*before, *shown])
+
+
+def leading(wanted: SearchFilter) -> str:
+    """Tell which records lead the search: ``outcomes``, ``requests`` or ``all``."""
+    if wanted.text is not None:
+        return "all"
+    if wanted.status in _FINISHED or wanted.event_type == RESPONSE:
+        return "outcomes"
+    return "requests"
+
+
+def query(wanted: SearchFilter, zone: ZoneInfo | None, cursor: Cursor | None) -> dict[str, Any]:
+    """Write the filter for the leading records."""
+    every: list[dict[str, Any]] = [_kinds(wanted)]
+    for name in ("user_id", "department"):
+        value = getattr(wanted, name)
+        if value is not None:
+            every.append({name: value})
+    for name in ("provider", "model"):
+        value = getattr(wanted, name)
+        if value is not None:
+            places = [{name: value}, {f"request_data.{name}": value}]
+            if name == "provider":
+                places.append({"response_data.provider_used": value})
+            every.append({"$or": places})
+    if wanted.status is not None and wanted.text is None:
+        every.append({"status": wanted.status})
+    if wanted.text is not None:
+        every.append(_text(wanted.text))
+    every += _time(wanted, zone, cursor)
+    return {"$and": [part for part in every if part]}
+
+
+def _kinds(wanted: SearchFilter) -> dict[str, Any]:
+    kind, leads = wanted.event_type, leading(wanted)
+    if kind == EventType.SECURITY_EVENT:
+        return {"event_type": {"$in": [kind, re.compile(f"^{SECURITY_PREFIX}")]}}
+    if kind == RESPONSE:
+        return {"event_type": RESPONSE}
+    if leads == "outcomes":
+        # Finished old documents are requests too; intents of ours are never finished.
+        return {"event_type": {"$in": [REQUEST, RESPONSE]}}
+    if kind == REQUEST:
+        return {"event_type": {"$in": [REQUEST, RESPONSE]} if leads == "all" else REQUEST}
+    if kind is not None:
+        return {"event_type": kind}
+    return {} if leads == "all" else {"event_type": {"$ne": RESPONSE}}
+
+
+def _text(text: str) -> dict[str, Any]:
+    pattern = re.compile(re.escape(text), re.IGNORECASE)
+    plain = [{place: pattern} for place in _TEXTS]
+    # Compressed texts, and those in fields of the application, are looked at on this side.
+    inside = {
+        "$expr": {
+            "$or": [
+                {
+                    "$gt": [
+                        {
+                            "$size": {
+                                "$filter": {
+                                    "input": {"$objectToArray": _object(f"${part}")},
+                                    "as": "field",
+                                    "cond": _worth_a_look(text),
+                                }
+                            }
+                        },
+                        0,
+                    ]
+                }
+                for part in _COMPRESSIBLE
+            ]
+        }
+    }
+    return {"$or": [*plain, inside]}
+
+
+def _object(path: str) -> dict[str, Any]:
+    return {"$cond": [{"$eq": [{"$type": path}, "object"]}, path, {}]}
+
+
+def _worth_a_look(text: str) -> dict[str, Any]:
+    kind = {"$type": "$$field.v"}
+    found = {"$regexMatch": {"input": "$$field.v", "regex": re.escape(text), "options": "i"}}
+    return {
+        "$switch": {
+            "branches": [
+                {"case": {"$in": [kind, ["binData", "object", "array"]]}, "then": True},
+                {"case": {"$eq": [kind, "string"]}, "then": found},
+            ],
+            "default": False,
+        }
+    }
+
+
+def _time(
+    wanted: SearchFilter, zone: ZoneInfo | None, cursor: Cursor | None
+) -> list[dict[str, Any]]:
+    bounds: list[dict[str, Any]] = []
+    since, until = wanted.since, wanted.until
+    if zone is None:
+        bounds.append(_range(since, until))
+    elif since is not None or until is not None:
+        old = [as_stored(moment, zone) if moment else None for moment in (since, until)]
+        lows, highs = [since, old[0]], [until, old[1]]
+        bounds += [
+            # The widest range gives the index its bounds; which half applies is looked at after.
+            _range(
+                min(filter(None, lows)) if since else None,
+                max(filter(None, highs)) if until else None,
+            ),
+            {
+                "$or": [
+                    {"schema_version": {"$ne": None}, **_range(since, until)},
+                    {"schema_version": None, **_range(old[0], old[1])},
+                ]
+            },
+        ]
+    if cursor is not None:
+        bounds.append({"timestamp": {"$lte": cursor.at}, "_id": {"$nin": cursor.shown}})
+    return bounds
+
+
+def _range(since: datetime | None, until: datetime | None) -> dict[str, Any]:
+    limits = {name: value for name, value in (("$gte", since), ("$lt", until)) if value is not None}
+    return {"timestamp": limits} if limits else {}

@@ -1,0 +1,270 @@
+"""The read side: searching, one call, the newest records, writers' state, and sums.
+
+Nothing here writes. Reading over a view or by a role without records' insert right works alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from bson.decimal128 import Decimal128
+from bson.errors import InvalidId
+from bson.objectid import ObjectId
+
+from affidavit.event import Document
+from affidavit.store.mongo import legacy
+from affidavit.store.mongo.connect import Location
+from affidavit.store.mongo.driver import translated
+from affidavit.store.mongo.filters import REQUEST, RESPONSE, Cursor, advance, query
+from affidavit.store.mongo.indexes import JOINED
+from affidavit.store.mongo.shape import as_call, contains, plain
+from affidavit.store.questions import (
+    CallRecords,
+    GroupBy,
+    LogStatus,
+    Page,
+    SearchFilter,
+    Usage,
+    WriterStatus,
+)
+
+MAX_TIME_MS: Final = 15_000
+"""A question that takes longer is stopped by the server."""
+
+SILENT_S: Final = 60.0
+"""A running writer beats every 10 s; after this it is shown as silent."""
+
+TAIL_WINDOW_S: Final = 60.0
+"""How far back a tail looks for records that arrive late."""
+
+_ROUNDS: Final = 20
+_NEWEST: Final = [("timestamp", -1)]
+_TEXTUAL: Final = ("request_data", "response_data", "details", "error_message")
+
+
+class Reader:
+    """Answers questions about one log. Any number of threads may use it."""
+
+    def __init__(self, location: Location, legacy_timezone: str | None = None) -> None:
+        """``legacy_timezone`` says where an older logger's naive local times were local."""
+        database, names = location.database, location.names
+        self._records = database[names.records]
+        self._writers = database[names.writers]
+        self._outcomes = database[names.outcomes]
+        self._zone = ZoneInfo(legacy_timezone) if legacy_timezone else None
+
+    # -- lists -----------------------------------------------------------------------------------
+
+    def search(self, wanted: SearchFilter, page_size: int = 50, cursor: str | None = None) -> Page:
+        """Find calls and events, newest first.
+
+        Raises ConfigError for a cursor that no search gave, StoreUnavailable when it takes too
+        long, StoreRefused without the right to read.
+        """
+        place = Cursor.decode(cursor) if cursor else None
+        rows: list[Document] = []
+        with translated("search the records"):
+            for _ in range(_ROUNDS):
+                batch = self._leading(wanted, place, page_size)
+                taken: list[Document] = []
+                for record, row in self._rows(batch, wanted):
+                    taken.append(record)
+                    if row is not None:
+                        rows.append(row)
+                    if len(rows) == page_size:
+                        break
+                place = advance(place, taken)
+                if len(batch) < page_size and len(taken) == len(batch):
+                    place = None
+                if place is None or len(rows) == page_size:
+                    break
+        return Page(tuple(rows), place.encode() if place else None)
+
+    def tail(
+        self, wanted: SearchFilter, seen: set[Any], since: datetime | None, limit: int = 20
+    ) -> tuple[list[Document], datetime | None]:
+        """Return records not ``seen`` yet, oldest first, and the time to pass next.
+
+        The first call, without ``since``, gives the newest ``limit``. Records that arrive more
+        than a minute after they were made (from a spool) are not shown; a search finds them.
+        """
+        conditions = query(wanted, self._zone, None)
+        found = self._records.find(conditions, max_time_ms=MAX_TIME_MS).sort(_NEWEST)
+        if since is None:
+            found = found.limit(limit)
+        else:
+            window = {"timestamp": {"$gte": since - timedelta(seconds=TAIL_WINDOW_S)}}
+            found = self._records.find(
+                {"$and": [conditions, window]}, max_time_ms=MAX_TIME_MS
+            ).sort(_NEWEST)
+        with translated("read the newest records"):
+            fresh = [record for record in found if record["_id"] not in seen]
+        seen.update(record["_id"] for record in fresh)
+        shown = [self._shown(record) for record in reversed(fresh)]
+        latest = max(
+            (t for r in fresh if isinstance(t := r.get("timestamp"), datetime)), default=since
+        )
+        return shown, latest if latest is not None else datetime.now(UTC)
+
+    def _leading(self, wanted: SearchFilter, place: Cursor | None, limit: int) -> list[Document]:
+        conditions = query(wanted, self._zone, place)
+        found = self._records.find(conditions, max_time_ms=MAX_TIME_MS)
+        return list(found.sort(_NEWEST).limit(limit))
+
+    def _rows(
+        self, batch: list[Document], wanted: SearchFilter
+    ) -> Iterator[tuple[Document, Document | None]]:
+        """Pair each leading record with its row, or with None where it gives none."""
+        intents, outcomes = self._partners(batch)
+        text = wanted.text.lower() if wanted.text else None
+        by_outcome = wanted.event_type == RESPONSE
+        for record in batch:
+            kind, call_id = record.get("event_type"), record.get("call_id")
+            if text is not None and not self._holds(record, text):
+                yield record, None
+            elif kind == RESPONSE and not by_outcome:
+                intent = intents.get(call_id)
+                # Found by its intent too: shown there, at the time of the request.
+                twice = text is not None and intent is not None and self._holds(intent, text)
+                yield record, None if twice else self._call(intent, record, wanted)
+            elif kind == REQUEST:
+                yield record, self._call(record, outcomes.get(call_id), wanted)
+            else:
+                yield record, self._shown(record)
+
+    def _call(
+        self, intent: Document | None, outcome: Document | None, wanted: SearchFilter
+    ) -> Document | None:
+        if intent is None:
+            assert outcome is not None  # noqa: S101 - one of the two is the record that was found
+            call = self._shown(outcome)
+        else:
+            late = None if outcome is None else self._shown(outcome)
+            call = as_call(self._shown(intent), late)
+        return call if wanted.status in {None, call.get("status")} else None
+
+    def _partners(self, batch: list[Document]) -> tuple[dict[Any, Document], dict[Any, Document]]:
+        """Fetch the other record of each call in the batch: intents, and outcomes, by call id."""
+        tied = [record for record in batch if record.get("call_id") is not None]
+        answered = [record["call_id"] for record in tied if record["event_type"] == RESPONSE]
+        asked = [record["call_id"] for record in tied if record["event_type"] == REQUEST]
+        intents = self._by_call(
+            {"_id": {"$in": list(_object_ids(answered))}, "event_type": REQUEST}, answered
+        )
+        outcomes = self._by_call({"call_id": {"$in": asked}, "event_type": RESPONSE}, asked)
+        return intents, outcomes
+
+    def _by_call(self, conditions: dict[str, Any], ids: list[Any]) -> dict[Any, Document]:
+        if not ids:
+            return {}
+        found = self._records.find(conditions, max_time_ms=MAX_TIME_MS)
+        return {record.get("call_id"): record for record in found}
+
+    def _holds(self, record: Document, text: str) -> bool:
+        parts = plain({name: record.get(name) for name in _TEXTUAL})
+        return contains(parts, text)
+
+    def _shown(self, record: Document) -> Document:
+        shown: Document = plain(legacy.read(record, self._zone))
+        return shown
+
+    # -- one call --------------------------------------------------------------------------------
+
+    def call(self, call_id: str) -> CallRecords | None:
+        """Return everything about a call, or None; an old document's ``_id`` works as well."""
+        ids = [*_object_ids([call_id]), call_id]
+        with translated("read a call"):
+            intent = self._records.find_one({"_id": {"$in": ids}}, max_time_ms=MAX_TIME_MS)
+            tied = list(
+                self._records.find(
+                    {"call_id": call_id, "event_type": {"$in": list(JOINED)}},
+                    max_time_ms=MAX_TIME_MS,
+                ).sort("timestamp", 1)
+            )
+            if intent is not None and intent.get("event_type") in JOINED and intent.get("call_id"):
+                return self.call(intent["call_id"])  # it was the id of one of its later records
+        if intent is None and not tied:
+            return None
+        shown = [self._shown(record) for record in tied]
+        first = None if intent is None else self._shown(intent)
+        outcomes = tuple(r for r in shown if r["event_type"] == RESPONSE)
+        if first is None:
+            call = outcomes[0] if outcomes else shown[0]
+        elif first.get("event_type") == REQUEST:
+            call = as_call(first, outcomes[0] if outcomes else None)
+        else:
+            call = first
+        rest = tuple(r for r in shown if r["event_type"] != RESPONSE)
+        return CallRecords(call, first, outcomes, rest)
+
+    # -- state and sums --------------------------------------------------------------------------
+
+    def status(self) -> LogStatus:
+        """Add up the newest heartbeat of each writer of the last 24 hours."""
+        newest: list[Mapping[str, Any]] = [
+            {"$sort": {"writer": 1, "at": -1}},
+            {"$group": {"_id": "$writer", "newest": {"$first": "$$ROOT"}}},
+        ]
+        with translated("read the writers' heartbeats"):
+            found = [g["newest"] for g in self._writers.aggregate(newest, maxTimeMS=MAX_TIME_MS)]
+        now = datetime.now(UTC)
+        writers, totals = [], dict[str, int]()
+        for beat in sorted(found, key=lambda beat: beat["at"], reverse=True):
+            age_s = (now - beat["at"]).total_seconds()
+            silent = beat.get("state") == "running" and age_s > SILENT_S
+            writers.append(WriterStatus(beat["writer"], beat, age_s, silent))
+            for name, count in beat.get("counters", {}).items():
+                if isinstance(count, int):
+                    totals[name] = totals.get(name, 0) + count
+        return LogStatus(tuple(writers), totals)
+
+    def usage(
+        self, group_by: GroupBy, since: datetime | None, until: datetime | None
+    ) -> list[Usage]:
+        """Count finished calls and add up their cost by group, the dearest first."""
+        limits = {k: v for k, v in (("$gte", since), ("$lt", until)) if v is not None}
+        field = {"provider": "response_data.provider_used"}.get(group_by, group_by)
+        # An older logger stored dollars as binary floating point: read them as the decimal meant.
+        cost = {"$convert": {"input": "$response_data.cost_usd", "to": "decimal",
+                             "onError": None, "onNull": None}}  # fmt: skip
+        stages: list[Mapping[str, Any]] = [
+            *([{"$match": {"timestamp": limits}}] if limits else []),
+            {
+                "$group": {
+                    "_id": f"${field}",
+                    "calls": {"$sum": 1},
+                    "failed": {"$sum": {"$cond": ["$success", 0, 1]}},
+                    "cost": {"$sum": cost},
+                    "tokens": {"$sum": "$response_data.tokens_used"},
+                    "mean_ms": {"$avg": "$response_data.processing_time_ms"},
+                }
+            },
+        ]
+        with translated("add up costs"):
+            groups = list(self._outcomes.aggregate(stages, maxTimeMS=4 * MAX_TIME_MS))
+        rows = [_usage(group) for group in groups]
+        return sorted(rows, key=lambda row: (-row.cost_usd, -row.calls, str(row.group)))
+
+
+def _usage(group: Mapping[str, Any]) -> Usage:
+    cost, mean_ms = group["cost"], group["mean_ms"]
+    exact = cost.to_decimal() if isinstance(cost, Decimal128) else Decimal(str(cost))
+    return Usage(
+        group=None if group["_id"] is None else str(group["_id"]),
+        calls=int(group["calls"]),
+        failed=int(group["failed"]),
+        cost_usd=exact,
+        tokens=int(group["tokens"]),
+        mean_ms=None if mean_ms is None else round(float(str(mean_ms)), 1),
+    )
+
+
+def _object_ids(texts: Iterable[Any]) -> Iterator[ObjectId]:
+    for text in texts:
+        with contextlib.suppress(InvalidId, TypeError):
+            yield ObjectId(text)

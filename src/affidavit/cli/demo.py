@@ -86,7 +86,8 @@ def demo(
             sys.stdout.flush()
         else:
             show(report, progress)
-        _finish(running, report, further(report, running.address, serving=serve), serve=serve)
+        text = "" if as_json else further(report, running.address, serving=serve)
+        _finish(running, report, text, serve=serve)
     except AffidavitError as error:
         progress.print(f"The demo cannot run: {error}", style="red", markup=False)
         raise typer.Exit(2) from None
@@ -100,15 +101,16 @@ def demo(
 
 def _finish(running: Demo, report: Report, text: str, *, serve: bool) -> None:
     """Say where to look further, wait for Ctrl-C where that is wanted, and exit."""
-    if serve:
+    if text:
         sys.stdout.write(f"\n{text}\n")
         sys.stdout.flush()
+    if not report.ok:
+        sys.stderr.write(f"\nLogs and spool of this run are kept in {running.keep()}\n")
+    if serve:
         try:
             threading.Event().wait()
         except KeyboardInterrupt:
-            sys.stdout.write("\nStopping.\n")
-    elif not report.ok:
-        sys.stderr.write(f"\nThe logs of this run are kept in {running.keep()}\n")
+            sys.stderr.write("\nStopping.\n")
     raise typer.Exit(0 if report.ok else 1)
 
 

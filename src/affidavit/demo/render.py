@@ -37,26 +37,25 @@ def show(report: Report, console: Console) -> None:
 
 def further(report: Report, address: str, *, serving: bool) -> str:
     """Where to look further, as commands to copy."""
-    if not serving:
+    if serving:
         return (
-            "To keep the servers and look around, run it in a terminal: affidavit demo\n"
-            if report.mongodb.startswith("mongodb://127.0.0.1")
-            else f"Look further:\n{_commands(report)}"
+            f"Everything still runs. In another terminal:\n{_commands(report)}\n"
+            f"  curl -s {address}/analyze -H 'x-user: ana' \\\n"
+            "    -H 'content-type: application/json' \\\n"
+            """    -d '{"symbol": "BTCUSDT", "message": "What now?"}'\n"""
+            "Press Ctrl-C to stop."
         )
-    ask = (
-        f"  curl -s {address}/analyze -H 'x-user: ana' -H 'content-type: application/json' \\\n"
-        """    -d '{"symbol": "BTCUSDT", "message": "What now?"}'"""
-    )
-    return (
-        f"Everything still runs. In another terminal:\n{_commands(report)}\n{ask}\n"
-        "Press Ctrl-C to stop."
-    )
+    if report.own_server:
+        return "All servers are stopped. To look around while they run: affidavit demo --serve"
+    return f"The records stay in your MongoDB. To look further:\n{_commands(report)}"
 
 
 def _commands(report: Report) -> str:
+    """Commands for another terminal; a password is never printed, so it must be filled in."""
     call_id = report.last_calls[0]["call_id"] if report.last_calls else "CALL_ID"
     words = ("tail", "search --status failed", f"show {call_id}", "status")
-    prefix = f"  export AFFIDAVIT_MONGODB_URI='{report.mongodb}'\n"
+    hint = "   # put your password for ***" if ":***@" in report.mongodb else ""
+    prefix = f"  export AFFIDAVIT_MONGODB_URI='{report.mongodb}'{hint}\n"
     return prefix + "\n".join(f"  affidavit {word}" for word in words)
 
 
@@ -86,7 +85,7 @@ def _counts(report: Report) -> Table:
 def _models(report: Report) -> Table:
     table = _table("Cost and latency by provider (fault-...: failures made on purpose)")
     table.add_column("Provider/model", overflow="fold")
-    for head in ("Calls", "Failed", "Tokens in/out", "Cost USD", "p50 ms", "p95 ms"):
+    for head in ("Calls", "Failed", "In/out", "Cost USD", "p50 ms", "p95 ms"):
         table.add_column(head, justify="right")
     for row in report.by_model:
         table.add_row(
@@ -110,7 +109,7 @@ def _calls(report: Report, *, wide: bool) -> Table:
     table = _table("The last calls, newest first")
     heads = ["Time", "Call", "User", "Model", "Status", "ms", *(["Cost USD"] if wide else [])]
     for head in heads:
-        table.add_column(head, overflow="fold")
+        table.add_column(head, overflow="fold", no_wrap=head == "Call")
     for call in report.last_calls:
         cells = [
             str(call["time"])[11:19],

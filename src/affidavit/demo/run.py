@@ -17,7 +17,7 @@ import msgspec
 
 from affidavit.demo import check
 from affidavit.demo.canned import MODELS, CannedEndpoint
-from affidavit.demo.child import Child, announced
+from affidavit.demo.child import Child, ChildFailed, announced
 from affidavit.demo.drive import Answer, Driver, get_json
 from affidavit.demo.overhead import Overhead
 from affidavit.demo.real_model import MODEL, RealModel
@@ -77,6 +77,7 @@ class Report(msgspec.Struct):
     overhead: Overhead | None
     last_calls: list[dict[str, Any]]
     mongodb: str
+    own_server: bool
     environment: str
     llm: str
     seconds: float
@@ -147,6 +148,7 @@ class Demo:
             overhead=overhead,
             last_calls=check.last_calls(database, self.environment),
             mongodb=self.target.shown,
+            own_server=not self._options.uri,
             environment=self.environment,
             llm=self._options.llm,
             seconds=round(time.monotonic() - self._begun, 1),
@@ -190,9 +192,9 @@ class Demo:
 
     def _start_assistant(self, settings: Settings) -> None:
         self._say("Starting the trading assistant (FastAPI, openai SDK)")
-        child, path = self._child("app", settings)
+        self._assistant, path = self._child("app", settings)
         self.address = announced(
-            path, child=child, timeout_s=_START_TIMEOUT_S, what="the trading assistant"
+            path, child=self._assistant, timeout_s=_START_TIMEOUT_S, what="the trading assistant"
         )
         self._say(f"The assistant listens on {self.address}")
 
@@ -271,7 +273,14 @@ class Demo:
             time.sleep(0.5)
 
     def _counters(self) -> dict[str, Any]:
-        return get_json(self.address, "/audit")
+        try:
+            return get_json(self.address, "/audit")
+        except OSError as error:
+            msg = (
+                f"the assistant at {self.address} does not say what it recorded: {error}. "
+                f"Its log ends with:\n{self._assistant.tail()}"
+            )
+            raise ChildFailed(msg) from None
 
 
 def _own_problems(audit: dict[str, Any], records: int) -> list[str]:

@@ -137,6 +137,7 @@ def test_the_report_fits_a_terminal_and_names_problems() -> None:
             }
         ],
         mongodb="mongodb://127.0.0.1/x",
+        own_server=True,
         environment="e",
         llm="canned",
         seconds=1.0,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-import time
+from collections import deque
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from affidavit._engine.ticket import Ticket
 from affidavit.event import Dest
@@ -13,6 +15,8 @@ from affidavit.spool.counters import Counters, Slot
 
 ITEM_OVERHEAD: Final = 400
 """Bytes an item costs beside its snapshot (tuple, ids, ticket)."""
+
+T = TypeVar("T")
 
 
 class Item(NamedTuple):
@@ -27,14 +31,19 @@ class Item(NamedTuple):
 
 
 class Inbox:
-    """Callers put, the writer takes."""
+    """Callers put, the writer takes. An item is removed only once the writer has it in hand.
+
+    So a writer thread that dies at any point loses nothing: the next one goes on.
+    """
 
     def __init__(self, max_bytes: int, counters: Counters) -> None:
         self._max_bytes = max_bytes
         self._counters = counters
-        self._queue: SimpleQueue[Item | None] = SimpleQueue()
+        self._queue: deque[Item] = deque()
         self._lock = threading.Lock()
         self._bytes = 0
+        self._writer_waits = False
+        self._wake: SimpleQueue[None] = SimpleQueue()
 
     @property
     def size_bytes(self) -> int:
@@ -44,7 +53,7 @@ class Inbox:
     @property
     def depth(self) -> int:
         """Items waiting."""
-        return self._queue.qsize()
+        return len(self._queue)
 
     def put(self, item: Item) -> bool:
         """Take a record in and count it as recorded; False, uncounted, if there is no room."""
@@ -56,7 +65,10 @@ class Inbox:
             self._bytes = waiting + size
             # Counted before it can be taken, so that "queued" is never negative.
             self._counters.add(Slot.RECORDED, item.dest)
-            self._queue.put(item)
+            self._queue.append(item)
+            if self._writer_waits:
+                self._writer_waits = False
+                self._wake.put(None)
         return True
 
     def count_lost(self, dest: Dest) -> None:
@@ -66,30 +78,37 @@ class Inbox:
         self._counters.add(Slot.RECORDED, dest)
 
     def wake(self) -> None:
-        """Make a waiting :meth:`take` return, with whatever is there."""
-        self._queue.put(None)
+        """Make a waiting :meth:`wait` return, with whatever is there."""
+        self._wake.put(None)
 
-    def take(self, limit: int, timeout_s: float | None, gather_s: float = 0.0) -> list[Item]:
-        """Wait for a first record, then take what else is there, at most ``limit``.
+    def wait(self, timeout_s: float) -> None:
+        """Wait until something is there, somebody calls :meth:`wake`, or time runs out."""
+        with self._lock:
+            if self._queue:
+                return
+            self._writer_waits = True
+        with contextlib.suppress(Empty):
+            self._wake.get(timeout=timeout_s)
+        self._writer_waits = False
 
-        With ``gather_s``, pause that long after the first so that more can come together.
+    def move_into(self, hand: list[T], limit: int, take: Callable[[Item], T]) -> int:
+        """Move up to ``limit`` items into the writer's hand, oldest first; return how many.
+
+        ``take`` wraps an item for the hand; it must not fail.
         """
-        try:
-            first = self._queue.get(timeout=timeout_s) if timeout_s else self._queue.get_nowait()
-        except Empty:
-            return []
-        taken = [] if first is None else [first]
-        if gather_s and self._queue.qsize() < limit:
-            time.sleep(gather_s)
-        try:
-            while len(taken) < limit:
-                item = self._queue.get_nowait()
-                if item is not None:
-                    taken.append(item)
-        except Empty:
-            pass
-        if taken:
-            size = sum(len(item.snapshot) + ITEM_OVERHEAD for item in taken)
+        queue, moved, size = self._queue, 0, 0
+        while queue and moved < limit:
+            item = queue[0]
+            hand.append(take(item))
+            queue.popleft()
+            size += len(item.snapshot) + ITEM_OVERHEAD
+            moved += 1
+        if moved:
             with self._lock:
                 self._bytes -= size
-        return taken
+        return moved
+
+    def drop_first_if(self, item: Item) -> None:
+        """Remove the head if it is ``item``: a thread died between taking and removing it."""
+        if self._queue and self._queue[0] is item:
+            self._queue.popleft()

@@ -81,20 +81,29 @@ class Writer:
         core = self._core
         self._prepare()
         if self.in_hand:  # left by a thread that died
+            core.inbox.drop_first_if(self.in_hand[-1].item)
+        while not self._step():
+            pass
+
+    def _step(self) -> bool:
+        """Wait, take and route once; True when stopping and nothing is left."""
+        core = self._core
+        stopping = core.stopping.is_set()
+        if not stopping:
+            core.inbox.wait(self._wait_s())
+            if self._mode == "high_volume" and core.inbox.depth < TAKE:
+                time.sleep(GATHER_S)  # so that records come together; nobody waits for them
+        taken = core.inbox.move_into(self.in_hand, TAKE, _InHand)
+        try:
             self._finish_and_route()
-        gather_s = GATHER_S if self._mode == "high_volume" else 0.0
-        while True:
-            stopping = core.stopping.is_set()
-            taken = core.inbox.take(TAKE, self._wait_s(), 0.0 if stopping else gather_s)
-            self.in_hand.extend(map(_InHand, taken))
-            self._finish_and_route()
-            if stopping and not taken and not core.inbox.depth:
-                self._route(force=True)
-                return
+        except Exception as error:
+            # The text could hold content of a record; its type is enough to find the cause.
+            logger.error("affidavit: a batch failed with %s; it is spooled.", type(error).__name__)
+            self._trip(StoreUnavailable(f"The store failed with {type(error).__name__}."))
+            self._put_aside(len(self.in_hand))
+        return stopping and not taken and not self.in_hand
 
     def _wait_s(self) -> float:
-        if self._core.stopping.is_set():
-            return 0.0
         if self.in_hand:
             return max(0.001, self.in_hand[0].item.at_s + EXPOSED_S - time.monotonic())
         return 60.0

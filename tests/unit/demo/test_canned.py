@@ -14,7 +14,6 @@ from affidavit.demo.usage import expected_answer, expected_finish_reason, expect
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.requirement("R1")
 MESSAGES = [
     {"role": "system", "content": "You are a trading assistant. Answer in one paragraph."},
     {"role": "user", "content": "Analyze BTCUSDT on the daily chart, señor. 📈"},

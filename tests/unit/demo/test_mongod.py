@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-pytestmark = [pytest.mark.requirement("R2"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.timeout(240)
 JOURNALED = WriteConcern(w=1, j=True)
 
 

@@ -20,8 +20,6 @@ from affidavit.demo.settings import Price
 if TYPE_CHECKING:
     from pymongo.database import Database
 
-pytestmark = pytest.mark.requirement("R13")
-
 
 def _account(*answers: tuple[int, str]) -> Account:
     account = Account()

@@ -21,8 +21,6 @@ from affidavit.demo.target import (
 if TYPE_CHECKING:
     from affidavit.demo.mongod import Mongod
 
-pytestmark = pytest.mark.requirement("R6")
-
 
 @pytest.mark.parametrize(
     ("uri", "full"),

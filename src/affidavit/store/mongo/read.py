@@ -230,8 +230,14 @@ class Reader:
         limits = {k: v for k, v in (("$gte", since), ("$lt", until)) if v is not None}
         field = {"provider": "response_data.provider_used"}.get(group_by, group_by)
         # An older logger stored dollars as binary floating point: read them as the decimal meant.
-        cost = {"$convert": {"input": "$response_data.cost_usd", "to": "decimal",
-                             "onError": None, "onNull": None}}  # fmt: skip
+        cost = {
+            "$convert": {
+                "input": "$response_data.cost_usd",
+                "to": "decimal",
+                "onError": None,
+                "onNull": None,
+            }
+        }
         stages: list[Mapping[str, Any]] = [
             *([{"$match": {"timestamp": limits}}] if limits else []),
             {

@@ -34,8 +34,16 @@ _MAKE: Final = (
     "indexStats",
     "listIndexes",
 )
-_KEEP: Final = ("collStats", "createCollection", "createIndex", "find", "insert", "listIndexes",
-                "remove", "update")  # fmt: skip
+_KEEP: Final = (
+    "collStats",
+    "createCollection",
+    "createIndex",
+    "find",
+    "insert",
+    "listIndexes",
+    "remove",
+    "update",
+)
 
 PURPOSE: Final = {
     "setup": "makes collections, indexes, validators and views; cannot write or remove records",

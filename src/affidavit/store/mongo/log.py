@@ -1,0 +1,72 @@
+"""Everything but writing, for one log: what the command line works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+from affidavit.config import AuditConfig
+from affidavit.event import LedgerEvent
+from affidavit.store.findings import Finding
+from affidavit.store.mongo import doctor, setup
+from affidavit.store.mongo.connect import locate
+from affidavit.store.mongo.ledger import Ledger
+from affidavit.store.mongo.read import Reader
+from affidavit.store.planning import Plan, Step
+
+
+class MongoLog:
+    """One log in MongoDB, for reading and for its administration. No I/O happens on opening."""
+
+    def __init__(self, target: object, config: AuditConfig, uri: str | None = None) -> None:
+        """``target`` is what AuditLogger takes. Raises ConfigError for one it cannot use."""
+        self.config = config
+        self.location = locate(target, config, uri)
+        self.reader = Reader(self.location, config.legacy_timezone)
+        self._ledger: Ledger | None = None
+
+    @property
+    def dataset(self) -> str:
+        """A stable name without secrets; the spool's folder is named after it."""
+        return self.location.dataset
+
+    def note_access(self, command: str, wanted: Mapping[str, Any], count: int | None) -> None:
+        """Note in the ledger who read what; call it before showing.
+
+        Raises StoreRefused without the right to insert: nothing is read unseen.
+        """
+        if self._ledger is None:
+            self._ledger = Ledger(self.location)
+        self._ledger.record(
+            LedgerEvent.AUDIT_ACCESS, {"command": command, "filter": dict(wanted), "count": count}
+        )
+
+    def plan(
+        self, *, enforce: bool = False, change_ttl: bool = False, with_roles: bool = False
+    ) -> Plan:
+        """Say what set-up would do; see :func:`affidavit.store.mongo.plan.plan_setup`."""
+        return setup.plan_setup(
+            self.location,
+            self.config,
+            enforce=enforce,
+            change_ttl=change_ttl,
+            with_roles=with_roles,
+        )
+
+    def apply(self, plan: Plan, progress: Callable[[Step], None] | None = None) -> Plan:
+        """Carry out a plan; see :func:`affidavit.store.mongo.setup.apply`."""
+        return setup.apply(self.location, plan, self.config, progress=progress)
+
+    def examine(self) -> list[Finding]:
+        """Check everything on the database's side."""
+        return doctor.examine(self.location, self.config)
+
+    def close(self) -> None:
+        """Close the client if it is ours."""
+        self.location.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -8,7 +8,7 @@ Does not live here: queues, retries, and how answers are shown.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from affidavit.config import AuditConfig
 from affidavit.errors import ConfigError

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol
 
 from affidavit.event import Dest
 
@@ -49,7 +49,6 @@ class Verdict(NamedTuple):
 STORED = Verdict(Outcome.STORED)
 
 
-@runtime_checkable
 class Store(Protocol):
     """The write side of a store: append, and nothing else."""
 

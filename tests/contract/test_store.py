@@ -1,0 +1,146 @@
+"""The contract of a store, for each implementation."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import bson
+import pytest
+from bson.objectid import ObjectId
+
+from affidavit.config import AuditConfig
+from affidavit.event import Dest
+from affidavit.store import Store, connect
+from affidavit.store.base import Encoded, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.requirement("R2", "R6", "R8")
+
+WRITER = "contract0001"
+
+
+@pytest.fixture(params=["memory", "mongodb", "replica set"])
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    """Each kind of store, empty and prepared."""
+    if request.param == "memory":
+        opened = connect(f"memory:{request.node.nodeid}", AuditConfig())
+    else:
+        fixture = "database" if request.param == "mongodb" else "replica_database"
+        opened = connect(request.getfixturevalue(fixture), AuditConfig())
+    opened.prepare(30)
+    yield opened
+    opened.close()
+
+
+def record(seq: int, dest: Dest = Dest.RECORDS, **more: Any) -> Encoded:
+    """A small valid record."""
+    identity = ObjectId()
+    document: dict[str, Any] = {
+        "_id": identity,
+        "event_type": "annotation" if dest is Dest.RECORDS else "writer_start",
+        "timestamp": bson.datetime_ms.DatetimeMS(1_800_000_000_000 + seq),
+        "user_id": "u",
+        "schema_version": 1,
+        "details": {},
+        "writer": WRITER,
+        "seq": seq,
+        **more,
+    }
+    return Encoded(dest, identity.binary, seq, bson.encode(document))
+
+
+def outcomes(store: Store, batch: list[Encoded]) -> list[str]:
+    """Append, and say what became of each in words."""
+    return [
+        v.reason if v.outcome is Outcome.REJECTED else "stored" for v in store.append(batch, 10)
+    ]
+
+
+def test_what_is_appended_is_present(store: Store) -> None:
+    """One, many, and both destinations."""
+    assert outcomes(store, [record(0)]) == ["stored"]
+    mixed = [record(1), record(2, Dest.LEDGER), record(3)]
+    assert outcomes(store, mixed) == ["stored"] * 3
+    assert store.present(WRITER, Dest.RECORDS, 0, 10) == {0, 1, 3}
+    assert store.present(WRITER, Dest.RECORDS, 2, 10) == {3}
+    assert store.present(WRITER, Dest.LEDGER, 0, 10) == {2}
+    assert store.present("somebody", Dest.RECORDS, 0, 10) == set()
+
+
+def test_appending_again_changes_nothing(store: Store) -> None:
+    """A replay after an answer that never came is harmless, alone or in a batch."""
+    batch = [record(n) for n in range(5)]
+    assert outcomes(store, batch) == ["stored"] * 5
+    assert outcomes(store, [*batch, record(9)]) == ["stored"] * 6
+    assert outcomes(store, batch[:1]) == ["stored"]
+    assert len(store.present(WRITER, Dest.RECORDS, 0, 10)) == 6
+
+
+def test_the_same_id_with_other_content_is_a_conflict(store: Store) -> None:
+    """Nothing is overwritten."""
+    first = record(0)
+    store.append([first], 10)
+    document = bson.decode(first.body) | {"user_id": "other"}
+    forged = first._replace(body=bson.encode(document))
+    assert outcomes(store, [forged]) == ["id_conflict"]
+    assert outcomes(store, [record(1), forged]) == ["stored", "id_conflict"]
+    assert outcomes(store, [first]) == ["stored"]
+
+
+def test_a_number_is_used_once(store: Store) -> None:
+    """Two records under one (writer, seq) are refused by the store itself."""
+    assert outcomes(store, [record(0)]) == ["stored"]
+    assert outcomes(store, [record(0)]) == ["seq_conflict"]
+    assert outcomes(store, [record(1), record(0), record(2)]) == [
+        "stored",
+        "seq_conflict",
+        "stored",
+    ]
+
+
+def test_one_refused_record_does_not_hold_up_the_others(store: Store) -> None:
+    """Each record has a verdict of its own, in order."""
+    store.append([record(5)], 10)
+    batch = [record(n) for n in (4, 5, 6, 5, 7)]
+    assert outcomes(store, batch) == [
+        "stored",
+        "seq_conflict",
+        "stored",
+        "seq_conflict",
+        "stored",
+    ]
+
+
+def test_many_threads_may_append_at_once(store: Store) -> None:
+    """Eight threads, nothing lost."""
+
+    def append(start: int) -> None:
+        for n in range(start, start + 20):
+            assert outcomes(store, [record(n)]) == ["stored"]
+
+    threads = [threading.Thread(target=append, args=(n * 100,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(store.present(WRITER, Dest.RECORDS, 0, 10)) == 160
+
+
+def test_a_heartbeat_is_kept(store: Store) -> None:
+    """It needs no number."""
+    store.heartbeat(bson.encode({"_id": ObjectId(), "writer": WRITER, "state": "running"}), 10)
+
+
+def test_preparing_again_is_harmless(store: Store) -> None:
+    """Every worker of an application prepares at its start."""
+    store.prepare(30)
+    store.prepare(30)
+
+
+def test_the_dataset_has_a_name_without_secrets(store: Store) -> None:
+    """It names the place, for the folder of the spool."""
+    assert store.dataset
+    assert "@" not in store.dataset

@@ -137,6 +137,6 @@ def test_a_wrong_address_is_refused_in_words(tmp_path: Path) -> None:
         check=False,
         cwd=tmp_path,
     )
-    assert ran.returncode == 2
+    assert ran.returncode == 3
     assert "does not answer" in ran.stdout + ran.stderr
     assert "s3cret" not in ran.stdout + ran.stderr

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from affidavit.errors import MissingExtra
+
 if TYPE_CHECKING:
     from affidavit.demo.run import Demo, Llm, Report
 
@@ -67,7 +69,6 @@ def demo(
     from affidavit.demo.render import as_json as to_json
     from affidavit.demo.render import further, show
     from affidavit.demo.run import Demo, Options
-    from affidavit.errors import AffidavitError
 
     # A log file is no 80 columns wide: only a terminal has a width of its own.
     width = None if sys.stdout.isatty() and not as_json else _LOG_COLUMNS
@@ -88,9 +89,6 @@ def demo(
             show(report, progress)
         text = "" if as_json else further(report, running.address, serving=serve)
         _finish(running, report, text, serve=serve)
-    except AffidavitError as error:
-        progress.print(f"The demo cannot run: {error}", style="red", markup=False)
-        raise typer.Exit(2) from None
     except KeyboardInterrupt:
         progress.print("Stopping.")
         raise typer.Exit(130) from None
@@ -115,15 +113,14 @@ def _finish(running: Demo, report: Report, text: str, *, serve: bool) -> None:
 
 
 def _need_extras() -> None:
-    """Exit with a text when the demo's own dependencies are not installed."""
+    """Raise MissingExtra when the demo's own dependencies are not installed."""
     missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
-        typer.echo(
-            f"The demo needs {', '.join(missing)}, which the library does not. Run:\n"
-            '  pip install "affidavit[demo]"',
-            err=True,
+        msg = (
+            f"the demo needs {', '.join(missing)}, which the library does not. Run: "
+            'pip install "affidavit[demo]"'
         )
-        raise typer.Exit(2)
+        raise MissingExtra(msg)
 
 
 def _choose(asked: str | None) -> Llm:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote_plus
 
 from affidavit.demo.child import Child, ChildFailed, wait_until
-from affidavit.errors import AffidavitError
+from affidavit.errors import AffidavitError, MissingExtra
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +41,7 @@ _TIMEOUTS = ("serverSelectionTimeoutMS", "connectTimeoutMS", "socketTimeoutMS")
 _PORTS = range(20_000, 32_000)
 
 
-class MongodNotFound(AffidavitError):  # noqa: N818 - a state, named as operators say it
+class MongodNotFound(MissingExtra):
     """There is no ``mongod`` to run on this machine; the text says what to do."""
 
 

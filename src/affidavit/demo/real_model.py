@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from affidavit.demo.child import Child, announce, announced
-from affidavit.errors import AffidavitError
+from affidavit.errors import MissingExtra
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -29,7 +29,7 @@ _START_TIMEOUT_S = 90.0
 _CONTEXT_TOKENS = 4096
 
 
-class ModelNotFound(AffidavitError):  # noqa: N818 - a state, named as operators say it
+class ModelNotFound(MissingExtra):
     """The model or its server is not installed; the text says what to install."""
 
 

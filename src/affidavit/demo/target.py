@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from affidavit.demo.mongod import Mongod
 from affidavit.demo.proxy import Proxy
-from affidavit.errors import AffidavitError
+from affidavit.errors import ConfigError, StoreUnavailable
 
 if TYPE_CHECKING:
     from pymongo import MongoClient
@@ -21,7 +21,7 @@ DATABASE = "affidavit_demo"
 """The database that is used when the URI names none."""
 
 
-class DatabaseUnreachable(AffidavitError):  # noqa: N818 - a state, named as operators say it
+class DatabaseUnreachable(StoreUnavailable):
     """The MongoDB at the given URI does not answer; the text says why."""
 
 
@@ -95,7 +95,8 @@ class GivenServer:
         """Connect to it.
 
         Raises:
-            DatabaseUnreachable: the URI is wrong, or the server does not answer.
+            ConfigError: the URI is wrong.
+            DatabaseUnreachable: the server does not answer.
         """
         from pymongo import MongoClient
         from pymongo.errors import ConfigurationError, InvalidURI, PyMongoError
@@ -105,8 +106,8 @@ class GivenServer:
                 with_database(uri, DATABASE), tz_aware=True, serverSelectionTimeoutMS=5000
             )
         except (InvalidURI, ConfigurationError, ValueError) as error:
-            msg = f"the MongoDB URI cannot be used: {error}"
-            raise DatabaseUnreachable(msg) from None
+            msg = f"the MongoDB URI cannot be used: {error}. Write mongodb://HOST:PORT/DATABASE."
+            raise ConfigError(msg) from None
         try:
             self._client.admin.command("ping")
         except PyMongoError as error:

@@ -35,11 +35,17 @@ class MongoLog:
 
         Raises StoreRefused without the right to insert: nothing is read unseen.
         """
+        details = {"command": command, "filter": dict(wanted), "count": count}
+        self._note(LedgerEvent.AUDIT_ACCESS, details)
+
+    def note_retry(self, stored: int, refused: int) -> None:
+        """Note in the ledger that dead letters were sent again."""
+        self._note(LedgerEvent.DEAD_LETTER, {"retried_stored": stored, "retried_refused": refused})
+
+    def _note(self, event: LedgerEvent, details: Mapping[str, Any]) -> None:
         if self._ledger is None:
             self._ledger = Ledger(self.location)
-        self._ledger.record(
-            LedgerEvent.AUDIT_ACCESS, {"command": command, "filter": dict(wanted), "count": count}
-        )
+        self._ledger.record(event, details)
 
     def plan(
         self, *, enforce: bool = False, change_ttl: bool = False, with_roles: bool = False

@@ -1,0 +1,65 @@
+"""The commands and their names. Their modules import what they need when they run."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from affidavit.cli import (
+    config,
+    dead_letters,
+    demo,
+    doctor,
+    search,
+    setup,
+    show,
+    stats,
+    status,
+    tail,
+)
+
+_HELP = """The audit log of your LLM calls.
+
+Every reading is noted in the log's ledger. Exit codes: 0 fine; 1 something was found that needs
+doing; 2 wrong arguments or configuration; 3 the database does not answer; 4 it refuses.
+"""
+
+# Plain help texts: rendering them with rich would triple the time of --help.
+app = typer.Typer(
+    name="affidavit",
+    help=_HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"affidavit {version('affidavit')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of the whole command."""
+
+
+app.command("tail")(tail.tail)
+app.command("search")(search.search)
+app.command("show")(show.show)
+app.command("status")(status.status)
+app.command("stats")(stats.stats)
+app.command("setup")(setup.setup)
+app.command("doctor")(doctor.doctor)
+app.command("config")(config.config)
+app.add_typer(dead_letters.commands, name="dead-letters")
+app.command("demo")(demo.demo)

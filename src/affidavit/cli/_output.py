@@ -1,0 +1,109 @@
+"""Tables for people and JSON for programs, from the same values."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from affidavit.cli._text import escape, shorten
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_WIDE = 200
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Make a console that takes nothing in a text as markup."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else _WIDE
+    return Console(file=stream, markup=False, highlight=False, emoji=False, width=width)
+
+
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, wrapped: Sequence[str] = ()
+) -> None:
+    """Print a table; columns named in ``wrapped`` may break lines, others are cut."""
+    from rich.table import Table
+    from rich.text import Text
+
+    out = console()
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        numeric = name.endswith((" ms", "tokens", "calls", "failed", "cost USD"))
+        shown.add_column(
+            name,
+            no_wrap=name not in wrapped,
+            overflow="fold" if name in wrapped else "ellipsis",
+            justify="right" if numeric else "left",
+        )
+    for row in rows:
+        shown.add_row(*(Text(escape(cell(value))) for value in row))
+    out.print(shown)
+
+
+def say(text: str) -> None:
+    """Print one line of our own words."""
+    sys.stdout.write(f"{escape(text)}\n")
+
+
+def raw(text: str) -> None:
+    """Print one line that has been escaped already."""
+    sys.stdout.write(f"{text}\n")
+
+
+def note(text: str) -> None:
+    """Print one line beside the result, where it does not disturb a program that reads it."""
+    sys.stderr.write(f"{escape(text)}\n")
+
+
+def cell(value: object) -> str:
+    """Write a value for a table."""
+    if value is None:
+        return "-"
+    if isinstance(value, datetime):
+        return moment(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)
+
+
+def moment(value: object) -> str:
+    """Write a time in UTC, to the millisecond; anything else as it is."""
+    if not isinstance(value, datetime):
+        return "-" if value is None else shorten(escape(str(value)), 23)
+    aware = value if value.tzinfo else value.replace(tzinfo=UTC)
+    return aware.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+
+
+def as_json(value: object, *, indent: int | None = 2) -> None:
+    """Print a value as JSON: times in ISO 8601, money and ids as texts, bytes in base64."""
+    # ASCII only: control characters and bidirectional marks come out as \\u escapes.
+    sys.stdout.write(json.dumps(value, indent=indent, default=_json, ensure_ascii=True) + "\n")
+    sys.stdout.flush()
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return moment(value).replace(" ", "T") + "Z"
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, tuple | set | frozenset):
+        return list(value)
+    return str(value)

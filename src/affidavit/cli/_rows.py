@@ -1,0 +1,79 @@
+"""One record or call as a line of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from affidavit.cli._output import moment
+from affidavit.cli._text import excerpt
+
+COLUMNS: Final = (
+    "time (UTC)",
+    "kind",
+    "status",
+    "user",
+    "model",
+    "tokens",
+    "cost USD",
+    "took ms",
+    "id",
+    "text",
+)
+_KINDS: Final = {
+    "llm_request": "call",
+    "llm_response": "outcome",
+    "rate_limit_exceeded": "rate limit",
+    "security_event": "security",
+}
+_TEXT: Final = 60
+
+
+def line(record: Mapping[str, Any]) -> tuple[object, ...]:
+    """Choose and shorten what a line shows."""
+    kind = str(record.get("event_type"))
+    response = _part(record, "response_data")
+    took = response.get("processing_time_ms")
+    # A call has an id of its own; what is no call is shown by the id of its record.
+    identity = record.get("call_id") or record.get("_id")
+    return (
+        moment(record.get("timestamp")),
+        _KINDS.get(kind, kind),
+        record.get("status"),
+        record.get("user_id"),
+        _short(record.get("model") or record.get("provider") or response.get("provider_used"), 28),
+        response.get("tokens_used"),
+        response.get("cost_usd"),
+        round(took) if isinstance(took, int | float) else None,
+        identity,
+        summary(record),
+    )
+
+
+def summary(record: Mapping[str, Any]) -> str:
+    """Say in a few words what a record is about."""
+    request, details = _part(record, "request_data"), _part(record, "details")
+    error = record.get("error_message")
+    if error and record.get("success") is not True:
+        return excerpt(str(error), _TEXT)
+    answer = _part(record, "response_data").get("text")
+    for text in (request.get("message"), _newest_turn(request), answer):
+        if isinstance(text, str) and text:
+            return excerpt(text, _TEXT)
+    named = [f"{k}={v}" for k, v in details.items() if isinstance(v, str | int | float)]
+    return excerpt(" ".join(named), _TEXT)
+
+
+def _newest_turn(request: Mapping[str, Any]) -> object:
+    turns = request.get("messages")
+    last = turns[-1] if isinstance(turns, list) and turns else None
+    return last.get("content") if isinstance(last, Mapping) else None
+
+
+def _part(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = record.get(name)
+    return part if isinstance(part, Mapping) else {}
+
+
+def _short(value: object, length: int) -> object:
+    return excerpt(value, length) if isinstance(value, str) else value

@@ -1,0 +1,45 @@
+"""``affidavit config``: every setting, its value, where it comes from and what it does here."""
+
+from __future__ import annotations
+
+from affidavit.cli import _common as common
+
+
+def config(collection: common.Collection = None, json: common.Json = False) -> None:
+    """Show the settings in force for this directory and environment."""
+    from affidavit.cli import _output as output
+    from affidavit.config import SETTINGS, mongodb_uri, without_password
+
+    held = common.settings(collection)
+    values = held.public()
+    uri = mongodb_uri()
+    address = without_password(uri) if uri else None
+    if json:
+        output.as_json(
+            {
+                "mongodb_uri": address,
+                "mode": held.mode,
+                "settings": [
+                    {
+                        "name": name,
+                        "value": values[name],
+                        "source": held.source(name),
+                        "default": setting.default,
+                        "effect": setting.effect,
+                    }
+                    for name, setting in SETTINGS.items()
+                ],
+            }
+        )
+        return
+    output.say(f"mongodb_uri: {address or 'not set (AFFIDAVIT_MONGODB_URI)'}")
+    output.say(f"mode: {held.mode}")
+    rows = [
+        (name, output.cell(values[name]), held.source(name), setting.effect)
+        for name, setting in SETTINGS.items()
+    ]
+    output.table(
+        ("setting", "value", "from", "what it does here"),
+        rows,
+        wrapped=("value", "from", "what it does here"),
+    )

@@ -1,0 +1,115 @@
+"""``affidavit doctor``: look at everything the log depends on, with a remedy for each finding."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from affidavit.cli import _common as common
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from affidavit.config import AuditConfig
+    from affidavit.store.findings import Finding
+
+_LOW_BYTES = 512 * 1024**2
+_MARKS = {"ok": "✓", "note": "·", "wrong": "✗"}
+
+
+def doctor(
+    uri: common.Uri = None,
+    collection: common.Collection = None,
+    json: common.Json = False,
+) -> None:
+    """Check connection, write concern, rights, set-up, writers, spool, clock and versions.
+
+    Exits with 1 when something is wrong. Reads no records, so nothing is noted in the ledger.
+    """
+    from affidavit.cli import _output as output
+    from affidavit.cli._errors import FOUND_WRONG
+    from affidavit.store.findings import Level
+
+    config = common.settings(collection)
+    with common.opened(uri, config) as log:
+        findings = [*log.examine(), *_spool(config, log.dataset)]
+    if json:
+        output.as_json(findings)
+    else:
+        for finding in findings:
+            output.say(f"{_MARKS[finding.level]} {finding.check:14s} {finding.text}")
+            if finding.remedy and finding.level is not Level.OK:
+                output.say(f"  {'':14s} → {finding.remedy}")
+    if any(finding.level is Level.WRONG for finding in findings):
+        raise typer.Exit(FOUND_WRONG)
+
+
+def _spool(config: AuditConfig, dataset: str) -> Iterator[Finding]:
+    """Check the local spool directory of this user on this machine."""
+    from affidavit.spool.dead import DeadLetters
+    from affidavit.spool.owner import (
+        dataset_folder,
+        default_directory,
+        file_system,
+        is_network,
+        orphan_count,
+    )
+    from affidavit.store.findings import Finding, Level
+
+    directory = Path(config.spool_dir) if config.spool_dir else default_directory()
+    existing = next(p for p in (directory, *directory.parents) if p.exists())
+    if not os.access(existing, os.W_OK | os.X_OK) or not existing.is_dir():
+        yield Finding(
+            "spool",
+            Level.WRONG,
+            f"{directory} cannot be written",
+            "Set spool_dir (AFFIDAVIT_SPOOL_DIR) to a writable local directory.",
+        )
+        return
+    if is_network(existing):
+        yield Finding(
+            "spool",
+            Level.WRONG,
+            f"{directory} lies on a network file system ({file_system(existing)})",
+            "Set spool_dir (AFFIDAVIT_SPOOL_DIR) to a local directory.",
+        )
+    free = shutil.disk_usage(existing).free
+    room = f"{free / 1024**3:.1f} GiB free"
+    if free < min(_LOW_BYTES, config.max_spool_bytes):
+        yield Finding(
+            "spool",
+            Level.WRONG,
+            f"{directory}: only {room}",
+            "Free disk space: a long outage fills up to max_spool_bytes.",
+        )
+    else:
+        yield Finding("spool", Level.OK, f"{directory} can be written, {room}")
+    if not directory.exists():
+        return
+    folder = dataset_folder(directory, dataset)
+    loose = stat.S_IMODE(directory.stat().st_mode) & 0o077
+    if loose:
+        yield Finding(
+            "spool", Level.WRONG, f"{directory} is open to other users", f"chmod 700 {directory}"
+        )
+    left = orphan_count(folder)
+    if left:
+        yield Finding(
+            "spool",
+            Level.NOTE,
+            f"{left} spools of processes that are gone",
+            "The next process that records to this log takes them over.",
+        )
+    dead = len(DeadLetters(folder).all())
+    if dead:
+        yield Finding(
+            "dead letters",
+            Level.WRONG,
+            f"{dead} records the database refused",
+            "`affidavit dead-letters list` shows why, `… retry` sends them again.",
+        )

@@ -1,0 +1,86 @@
+"""``affidavit status``: what the writers of the last 24 hours say, added up."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from affidavit.cli import _common as common
+
+if TYPE_CHECKING:
+    from affidavit.store.questions import LogStatus
+
+_COUNTS = ("recorded", "queued", "stored", "spooled", "replayed", "dead_lettered", "lost")
+_EVERY_S = 2.0
+_CLEAR = "\x1b[2J\x1b[H"
+
+
+def status(
+    watch: Annotated[bool, typer.Option("--watch", help="Again every 2 s until Ctrl-C.")] = False,
+    uri: common.Uri = None,
+    collection: common.Collection = None,
+    json: common.Json = False,
+) -> None:
+    """Show each writer's counters and their sums. Reads no records, so nothing is noted.
+
+    Exits with 1 when records were lost or refused, or when a running writer is silent.
+    """
+    from affidavit.cli._errors import FOUND_WRONG
+
+    with common.opened(uri, common.settings(collection)) as log:
+        found = log.reader.status()
+        _print(found, json=json, clear=watch)
+        try:
+            while watch:
+                time.sleep(_EVERY_S)
+                found = log.reader.status()
+                _print(found, json=json, clear=True)
+        except KeyboardInterrupt:
+            raise typer.Exit(0) from None
+    wrong = found.totals.get("lost", 0) or found.totals.get("dead_lettered", 0)
+    if wrong or any(writer.silent for writer in found.writers):
+        raise typer.Exit(FOUND_WRONG)
+
+
+def _print(found: LogStatus, *, json: bool, clear: bool) -> None:
+    import sys
+
+    from affidavit.cli import _output as output
+
+    if json:
+        writers = [{"age_s": w.age_s, "silent": w.silent, **w.heartbeat} for w in found.writers]
+        summed: dict[str, Any] = {"totals": found.totals, "unaccounted": found.unaccounted}
+        output.as_json({"writers": writers, **summed}, indent=None if clear else 2)
+        return
+    if clear and sys.stdout.isatty():
+        sys.stdout.write(_CLEAR)
+    columns = ("writer", "service", "host", "state", "seen", *_COUNTS, "p50 ms", "p95 ms", "p99 ms")
+    rows: list[tuple[object, ...]] = []
+    for writer in found.writers:
+        beat = writer.heartbeat
+        counters, latency = beat.get("counters", {}), beat.get("latency_ms", {})
+        rows.append(
+            (
+                writer.writer,
+                beat.get("service"),
+                beat.get("host"),
+                "SILENT" if writer.silent else _state(beat),
+                f"{writer.age_s:.0f} s ago",
+                *(counters.get(name, 0) for name in _COUNTS),
+                *(latency.get(name) for name in ("p50", "p95", "p99")),
+            )
+        )
+    total = ("all", "", "", "", "", *(found.totals.get(name, 0) for name in _COUNTS), "", "", "")
+    output.table(columns, [*rows, total])
+    if not found.writers:
+        output.note("No writer has been heard in the last 24 hours.")
+    if found.unaccounted:
+        # A heartbeat is a moment: a record between two counters is not a lost one.
+        output.note(f"{found.unaccounted} records were on their way when the counters were read.")
+
+
+def _state(beat: dict[str, Any]) -> str:
+    away = beat.get("breaker") == "open"
+    return f"{beat.get('state')}, store away" if away else str(beat.get("state"))

@@ -120,7 +120,7 @@ class CallState:
             "tool_calls": tool_calls,
         }
         self._reported.update({k: v for k, v in report.items() if v is not None})
-        if fields:
+        if isinstance(fields, Mapping):
             self._fields.update(fields)
 
     def complete(self, **report: Any) -> None:
@@ -186,9 +186,9 @@ class CallState:
         document["error_message"] = None
         if self._error is not None:
             document["error_type"], document["error_message"] = self._error
-        provider = report.get("provider_used") or self._arguments.provider
+        provider = report.get("provider_used", self._arguments.provider)
         document["provider"] = provider
-        model = report.get("model") or self._arguments.model
+        model = report.get("model", self._arguments.model)
         if model is not None:
             document["model"] = model
         for name in _COUNTS:
@@ -212,8 +212,10 @@ class CallState:
 
     def is_plain(self) -> bool:
         """Whether the application's own fields can be snapshot the quick way."""
-        asked, answered = self._request_fields, self._fields
-        return (not asked or is_plain(asked)) and (not answered or is_plain(answered))
+        asked = self._request_fields
+        return (asked is None or (type(asked) is dict and is_plain(asked))) and is_plain(
+            self._fields
+        )
 
 
 def _tokens_used(report: Mapping[str, Any]) -> int | None:

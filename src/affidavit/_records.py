@@ -52,9 +52,9 @@ def envelope(
                 if value is None:
                     continue
         document[name] = value
-    address = dimensions.get("ip_address") or around.get("ip_address")
-    agent = dimensions.get("user_agent") or around.get("user_agent")
-    if address or agent:
+    address = dimensions.get("ip_address", around.get("ip_address"))
+    agent = dimensions.get("user_agent", around.get("user_agent"))
+    if address is not None or agent is not None:
         document["client_info"] = {"ip_address": address, "user_agent": agent}
     if status is not None:
         document["status"] = status.value
@@ -79,9 +79,9 @@ def request_data(
     brief: Document = {"message_length": length, "provider": provider}
     if model is not None:
         whole["model"] = brief["model"] = model
-    if parameters:
+    if parameters is not None:
         whole["parameters"] = parameters
-    if fields:
+    if isinstance(fields, Mapping):
         add_fields(whole, fields, _REQUEST_OWN)
         add_fields(brief, {k: v for k, v in fields.items() if _is_short(v)}, _REQUEST_OWN)
     return whole, brief
@@ -107,7 +107,7 @@ def response_data(
     document["cost_usd"] = decimal_text(cost_usd)
     document["processing_time_ms"] = processing_time_ms
     document.update(extra)
-    if fields:
+    if isinstance(fields, Mapping):
         add_fields(document, fields, _RESPONSE_OWN)
     return document
 

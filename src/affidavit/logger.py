@@ -110,8 +110,10 @@ class Recorder:
         try:
             return take(build(), plain=plain)
         except Exception as error:
-            _log.exception("affidavit: a record could not be built; its content is withheld.")
-            return take(_records.withheld(type(error).__name__), plain=True)
+            # The error's own text could hold content of the record: its type must do.
+            kind = type(error).__name__
+            _log.error("affidavit: a record could not be built (%s); its content is withheld.", kind)
+            return take(_records.withheld(kind), plain=True)
 
     def _event(
         self,

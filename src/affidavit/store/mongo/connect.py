@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import unquote_plus
 
 from bson.codec_options import CodecOptions
 from pymongo import MongoClient
@@ -145,6 +146,10 @@ def _default_database(client: MongoClient[dict[str, Any]]) -> str:
 
 def _open(uri: str, database: str | None) -> tuple[MongoClient[dict[str, Any]], str]:
     shown = without_password(uri)
+    named = database or _database_in(uri)
+    if named is None:
+        msg = f"{shown!r} names no database. Add it: mongodb://host/wadm."
+        raise ConfigError(msg)
     try:
         options = parse_uri(uri, validate=True, warn=False) if "+srv" not in uri else {}
         _refuse_unsafe(options.get("options", {}), shown)
@@ -164,14 +169,13 @@ def _open(uri: str, database: str | None) -> tuple[MongoClient[dict[str, Any]], 
     except PyMongoError as error:
         msg = f"{shown!r} cannot be opened: {type(error).__name__}."
         raise ConfigError(msg) from error
-    named = database
-    if named is None:
-        try:
-            named = client.get_default_database().name
-        except ConfigurationError:
-            msg = f"{shown!r} names no database. Add it: mongodb://host/wadm."
-            raise ConfigError(msg) from None
     return client, named
+
+
+def _database_in(uri: str) -> str | None:
+    """The database an address names, if any; the driver would connect to tell."""
+    path = uri.partition("://")[2].partition("/")[2].partition("?")[0]
+    return unquote_plus(path) or None
 
 
 def _refuse_unsafe(options: Any, shown: str) -> None:

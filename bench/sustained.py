@@ -1,0 +1,102 @@
+"""Records a second from the first call until the last record is in the store, high volume.
+
+One thread records as fast as it can and never pauses; the clock stops when ``flush`` says that all
+is stored. Records have 1.7 KB each in BSON. Beside it: raw PyMongo inserting the same documents one
+by one, and in batches of 1,000, at the same write concern.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import Final
+
+from affidavit import AuditLogger
+from bench.measure import interleaved, median, ratios
+from bench.report import Figure
+from bench.servers import SAFE, Documents, config, like_the_document, server, spool_folder
+from bench.workload import Workload
+
+TARGET: Final = 15_000
+PROMPT: Final = 1280
+ANSWER: Final = 1180
+"""With these, both records of a call have about 1.7 KB of BSON."""
+
+OURS: Final = "high_volume"
+ONE_BY_ONE: Final = "raw insert_one"
+BULK: Final = "raw insert_many of 1,000"
+
+
+def run(*, quick: bool) -> list[Figure]:
+    """Measure."""
+    count = 5_000 if quick else 25_000
+    load = Workload(prompt=PROMPT, answer=ANSWER)
+    with contextlib.ExitStack() as stack:
+        mongod = stack.enter_context(server(replica_set=False))
+        spool = stack.enter_context(spool_folder())
+        client = stack.enter_context(mongod.client())
+        raw = like_the_document(client["raw"]).with_options(write_concern=SAFE)
+        audit = AuditLogger(mongod.database_uri("wadm"), config("high_volume", spool))
+        stack.callback(audit.close)
+        load.call(audit)
+        assert audit.flush(30)
+        runs = interleaved(
+            {
+                OURS: lambda: _ours(audit, load, count),
+                ONE_BY_ONE: lambda: _one_by_one(raw, load, count // 20),
+                BULK: lambda: _bulk(raw, load, count // 2),
+            },
+            1 if quick else 4,
+            label="sustained",
+        )
+        stats = audit.stats()
+        kept = client["wadm_audit"]["llm_logs"].count_documents({})
+        size = client["wadm_audit"].command("collStats", "llm_logs")["avgObjSize"]
+    rate = median(runs[OURS])
+    missing = stats.recorded - kept
+    return [
+        Figure(
+            "sustained.rate",
+            "sustained until stored, high_volume, 1 thread",
+            rate,
+            "records/s",
+            ONE_BY_ONE,
+            median(runs[ONE_BY_ONE]),
+            median(ratios(runs[OURS], runs[ONE_BY_ONE])),
+            f"≥ {TARGET:,}/s",
+            rate >= TARGET,
+            f"{size:,.0f} B a record; {BULK}: {median(runs[BULK]):,.0f}/s",
+        ),
+        Figure(
+            "sustained.lost",
+            f"of {stats.recorded:,} records, not in the store",
+            missing,
+            "records",
+            target="0",
+            met=missing == 0 and stats.lost == 0,
+            note=f"{stats.replayed:,} went by the spool",
+        ),
+    ]
+
+
+def _ours(audit: AuditLogger, load: Workload, count: int) -> float:
+    start_s = time.perf_counter()
+    for _ in range(count):
+        load.call(audit)
+    assert audit.flush(120), audit.stats()
+    return count * 2 / (time.perf_counter() - start_s)
+
+
+def _one_by_one(raw: Documents, load: Workload, count: int) -> float:
+    start_s = time.perf_counter()
+    for _ in range(count):
+        for document in load.two_records():
+            raw.insert_one(document)
+    return count * 2 / (time.perf_counter() - start_s)
+
+
+def _bulk(raw: Documents, load: Workload, count: int) -> float:
+    start_s = time.perf_counter()
+    for _ in range(count // 500):
+        raw.insert_many([d for _ in range(500) for d in load.two_records()], ordered=False)
+    return count // 500 * 1000 / (time.perf_counter() - start_s)

@@ -77,6 +77,8 @@ def cell(value: object) -> str:
         return f"{value:f}"
     if isinstance(value, float):
         return f"{value:g}"
+    if isinstance(value, dict | list | tuple):
+        return json.dumps(value, default=_json, ensure_ascii=False)
     return str(value)
 
 

@@ -92,9 +92,14 @@ def leading(wanted: SearchFilter) -> str:
     return "requests"
 
 
-def query(wanted: SearchFilter, zone: ZoneInfo | None, cursor: Cursor | None) -> dict[str, Any]:
-    """Write the filter for the leading records."""
-    every: list[dict[str, Any]] = [_kinds(wanted)]
+def query(
+    wanted: SearchFilter,
+    zone: ZoneInfo | None,
+    cursor: Cursor | None = None,
+    leads: str | None = None,
+) -> dict[str, Any]:
+    """Write the filter for the leading records; ``leads`` overrides :func:`leading`."""
+    every: list[dict[str, Any]] = [_kinds(wanted, leads or leading(wanted))]
     for name in ("user_id", "department"):
         value = getattr(wanted, name)
         if value is not None:
@@ -111,11 +116,11 @@ def query(wanted: SearchFilter, zone: ZoneInfo | None, cursor: Cursor | None) ->
     if wanted.text is not None:
         every.append(_text(wanted.text))
     every += _time(wanted, zone, cursor)
-    return {"$and": [part for part in every if part]}
+    return {"$and": [part for part in every if part] or [{}]}
 
 
-def _kinds(wanted: SearchFilter) -> dict[str, Any]:
-    kind, leads = wanted.event_type, leading(wanted)
+def _kinds(wanted: SearchFilter, leads: str) -> dict[str, Any]:
+    kind = wanted.event_type
     if kind == EventType.SECURITY_EVENT:
         return {"event_type": {"$in": [kind, re.compile(f"^{SECURITY_PREFIX}")]}}
     if kind == RESPONSE:

@@ -93,7 +93,7 @@ class Reader:
         The first call, without ``since``, gives the newest ``limit``. Records that arrive more
         than a minute after they were made (from a spool) are not shown; a search finds them.
         """
-        conditions = query(wanted, self._zone, None)
+        conditions = query(wanted, self._zone, leads="all")
         found = self._records.find(conditions, max_time_ms=MAX_TIME_MS).sort(_NEWEST)
         if since is None:
             found = found.limit(limit)

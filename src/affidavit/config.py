@@ -201,7 +201,7 @@ HIGH_VOLUME: Final[Settings] = {
 
 
 def mongodb_uri(argument: str | None = None) -> str | None:
-    """Resolve the database address: argument, ``AFFIDAVIT_MONGODB_URI``, ``mongodb_uri`` in TOML."""
+    """Resolve the database address: argument, ``AFFIDAVIT_MONGODB_URI``, TOML ``mongodb_uri``."""
     if argument:
         return argument
     found: str | None = None

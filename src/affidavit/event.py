@@ -64,6 +64,9 @@ class Dest(StrEnum):
     LEDGER = "ledger"
 
 
+NO_OUTCOME: Final = "no_outcome"
+"""``kind`` of the annotation by which the sweep flags a call that nothing ended."""
+
 DIMENSIONS: Final = (
     "user_id",
     "department",

@@ -134,6 +134,19 @@ def test_a_heartbeat_is_kept(store: Store) -> None:
     store.heartbeat(bson.encode({"_id": ObjectId(), "writer": WRITER, "state": "running"}), 10)
 
 
+def test_calls_without_an_outcome_are_found(store: Store) -> None:
+    """Only those in the time asked for, and neither ended nor flagged."""
+    ids = [f"{n:024x}" for n in range(4)]
+    intents = [record(n, event_type="llm_request", call_id=ids[n]) for n in range(4)]
+    ended = record(10, event_type="llm_response", call_id=ids[1])
+    flagged = record(11, call_id=ids[2], kind="no_outcome")
+    assert outcomes(store, [*intents, ended, flagged]) == ["stored"] * 6
+    start = 1_800_000_000_000
+    assert store.open_intents(start, start + 100, 10, 10) == [ids[0], ids[3]]
+    assert store.open_intents(start, start + 100, 1, 10) == [ids[0]]
+    assert store.open_intents(start + 1, start + 3, 10, 10) == []
+
+
 def test_preparing_again_is_harmless(store: Store) -> None:
     """Every worker of an application prepares at its start."""
     store.prepare(30)

@@ -102,12 +102,14 @@ def test_leaving_by_an_exception_records_what_it_was(
 ) -> None:
     """A failure is told from an abort; the exception goes on; what had arrived is kept."""
     with capture_events() as captured:
-        with (
-            pytest.raises(type(error)),
-            captured.audit.call(provider="p", message="hi") as call,
-        ):
-            call.partial(text="It went", output_tokens=2)
-            raise error
+
+        def leave() -> None:
+            with captured.audit.call(provider="p", message="hi") as call:
+                call.partial(text="It went", output_tokens=2)
+                raise error
+
+        with pytest.raises(type(error)):
+            leave()
         outcome = captured.records[-1]
     assert (outcome["status"], outcome["success"]) == (status, False)
     assert outcome["error_type"] == kind
@@ -276,9 +278,7 @@ def test_both_facades_have_the_same_methods_and_parameters() -> None:
 
     def public(kind: type) -> dict[str, str]:
         return {
-            n: _signature(m)
-            for n, m in inspect.getmembers(kind, callable)
-            if not n.startswith("_")
+            n: _signature(m) for n, m in inspect.getmembers(kind, callable) if not n.startswith("_")
         }
 
     assert public(AuditLogger) == public(AsyncAuditLogger)

@@ -20,7 +20,7 @@ from affidavit._engine.stats import Latencies
 from affidavit._engine.ticket import State, Ticket
 from affidavit.config import AuditConfig
 from affidavit.errors import SpoolError
-from affidavit.event import SCHEMA_VERSION, Dest, LedgerEvent
+from affidavit.event import SCHEMA_VERSION, Dest, EventType, LedgerEvent
 from affidavit.spool.counters import Counters, Slot
 from affidavit.spool.dead import DeadLetters
 from affidavit.spool.owner import OwnedSpool
@@ -181,6 +181,21 @@ class Core:
             self.inbox.count_lost(Dest.LEDGER)
             ticket.settle(State.LOST)
         return ticket
+
+    def annotate(self, call_id: str, kind: str, details: dict[str, Any]) -> None:
+        """Add an annotation of our own to a call; goes the same way as every record."""
+        document = {
+            "event_type": EventType.ANNOTATION.value,
+            "call_id": call_id,
+            "timestamp": time.time_ns() // 1_000_000,
+            "user_id": None,
+            "kind": kind,
+            "details": {"kind": kind, **details},
+            "schema_version": SCHEMA_VERSION,
+        }
+        item = Item(Dest.RECORDS, ObjectId().binary, _encode(document), None, time.monotonic())
+        if not self.inbox.put(item):
+            self.inbox.count_lost(Dest.RECORDS)
 
     def actor(self) -> dict[str, Any]:
         """Tell who writes: host, process and program, no more."""

@@ -16,6 +16,7 @@ from bson.objectid import ObjectId
 
 from affidavit._engine.adopt import Adopter
 from affidavit._engine.core import Core, logger
+from affidavit._engine.sweep import SWEEP_AFTER_S, SWEEP_EVERY_S, Sweeper
 from affidavit._engine.writer import Writer
 from affidavit.errors import SpoolError, StoreError
 from affidavit.event import Dest, LedgerEvent
@@ -41,6 +42,8 @@ class Shipper:
         self._heartbeat_s = heartbeat_s
         self._next_heartbeat_s = 0.0
         self._next_adoption_s = 0.0
+        self._sweeper = Sweeper(core)
+        self._next_sweep_s = time.monotonic() + SWEEP_AFTER_S
         self._behind = False
         self.thread: threading.Thread | None = None
 
@@ -81,20 +84,28 @@ class Shipper:
         while core.breaker.may_try() and self._is_due() and self.ship_once():
             if core.stopping.is_set():
                 return
-        now_s = time.monotonic()
-        if now_s >= self._next_heartbeat_s and not self._behind:
-            self._next_heartbeat_s = now_s + self._heartbeat_s
-            self.beat("running")
-        elif core.breaker.is_open and core.breaker.may_try():
-            self.beat("running")  # nothing waits, but somebody has to notice that it is back
-        if now_s >= self._next_adoption_s and not core.breaker.is_open:
-            self._next_adoption_s = now_s + ADOPT_S
-            self._adopter.run()
+        self._regular_duties(time.monotonic())
         if core.owned is not None:
             try:
                 core.owned.spool.tidy()
             except SpoolError as error:
                 core.note_problem(str(error))
+
+    def _regular_duties(self, now_s: float) -> None:
+        core = self._core
+        if now_s >= self._next_heartbeat_s and not self._behind:
+            self._next_heartbeat_s = now_s + self._heartbeat_s
+            self.beat("running")
+        elif core.breaker.is_open and core.breaker.may_try():
+            self.beat("running")  # nothing waits, but somebody has to notice that it is back
+        if core.breaker.is_open:
+            return
+        if now_s >= self._next_adoption_s:
+            self._next_adoption_s = now_s + ADOPT_S
+            self._adopter.run()
+        if now_s >= self._next_sweep_s:
+            self._next_sweep_s = now_s + SWEEP_EVERY_S
+            self._sweeper.run()
 
     # -- shipping --------------------------------------------------------------------------------
 

@@ -70,6 +70,12 @@ class Store(Protocol):
     def present(self, writer: str, dest: Dest, since_seq: int, timeout_s: float) -> set[int]:
         """Tell which sequence numbers of a writer, from ``since_seq`` on, are stored there."""
 
+    def open_intents(self, since_ms: int, until_ms: int, limit: int, timeout_s: float) -> list[str]:
+        """List calls begun in that time (milliseconds since 1970) that have no outcome.
+
+        Calls already flagged by an annotation of kind ``no_outcome`` are left out. Oldest first.
+        """
+
     def compresses_blocks(self) -> bool:
         """Whether the engine compresses well by itself (zstd), so that fields need not be."""
 

@@ -9,13 +9,21 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from datetime import UTC
 from typing import Any, ClassVar
 
 import bson
 
 from affidavit.errors import StoreUnavailable
-from affidavit.event import Dest
+from affidavit.event import NO_OUTCOME, Dest, EventType
 from affidavit.store.base import STORED, Encoded, Outcome, Verdict
+
+
+def closes(record: dict[str, Any]) -> bool:
+    """Whether a record ends a call, or already flags that nothing ended it."""
+    return record["event_type"] == EventType.LLM_RESPONSE or (
+        record["event_type"] == EventType.ANNOTATION and record.get("kind") == NO_OUTCOME
+    )
 
 
 class MemoryStore:
@@ -68,6 +76,19 @@ class MemoryStore:
         self._answer(timeout_s)
         with self._lock:
             return {s for (d, w, s) in self._seqs if d is dest and w == writer and s >= since_seq}
+
+    def open_intents(self, since_ms: int, until_ms: int, limit: int, timeout_s: float) -> list[str]:
+        """List calls begun in that time that have no outcome and no flag."""
+        self._answer(timeout_s)
+        records = self.documents()
+        closed = {r.get("call_id") for r in records if closes(r)}
+        begun = [
+            str(r["call_id"])
+            for r in records
+            if r["event_type"] == EventType.LLM_REQUEST
+            and since_ms <= int(r["timestamp"].replace(tzinfo=UTC).timestamp() * 1000) < until_ms
+        ]
+        return [call_id for call_id in begun if call_id not in closed][:limit]
 
     def compresses_blocks(self) -> bool:
         """Fields stay as they are: nothing is saved here."""

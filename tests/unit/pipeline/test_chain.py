@@ -29,7 +29,11 @@ def test_the_envelope_is_completed() -> None:
     """The id comes first; writer and number last; time in UTC with milliseconds."""
     stored = finish({"event_type": "annotation"})
     assert list(stored) == ["_id", "event_type", "timestamp", "writer", "seq"] or set(stored) == {
-        "_id", "event_type", "timestamp", "writer", "seq",
+        "_id",
+        "event_type",
+        "timestamp",
+        "writer",
+        "seq",
     }
     assert (stored["writer"], stored["seq"]) == ("writer", 3)
     assert stored["timestamp"].microsecond == 123_000

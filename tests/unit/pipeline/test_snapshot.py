@@ -18,6 +18,8 @@ from affidavit.event import Dest
 from affidavit.pipeline.chain import Chain
 from affidavit.pipeline.snapshot import SNAPSHOT_CEILING, decimal_text, is_plain, take
 
+NAIVE = datetime(2026, 1, 2, 3)  # noqa: DTZ001 - a naive time is the case in question
+
 pytestmark = pytest.mark.requirement("R1", "R6")
 
 
@@ -72,15 +74,15 @@ class Broken:
         (2**80, str(2**80), "big_integer"),
         (b"\x00\x01", b"\x00\x01", "bytes"),
         ("a\x1b[31mb", "a\x1b[31mb", "control_characters"),
-        (datetime(2026, 1, 2, 3), datetime(2026, 1, 2, 3), "naive_datetime"),
+        (NAIVE, NAIVE, "naive_datetime"),
         (Model(), {"role": "assistant"}, None),
         (Order("BTC", Decimal("1.10")), {"symbol": "BTC", "size": Decimal128("1.10")}, None),
-        ({1, 1}, [1], None),
+        ({1}, [1], None),
         (Decimal("0.1"), Decimal128("0.1"), None),
         (Decimal("1e9999"), "1E+9999", "big_decimal"),
         (object, "<class 'object'>", "foreign_object"),
         (Broken(), "[Broken]", "foreign_object"),
-        ({"$where": 1, "a.b": 2, "": 3}, {"＄where": 1, "a．b": 2, "_": 3}, "key_renamed"),
+        ({"$where": 1, "a.b": 2, "": 3}, {"\uff04where": 1, "a\uff0eb": 2, "_": 3}, "key_renamed"),
         ({5: "five"}, {"5": "five"}, "key_not_text"),
     ],
 )

@@ -7,7 +7,8 @@ a refused record becomes a verdict.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import pymongo
@@ -26,7 +27,7 @@ from pymongo.errors import (
 
 from affidavit.config import AuditConfig
 from affidavit.errors import StoreRefused, StoreUnavailable
-from affidavit.event import Dest
+from affidavit.event import NO_OUTCOME, Dest, EventType, utc_from_ms
 from affidavit.store.base import STORED, Encoded, Outcome, Verdict
 from affidavit.store.mongo.connect import locate
 
@@ -70,6 +71,32 @@ class MongoStore:
         with _translated():
             state = ensure(self.location, self._config, timeout_s)
         self._block_compressor = state.block_compressor
+
+    def open_intents(self, since_ms: int, until_ms: int, limit: int, timeout_s: float) -> list[str]:
+        """List calls begun in that time without an outcome: two index reads, no join."""
+        collection = self._collections[Dest.RECORDS]
+        begun = {
+            "event_type": EventType.LLM_REQUEST.value,
+            "timestamp": {"$gte": utc_from_ms(since_ms), "$lt": utc_from_ms(until_ms)},
+            "call_id": {"$type": "string"},
+        }
+        found: list[str] = []
+        with _translated(), pymongo.timeout(timeout_s):
+            cursor = collection.find(begun, {"call_id": 1}).sort("timestamp", 1)
+            for group in _groups(cursor, 500):
+                ids = [str(document["call_id"]) for document in group]
+                closing = {
+                    "call_id": {"$in": ids},
+                    "$or": [
+                        {"event_type": EventType.LLM_RESPONSE.value},
+                        {"event_type": EventType.ANNOTATION.value, "kind": NO_OUTCOME},
+                    ],
+                }
+                closed = {d["call_id"] for d in collection.find(closing, {"call_id": 1})}
+                found += [call_id for call_id in ids if call_id not in closed]
+                if len(found) >= limit:
+                    break
+        return found[:limit]
 
     def compresses_blocks(self) -> bool:
         """Whether set-up noted zstd or zlib blocks for the records collection."""
@@ -168,6 +195,12 @@ class MongoStore:
     def close(self) -> None:
         """Close the client if it is ours."""
         self.location.close()
+
+
+def _groups(cursor: Iterable[RawBSONDocument], size: int) -> Iterator[list[RawBSONDocument]]:
+    iterator = iter(cursor)
+    while group := list(islice(iterator, size)):
+        yield group
 
 
 def _raw(database: Database[dict[str, Any]], name: str) -> _RawCollection:

@@ -61,7 +61,7 @@ def locate(target: object, config: AuditConfig, uri: str | None = None) -> Locat
     name = config.collection or collection
     if config.separate_database:
         if config.audit_uri is not None:
-            client, database, shared = *_open(config.audit_uri, database), False
+            client, database, shared = *_open(config.audit_uri, f"{database}_audit"), False
         elif not shared:
             database = f"{database}_audit"
         elif uri is not None:

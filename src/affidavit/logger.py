@@ -112,7 +112,7 @@ class Recorder:
         except Exception as error:
             # The error's own text could hold content of the record: its type must do.
             kind = type(error).__name__
-            _log.error("affidavit: a record could not be built (%s); content withheld.", kind)  # noqa: TRY400 - see above
+            _log.error("affidavit: a record could not be built (%s); content withheld.", kind)
             return take(_records.withheld(kind), plain=True)
 
     def _event(

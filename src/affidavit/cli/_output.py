@@ -73,10 +73,8 @@ def cell(value: object) -> str:
         return moment(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, Decimal):
-        return f"{value:f}"
-    if isinstance(value, float):
-        return f"{value:g}"
+    if isinstance(value, Decimal | float):
+        return f"{value:f}" if isinstance(value, Decimal) else f"{value:g}"
     if isinstance(value, dict | list | tuple):
         return json.dumps(value, default=_json, ensure_ascii=False)
     return str(value)

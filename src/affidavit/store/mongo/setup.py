@@ -48,8 +48,11 @@ def apply(
             progress(after)
     changed = [step.key for step in plan.in_state(State.TODO)]
     done = Plan(tuple(went), plan.details, plan.recorded, plan.adoption)
+    ledger = Ledger(location)
     if changed or not plan.recorded:
-        _note(location, done, changed, config)
+        ledger.record(LedgerEvent.SETUP, _details(location, done, changed, config))
+    if plan.adoption is not None and ledger.newest(LedgerEvent.ADOPTION) is None:
+        ledger.record(LedgerEvent.ADOPTION, plan.adoption)
     return done
 
 
@@ -151,34 +154,30 @@ def _without_storage(command: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _note(location: Location, plan: Plan, changed: list[str], config: AuditConfig) -> None:
-    """Write the ledger's ``setup`` record, and its ``adoption`` record where there is one."""
-    ledger = Ledger(location)
+def _details(
+    location: Location, plan: Plan, changed: list[str], config: AuditConfig
+) -> dict[str, Any]:
+    """Say what the ledger's ``setup`` record says."""
     found = look(location)
     period_s = _period_s(found.indexes.get(location.names.records, ()))
     # Ours is a period that we made or changed, now or earlier, and that nobody changed since.
     ours = "ttl" in changed or (
         bool(found.record.get("ttl_ours")) and found.record.get("ttl_s") == period_s
     )
-    ledger.record(
-        LedgerEvent.SETUP,
-        {
-            **plan.details,
-            "ttl_s": period_s,
-            "ttl_days": None if period_s is None else period_s // 86_400,
-            "ttl_ours": ours,
-            "ttl_wanted_days": config.ttl_days,
-            "block_compressor": _block_compressor(location),
-            "changed": changed,
-            "clashes": [
-                {"key": step.key, "note": step.note, "remedy": step.mongosh}
-                for step in plan.in_state(State.CLASH)
-            ],
-            "package": _package_version(),
-        },
-    )
-    if plan.adoption is not None and ledger.newest(LedgerEvent.ADOPTION) is None:
-        ledger.record(LedgerEvent.ADOPTION, plan.adoption)
+    return {
+        **plan.details,
+        "ttl_s": period_s,
+        "ttl_days": None if period_s is None else period_s // 86_400,
+        "ttl_ours": ours,
+        "ttl_wanted_days": config.ttl_days,
+        "block_compressor": _block_compressor(location),
+        "changed": changed,
+        "clashes": [
+            {"key": step.key, "note": step.note, "remedy": step.mongosh}
+            for step in plan.in_state(State.CLASH)
+        ],
+        "package": _package_version(),
+    }
 
 
 def _period_s(held: Any) -> int | None:

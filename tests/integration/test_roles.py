@@ -1,0 +1,234 @@
+"""The five roles on a server with access control: what each can do, and all that it cannot."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from bson.objectid import ObjectId
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure
+
+from affidavit.config import AuditConfig
+from affidavit.demo.mongod import Mongod
+from affidavit.errors import StoreRefused
+from affidavit.store import open_log
+from affidavit.store.mongo import roles
+from affidavit.store.mongo.connect import locate
+from affidavit.store.mongo.setup import apply, ensure, plan_setup
+from affidavit.store.planning import State
+from affidavit.store.questions import SearchFilter
+from tests.support.documents import Numbered
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pymongo.collection import Collection
+    from pymongo.database import Database
+
+    Log = Database[dict[str, Any]]
+
+pytestmark = pytest.mark.requirement("R21")
+
+UNAUTHORIZED = 13
+NAME = "wadm"
+PASSWORD = "a pass/word"
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[Mongod]:
+    """A server with access control, set up, with one user for each role."""
+    with Mongod.start(auth=True) as server:
+        config = AuditConfig()
+        location = locate(server.uri_for(server.user or "", server.password or "", NAME), config)
+        plan = plan_setup(location, config, with_roles=True)
+        assert apply(location, plan, config).clashes == []
+        for role in roles.PURPOSE:
+            location.database.command("createUser", role, pwd=PASSWORD, roles=[f"llm_audit_{role}"])
+        location.close()
+        yield server
+
+
+def uri_of(server: Mongod, role: str) -> str:
+    """The address for the user of a role."""
+    return server.uri_for(role, PASSWORD, NAME, auth_source=NAME)
+
+
+@pytest.fixture
+def as_role(guarded: Mongod) -> Iterator[Callable[[str], Log]]:
+    """The database as the user of a role sees it."""
+    opened: list[MongoClient[dict[str, Any]]] = []
+
+    def connect(role: str) -> Log:
+        opened.append(MongoClient(uri_of(guarded, role)))
+        return opened[-1][NAME]
+
+    yield connect
+    for client in opened:
+        client.close()
+
+
+def ledger_record() -> dict[str, Any]:
+    """Something for the ledger."""
+    return Numbered(f"w-{ObjectId()}").document("audit_access", datetime.now(UTC))
+
+
+def refused(act: Callable[[], object]) -> bool:
+    """Whether the server answers that it is not allowed."""
+    try:
+        act()
+    except OperationFailure as error:
+        return error.code == UNAUTHORIZED
+    return False
+
+
+CHANGES: dict[str, Callable[[Collection[dict[str, Any]]], object]] = {
+    "update": lambda c: c.update_one({}, {"$set": {"status": "failed"}}),
+    "upsert": lambda c: c.update_one({"_id": 1}, {"$set": {"a": 1}}, upsert=True),
+    "replace": lambda c: c.replace_one({}, {"a": 1}),
+    "find and modify": lambda c: c.find_one_and_update({}, {"$set": {"a": 1}}),
+    "delete": lambda c: c.delete_many({}),
+    "drop": lambda c: c.drop(),
+    "rename": lambda c: c.rename("elsewhere"),
+    "create index": lambda c: c.create_index("user_id"),
+    "drop index": lambda c: c.drop_index("timestamp_1"),
+    "collMod": lambda c: c.database.command("collMod", c.name, validator={}),
+    "$out": lambda c: list(c.aggregate([{"$match": {}}, {"$out": c.name}])),
+    "$merge": lambda c: list(c.aggregate([{"$match": {}}, {"$merge": {"into": c.name}}])),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("collection", ["llm_audit", "llm_audit_ledger"])
+@pytest.mark.parametrize("role", ["writer", "reader", "sealer", "service"])
+def test_no_role_of_daily_work_can_rewrite_the_log(
+    as_role: Callable[[str], Log], role: str, collection: str, change: str
+) -> None:
+    """Neither records nor ledger; whoever has the writer's password can only add."""
+    target = as_role(role)[collection]
+    assert refused(lambda: CHANGES[change](target))
+
+
+@pytest.mark.parametrize(
+    ("role", "into"),
+    [
+        ("writer", ["llm_audit", "llm_audit_ledger", "llm_audit_writers",
+                    "llm_audit_leaf_batches"]),
+        ("reader", ["llm_audit_ledger", "llm_audit_writers", "llm_audit_leaf_batches"]),
+        ("sealer", ["llm_audit_seals", "llm_audit_tiles"]),
+        ("setup", ["llm_audit_ledger"]),
+        ("service", ["llm_audit_rollups"]),
+    ],
+)  # fmt: skip
+def test_each_role_inserts_exactly_where_it_should(
+    as_role: Callable[[str], Log], role: str, into: list[str]
+) -> None:
+    """Into its own collections and into no other."""
+    everywhere = ("llm_audit", "llm_audit_ledger", "llm_audit_writers", "llm_audit_leaf_batches",
+                  "llm_audit_seals", "llm_audit_tiles", "llm_audit_rollups", "orders")  # fmt: skip
+    database = as_role(role)
+    for name in everywhere:
+        document = {**ledger_record(), "at": datetime.now(UTC)}
+        document["event_type"] = "security_event"
+        if name in into:
+            database[name].insert_one(document)
+        else:
+            assert refused(lambda n=name, d=document: database[n].insert_one(d)), name
+
+
+@pytest.mark.parametrize("role", ["writer", "reader", "sealer"])
+def test_readers_see_records_ledger_and_views(as_role: Callable[[str], Log], role: str) -> None:
+    """And nothing else of the database."""
+    database = as_role(role)
+    for name in ("llm_audit", "llm_audit_ledger", "llm_audit_writers", "llm_calls", "llm_outcomes"):
+        list(database[name].find().limit(1))
+    assert refused(database["orders"].find_one)
+
+
+def test_the_service_cannot_read_content(as_role: Callable[[str], Log]) -> None:
+    """It computes derived collections only; reading records takes the reader's role as well."""
+    database = as_role("service")
+    assert refused(database["llm_audit"].find_one)
+    assert refused(database["llm_calls"].find_one)
+    database["llm_audit_rollups"].update_one({"_id": 1}, {"$set": {"n": 1}}, upsert=True)
+    database["llm_audit_rollups"].delete_many({})
+
+
+def test_the_writer_works_on_what_set_up_made(guarded: Mongod) -> None:
+    """It may neither list collections nor indexes, and needs not."""
+    config = AuditConfig()
+    location = locate(uri_of(guarded, "writer"), config)
+    state = ensure(location, config, 10)
+    assert (state.made_now, state.block_compressor, state.ttl_days) == (False, "zstd", 90)
+    location.close()
+
+
+def test_the_writer_alone_cannot_set_up_and_is_told_who_can(guarded: Mongod) -> None:
+    """The text names the command for an administrator."""
+    config = AuditConfig(collection="llm_other")
+    location = locate(uri_of(guarded, "writer"), config)
+    with pytest.raises(StoreRefused, match="affidavit setup"):
+        ensure(location, config, 10)
+    location.close()
+
+
+def test_the_set_up_role_makes_everything_but_roles(
+    guarded: Mongod, as_role: Callable[[str], Log]
+) -> None:
+    """Starting from nothing, and without any right to change records."""
+    with guarded.client() as root:
+        for name in ("llm_calls", "llm_outcomes", "llm_audit_writers", "llm_audit_ledger"):
+            root[NAME].drop_collection(name)
+    config = AuditConfig()
+    location = locate(uri_of(guarded, "setup"), config)
+    done = apply(location, plan_setup(location, config), config)
+    assert {step.state for step in done.steps} == {State.DONE}
+    location.close()
+    records = as_role("setup")["llm_audit"]
+    for change in ("update", "replace", "delete", "drop", "rename", "drop index"):
+        assert refused(lambda c=change: CHANGES[c](records)), change
+
+
+def test_reading_without_the_right_to_note_it_is_refused(guarded: Mongod) -> None:
+    """A login that may read but not insert into the ledger sees nothing."""
+    with guarded.client() as root:
+        root[NAME].command("createUser", "peeper", pwd=PASSWORD, roles=["read"])
+    uri = guarded.uri_for("peeper", PASSWORD, NAME, auth_source=NAME)
+    with open_log(uri, AuditConfig()) as log:
+        page = log.reader.search(SearchFilter())
+        with pytest.raises(StoreRefused, match="llm_audit_ledger"):
+            log.note_access("search", {}, len(page.rows))
+
+
+def test_roles_that_are_there_are_left_and_changed_ones_brought_up_to_date(
+    guarded: Mongod,
+) -> None:
+    """``setup --roles`` can be repeated."""
+    config = AuditConfig()
+    location = locate(guarded.uri_for(guarded.user or "", guarded.password or "", NAME), config)
+
+    def to_do() -> list[str]:
+        plan = plan_setup(location, config, with_roles=True)
+        return [s.key for s in plan.in_state(State.TODO) if s.key.startswith("role:")]
+
+    assert to_do() == []
+    location.database.command("updateRole", "llm_audit_sealer", privileges=[])
+    assert to_do() == ["role:llm_audit_sealer"]
+    apply(location, plan_setup(location, config, with_roles=True), config)
+    assert to_do() == []
+    location.close()
+
+
+def test_the_doctor_names_missing_and_excessive_rights(guarded: Mongod) -> None:
+    """The writer is fine; root could do too much; the service lacks nearly all."""
+
+    def rights(uri: str) -> list[tuple[str, str]]:
+        with open_log(uri, AuditConfig()) as log:
+            return [(f.level, f.text) for f in log.examine() if f.check == "rights"]
+
+    assert rights(uri_of(guarded, "writer")) == [("ok", "writer may read and add records")]
+    [(level, text)] = rights(uri_of(guarded, "service"))
+    assert (level, "insert on llm_audit" in text) == ("wrong", True)
+    root = rights(guarded.uri_for(guarded.user or "", guarded.password or "", NAME))
+    assert any(level == "note" and "remove" in text for level, text in root)

@@ -7,8 +7,6 @@ from asyncio import CancelledError
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from bson.objectid import ObjectId
-
 from affidavit import _records
 from affidavit.event import Document, EventType, Status
 from affidavit.pipeline.snapshot import is_plain
@@ -21,6 +19,12 @@ _COUNTS: Final = (
     "finish_reason",
     "time_to_first_token_ms",
 )
+
+_REQUEST: Final = EventType.LLM_REQUEST
+_RESPONSE: Final = EventType.LLM_RESPONSE
+_INITIATED: Final = Status.INITIATED
+_COMPLETED: Final = Status.COMPLETED
+_ABORTED: Final = Status.ABORTED
 
 ABORTING: Final = (CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)
 """Leaving by one of these is an abort by the caller's side, not a failure of the call."""
@@ -45,6 +49,7 @@ class CallState:
 
     __slots__ = (
         "_arguments",
+        "_asked_plain",
         "_defaults",
         "_dimensions",
         "_error",
@@ -54,6 +59,7 @@ class CallState:
         "_request_fields",
         "_started_s",
         "_status",
+        "_who",
         "call_id",
         "intent_id",
         "waited_s",
@@ -66,13 +72,14 @@ class CallState:
         dimensions: Mapping[str, Any],
         defaults: Mapping[str, Any],
     ) -> None:
-        identity = ObjectId()
-        self.intent_id: bytes = identity.binary
-        self.call_id = str(identity)
+        self.intent_id = _records.new_id()
+        self.call_id = self.intent_id.hex()
         self._arguments = arguments
         self._request_fields = fields
         self._dimensions = dimensions
         self._defaults = defaults
+        self._who: Document | None = None
+        self._asked_plain: bool | None = None
         self._request_brief: Document = {}
         self._reported: dict[str, Any] = {}
         self._fields: dict[str, Any] = {}
@@ -105,7 +112,7 @@ class CallState:
         ``cost_usd`` is dollars as ``Decimal``, text, int or float; token counts are of the
         provider, ``input_tokens`` with the cached ones included.
         """
-        report = {
+        report: dict[str, Any] = {
             "text": text,
             "provider_used": provider_used,
             "model": model,
@@ -119,14 +126,17 @@ class CallState:
             "time_to_first_token_ms": time_to_first_token_ms,
             "tool_calls": tool_calls,
         }
-        self._reported.update({k: v for k, v in report.items() if v is not None})
+        if self._reported:
+            self._reported.update({k: v for k, v in report.items() if v is not None})
+        else:
+            self._reported = report
         if isinstance(fields, Mapping):
             self._fields.update(fields)
 
     def complete(self, **report: Any) -> None:
         """Say that the call succeeded; takes what :meth:`partial` takes. Sent on leaving."""
         self.partial(**report)
-        self._status = Status.COMPLETED
+        self._status = _COMPLETED
 
     def fail(self, error: BaseException | str, **report: Any) -> None:
         """Say that the call failed; an exception that leaves the block does this by itself."""
@@ -159,68 +169,72 @@ class CallState:
 
     def intent(self) -> Document:
         """Build the record that is written before the model is asked."""
-        document = _records.envelope(
-            EventType.LLM_REQUEST,
-            Status.INITIATED,
-            self.call_id,
-            self._dimensions,
-            self._defaults,
-        )
-        whole, self._request_brief = _records.request_data(*self._arguments, self._request_fields)
-        document["provider"] = self._arguments.provider
-        if self._arguments.model is not None:
-            document["model"] = self._arguments.model
+        document = _records.envelope(_REQUEST, _INITIATED, self.call_id, self._known_of_caller())
+        arguments = self._arguments
+        whole, self._request_brief = _records.request_data(*arguments, self._request_fields)
+        document["provider"] = arguments.provider
+        if arguments.model is not None:
+            document["model"] = arguments.model
         document["request_data"] = whole
         self._started_s = time.perf_counter()
         return document
 
     def outcome(self) -> Document:
         """Build the record that is written when the call is over."""
-        status = self._status or Status.ABORTED
-        document = _records.envelope(
-            EventType.LLM_RESPONSE, status, self.call_id, self._dimensions, self._defaults
-        )
         took_ms = round((time.perf_counter() - self._started_s) * 1000, 3)
+        status = self._status or _ABORTED
+        document = _records.envelope(_RESPONSE, status, self.call_id, self._known_of_caller())
         report = self._reported
-        document["success"] = status is Status.COMPLETED
+        document["success"] = status is _COMPLETED
         document["error_message"] = None
         if self._error is not None:
             document["error_type"], document["error_message"] = self._error
-        provider = report.get("provider_used", self._arguments.provider)
+        provider, model = report.get("provider_used"), report.get("model")
+        provider = self._arguments.provider if provider is None else provider
+        model = self._arguments.model if model is None else model
         document["provider"] = provider
-        model = report.get("model", self._arguments.model)
         if model is not None:
             document["model"] = model
         for name in _COUNTS:
-            if name in report:
-                document[name] = report[name]
+            value = report.get(name)
+            if value is not None:
+                document[name] = value
         document["request_data"] = self._request_brief
-        extra = {"tool_calls": report["tool_calls"]} if "tool_calls" in report else {}
         cost = report.get("cost_usd")
-        document["response_data"] = _records.response_data(
+        document["response_data"] = response = _records.response_data(
             text=report.get("text"),
             provider_used=provider,
             tokens_used=_tokens_used(report),
             cost_usd=cost,
             processing_time_ms=took_ms,
-            extra=extra,
+            tool_calls=report.get("tool_calls"),
             fields=self._fields,
         )
-        if cost is not None and document["response_data"]["cost_usd"] is None:
+        if cost is not None and response["cost_usd"] is None:
             document["odd"] = ["cost_not_a_number"]
         return document
 
+    def _known_of_caller(self) -> Document:
+        """Who and where, looked up once: both records of a call say the same."""
+        if self._who is None:
+            self._who = _records.who(self._dimensions, self._defaults)
+        return self._who
+
     def is_plain(self) -> bool:
         """Whether the application's own fields can be snapshot the quick way."""
-        asked = self._request_fields
-        return (asked is None or (type(asked) is dict and is_plain(asked))) and is_plain(
-            self._fields
-        )
+        if self._asked_plain is None:
+            asked = self._request_fields
+            self._asked_plain = asked is None or (type(asked) is dict and is_plain(asked))
+        return self._asked_plain and (not self._fields or is_plain(self._fields))
 
 
 def _tokens_used(report: Mapping[str, Any]) -> int | None:
     given = report.get("tokens_used")
     if given is not None:
         return int(given) if isinstance(given, int) else None
-    counts = [report[name] for name in ("input_tokens", "output_tokens") if name in report]
-    return sum(counts) if counts and all(isinstance(n, int) for n in counts) else None
+    asked, answered = report.get("input_tokens"), report.get("output_tokens")
+    if asked is None and answered is None:
+        return None
+    asked, answered = 0 if asked is None else asked, 0 if answered is None else answered
+    both = isinstance(asked, int) and isinstance(answered, int)
+    return asked + answered if both else None

@@ -6,6 +6,8 @@ Nothing here waits, locks or raises on odd values.
 
 from __future__ import annotations
 
+import itertools
+import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -29,20 +31,35 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def envelope(
-    event_type: EventType,
-    status: Status | None,
-    call_id: str | None,
-    dimensions: Mapping[str, Any],
-    defaults: Mapping[str, Any],
-) -> Document:
-    """Start a record: kind, time, who and where. Absent dimensions are left out."""
-    document: Document = {"event_type": event_type.value}
-    if call_id is not None:
-        document["call_id"] = call_id
-    document["timestamp"] = now_ms()
+def new_id() -> bytes:
+    """Make the id of a record, in the form of an ObjectId: time, this process, a running number.
+
+    A third of the price of ``ObjectId()``; a caller pays it twice a call.
+    """
+    number = next(_numbers) & 0xFFFFFF
+    return (int(time.time()) << 64 | _process_part | number).to_bytes(12, "big")
+
+
+def _new_process() -> None:
+    """Choose what tells the ids of this process from those of others; again after a fork."""
+    global _process_part, _numbers  # noqa: PLW0603 - one of each per process
+    _process_part = int.from_bytes(os.urandom(5), "big") << 24
+    _numbers = itertools.count(int.from_bytes(os.urandom(3), "big"))
+
+
+_process_part: int
+_numbers: itertools.count[int]
+_new_process()
+os.register_at_fork(after_in_child=_new_process)
+
+
+def who(dimensions: Mapping[str, Any], defaults: Mapping[str, Any]) -> Document:
+    """Tell who calls, and from where: given here, by the context, or by the settings.
+
+    Absent dimensions are left out, but for ``user_id``.
+    """
     around = context.current()
-    document["user_id"] = None
+    known: Document = {"user_id": None}
     for name in DIMENSIONS:
         value = dimensions.get(name)
         if value is None:
@@ -51,13 +68,30 @@ def envelope(
                 value = defaults.get(name)
                 if value is None:
                     continue
-        document[name] = value
+        known[name] = value
     address = dimensions.get("ip_address", around.get("ip_address"))
     agent = dimensions.get("user_agent", around.get("user_agent"))
     if address is not None or agent is not None:
-        document["client_info"] = {"ip_address": address, "user_agent": agent}
+        known["client_info"] = {"ip_address": address, "user_agent": agent}
+    return known
+
+
+def envelope(
+    event_type: EventType, status: Status | None, call_id: str | None, known: Document
+) -> Document:
+    """Start a record: kind, time, who and where (from :func:`who`)."""
+    # The encoder writes the text of these enumerations' members.
+    if call_id is None:
+        document = {"event_type": event_type, "timestamp": now_ms(), **known}
+    else:
+        document = {
+            "event_type": event_type,
+            "call_id": call_id,
+            "timestamp": now_ms(),
+            **known,
+        }
     if status is not None:
-        document["status"] = status.value
+        document["status"] = status
     document["schema_version"] = SCHEMA_VERSION
     return document
 
@@ -70,7 +104,10 @@ def request_data(
     parameters: Mapping[str, Any] | None,
     fields: Mapping[str, Any] | None,
 ) -> tuple[Document, Document]:
-    """Build what was sent: whole for the intent, and without the text for the outcome."""
+    """Build what was sent: whole for the intent, and without the text for the outcome.
+
+    A field of the application named like one of ours becomes ``app_<name>``.
+    """
     length = text_length(message, messages)
     whole: Document = {"message": message, "message_length": length}
     if messages is not None:
@@ -82,8 +119,11 @@ def request_data(
     if parameters is not None:
         whole["parameters"] = parameters
     if isinstance(fields, Mapping):
-        add_fields(whole, fields, _REQUEST_OWN)
-        add_fields(brief, {k: v for k, v in fields.items() if _is_short(v)}, _REQUEST_OWN)
+        for name, value in fields.items():
+            key = f"app_{name}" if name in _REQUEST_OWN else name
+            whole[key] = value
+            if _is_short(value):
+                brief[key] = value
     return whole, brief
 
 
@@ -94,28 +134,22 @@ def response_data(
     tokens_used: int | None,
     cost_usd: object,
     processing_time_ms: float,
-    extra: Mapping[str, Any],
+    tool_calls: object,
     fields: Mapping[str, Any] | None,
 ) -> Document:
-    """Build what came back."""
-    document: Document = {}
-    if text is not None:
-        document["text"] = text
+    """Build what came back; a field named like one of ours becomes ``app_<name>``."""
+    document: Document = {} if text is None else {"text": text}
     document["response_length"] = len(text) if isinstance(text, str) else None
     document["provider_used"] = provider_used
     document["tokens_used"] = tokens_used
     document["cost_usd"] = decimal_text(cost_usd)
     document["processing_time_ms"] = processing_time_ms
-    document.update(extra)
+    if tool_calls is not None:
+        document["tool_calls"] = tool_calls
     if isinstance(fields, Mapping):
-        add_fields(document, fields, _RESPONSE_OWN)
+        for name, value in fields.items():
+            document[f"app_{name}" if name in _RESPONSE_OWN else name] = value
     return document
-
-
-def add_fields(document: Document, fields: Mapping[str, Any], own: frozenset[str]) -> None:
-    """Add the application's fields; one named like a field of ours becomes ``app_<name>``."""
-    for name, value in fields.items():
-        document[f"app_{name}" if name in own else name] = value
 
 
 def withheld(reason: str) -> Document:
@@ -151,8 +185,10 @@ def text_length(message: object, messages: object) -> int | None:
 
 
 def _is_short(value: object) -> bool:
+    if value is None or value is True or value is False:
+        return True
     if isinstance(value, str):
         return len(value) <= _SHORT
     if isinstance(value, list):
         return len(value) <= 20 and all(_is_short(item) for item in value)  # noqa: PLR2004 - a short list
-    return value is None or isinstance(value, bool | int | float)
+    return isinstance(value, int | float)

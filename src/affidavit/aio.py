@@ -12,8 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, Unpack
 
-from bson.objectid import ObjectId
-
+from affidavit import _records
 from affidavit._call import CallState, RequestArguments
 from affidavit._engine import State, Ticket
 from affidavit._engine.inbox import Item
@@ -38,9 +37,9 @@ class AsyncCall(CallState):
         self,
         enter: Callable[[AsyncCall], Awaitable[None]],
         leave: Callable[[AsyncCall], Awaitable[None]],
-        **what: Any,
+        *what: Any,
     ) -> None:
-        super().__init__(**what)
+        super().__init__(*what)
         self._enter = enter
         self._leave = leave
 
@@ -102,10 +101,10 @@ class AsyncAuditLogger(Recorder):
         return AsyncCall(
             self._enter,
             self._leave,
-            arguments=RequestArguments(provider, model, message, messages, parameters),
-            fields=fields,
-            dimensions=dimensions,
-            defaults=self._defaults,
+            RequestArguments(provider, model, message, messages, parameters),
+            fields,
+            dimensions,
+            self._defaults,
         )
 
     async def _put(
@@ -136,7 +135,7 @@ class AsyncAuditLogger(Recorder):
             self._check_intent(state)
         except AuditUnavailable as error:
             call.fail(error)
-            await self._put(ObjectId().binary, call.outcome, plain=call.is_plain(), wait=False)
+            await self._put(_records.new_id(), call.outcome, plain=call.is_plain(), wait=False)
             raise
 
     async def _leave(self, call: AsyncCall) -> None:
@@ -145,7 +144,7 @@ class AsyncAuditLogger(Recorder):
         # Even a cancelled task must get its outcome into the queue: the put itself comes first
         # and does not await while there is room.
         ticket = await self._put(
-            ObjectId().binary, call.outcome, plain=call.is_plain(), wait=self._waits
+            _records.new_id(), call.outcome, plain=call.is_plain(), wait=self._waits
         )
         if ticket is not None:
             await _settled(ticket, max(0.0, self._write_timeout_s - call.waited_s) + GRACE_S)

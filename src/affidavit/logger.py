@@ -9,8 +9,6 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypedDict, Unpack
 
-from bson.objectid import ObjectId
-
 from affidavit import _records, context
 from affidavit._call import CallState, RequestArguments
 from affidavit._engine import Engine, State, Stats, Ticket
@@ -45,8 +43,8 @@ class Dimensions(TypedDict, total=False):
 
 def check_dimensions(given: Mapping[str, Any]) -> None:
     """Raise TypeError for a keyword that is no dimension, naming where it belongs."""
-    unknown = given.keys() - context.KNOWN
-    if unknown:
+    if not context.KNOWN.issuperset(given):
+        unknown = given.keys() - context.KNOWN
         names = ", ".join(sorted(unknown))
         msg = f"Unknown keyword {names}. Fields of your own go into fields={{...}}."
         raise TypeError(msg)
@@ -125,12 +123,13 @@ class Recorder:
         """Prepare a record that is not a call: its id, and how to build it."""
 
         def build() -> Document:
-            document = _records.envelope(event_type, None, None, dimensions, self._defaults)
+            known = _records.who(dimensions, self._defaults)
+            document = _records.envelope(event_type, None, None, known)
             document.update({k: v for k, v in more.items() if v is not None})
             document["details"] = {k: v for k, v in details.items() if v is not None}
             return document
 
-        return ObjectId().binary, build
+        return _records.new_id(), build
 
     def _rate_limit(
         self, limit_type: str, usage: object, details: object, dimensions: Mapping[str, Any]
@@ -213,9 +212,9 @@ class Call(CallState):
     __slots__ = ("_enter", "_leave")
 
     def __init__(
-        self, enter: Callable[[Call], None], leave: Callable[[Call], None], **what: Any
+        self, enter: Callable[[Call], None], leave: Callable[[Call], None], *what: Any
     ) -> None:
-        super().__init__(**what)
+        super().__init__(*what)
         self._enter = enter
         self._leave = leave
 
@@ -266,10 +265,10 @@ class AuditLogger(Recorder):
         return Call(
             self._enter,
             self._leave,
-            arguments=RequestArguments(provider, model, message, messages, parameters),
-            fields=fields,
-            dimensions=dimensions,
-            defaults=self._defaults,
+            RequestArguments(provider, model, message, messages, parameters),
+            fields,
+            dimensions,
+            self._defaults,
         )
 
     def _enter(self, call: Call) -> None:
@@ -285,14 +284,14 @@ class AuditLogger(Recorder):
             self._check_intent(state)
         except AuditUnavailable as error:
             call.fail(error)
-            self._submit(ObjectId().binary, call.outcome, plain=call.is_plain(), wait=False)
+            self._submit(_records.new_id(), call.outcome, plain=call.is_plain(), wait=False)
             raise
 
     def _leave(self, call: Call) -> None:
         if not self._enabled:
             return
         ticket = self._submit(
-            ObjectId().binary, call.outcome, plain=call.is_plain(), wait=self._waits
+            _records.new_id(), call.outcome, plain=call.is_plain(), wait=self._waits
         )
         if ticket is not None:
             ticket.wait(max(0.0, self._write_timeout_s - call.waited_s) + GRACE_S)

@@ -36,6 +36,9 @@ TURN_S: Final = 0.0005
 """Longest time this thread works on records before it lets others have the interpreter."""
 
 GATHER_S: Final = 0.01
+QUIET_S: Final = 1.0
+"""Seconds without a record after which the writer sleeps until it is woken."""
+
 EXPOSED_S: Final = 0.1
 """Longest time a record of the high-volume mode stays in memory while the writer keeps up."""
 
@@ -68,6 +71,7 @@ class Writer:
         self._batch_size = core.config.batch_size
         self._slow_ms = core.config.slow_query_threshold
         self._slow_noted_s = 0.0
+        self._traffic_until_s = 0.0
         self.in_hand: list[_InHand] = []
         self.thread: threading.Thread | None = None
 
@@ -93,9 +97,7 @@ class Writer:
         core = self._core
         stopping = core.stopping.is_set()
         if not stopping:
-            core.inbox.wait(self._wait_s())
-            if self._mode == "high_volume" and core.inbox.depth < TAKE:
-                time.sleep(GATHER_S)  # so that records come together; nobody waits for them
+            self._wait()
         taken = core.inbox.move_into(self.in_hand, TAKE, _InHand)
         try:
             self._finish_and_route()
@@ -105,6 +107,25 @@ class Writer:
             self._trip(StoreUnavailable(f"The store failed with {type(error).__name__}."))
             self._put_aside(len(self.in_hand))
         return stopping and not taken and not self.in_hand
+
+    def _wait(self) -> None:
+        """Wait for records.
+
+        Waking a sleeping thread costs the caller more than anything else it does for a record
+        (measured: two thirds of a paced call). So in the high-volume mode, where nobody waits for
+        an answer, the writer looks by itself every few milliseconds while there is traffic, and
+        only asks to be woken when there has been none for a second.
+        """
+        core = self._core
+        if self._mode != "high_volume":
+            core.inbox.wait(self._wait_s())
+        elif core.inbox.depth < TAKE:
+            now_s = time.monotonic()
+            if core.inbox.depth:
+                self._traffic_until_s = now_s + QUIET_S
+            elif not self.in_hand and now_s > self._traffic_until_s:
+                core.inbox.wait(self._wait_s())
+            time.sleep(GATHER_S)
 
     def _wait_s(self) -> float:
         if self.in_hand:

@@ -185,3 +185,28 @@ def test_the_wheel_holds_the_package_its_types_and_its_licence(tmp_path: Path) -
     }
     licences = {Path(name).name for name in names if ".dist-info/licenses/" in name}
     assert licences == {"LICENSE", "NOTICE"}
+
+
+@pytest.mark.requirement("R22")
+def test_the_write_path_loads_only_its_three_libraries() -> None:
+    """After records were written, no third-party package is loaded but the driver and msgspec."""
+    loaded = python(
+        "import sys, tempfile\n"
+        "before = set(sys.modules)\n"
+        "from affidavit import AuditLogger\n"
+        "from affidavit.testing import MemoryStore\n"
+        "from affidavit.store.mongo import MongoStore\n"
+        "audit = AuditLogger(MemoryStore(), spool_dir=tempfile.mkdtemp())\n"
+        "with audit.call(provider='p', message='hi') as call:\n"
+        "    call.complete(text='x')\n"
+        "audit.close()\n"
+        "new = {n.partition('.')[0] for n in set(sys.modules) - before}\n"
+        "print(*sorted(n for n in new if n not in sys.stdlib_module_names))\n"
+    ).split()
+    own = {"affidavit", "pymongo", "bson", "gridfs", "msgspec", "cryptography", "dns"}
+    # What PyMongo itself looks for (TLS, compression, dnspython) where it happens to be installed.
+    of_pymongo = {"certifi", "zstandard", "snappy", "backports", "typing_extensions"}
+    of_cryptography = {"_cffi_backend", "_openssl"}
+    assert {n for n in loaded if not n.startswith("_sysconfigdata")} <= own | of_pymongo | (
+        of_cryptography
+    )

@@ -1,0 +1,55 @@
+"""Reading the options of commands."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from affidavit.cli._common import address, checked, when
+from affidavit.errors import ConfigError
+
+pytestmark = pytest.mark.requirement("R20")
+
+
+@pytest.mark.parametrize(
+    ("text", "ago"),
+    [("90s", 90), ("30m", 1800), ("24h", 86_400), ("7d", 604_800), ("2w", 1_209_600)],
+)
+def test_a_time_can_be_so_long_ago(text: str, ago: int) -> None:
+    """Seconds to weeks."""
+    moment = when(text, "--since")
+    assert moment is not None
+    assert abs(datetime.now(UTC) - timedelta(seconds=ago) - moment) < timedelta(seconds=5)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-11-01", datetime(2026, 11, 1, tzinfo=UTC)),
+        ("2026-11-01T09:30", datetime(2026, 11, 1, 9, 30, tzinfo=UTC)),
+        ("2026-11-01T09:30+02:00", datetime(2026, 11, 1, 7, 30, tzinfo=UTC)),
+    ],
+)
+def test_a_time_without_a_zone_is_utc(text: str, moment: datetime) -> None:
+    """A zone that is given counts."""
+    assert when(text, "--since") == moment
+
+
+@pytest.mark.parametrize("text", ["yesterday", "5x", "2026-13-01", "", "999999w"])
+def test_what_is_no_time_is_refused_with_examples(text: str) -> None:
+    """The text names the option."""
+    with pytest.raises(ConfigError, match=r"--since .* is no time"):
+        when(text, "--since")
+
+
+def test_a_value_outside_the_vocabulary_is_refused_with_the_vocabulary() -> None:
+    """Not silently found nowhere."""
+    with pytest.raises(ConfigError, match="initiated, completed"):
+        checked("done", "--status", ("initiated", "completed"))
+
+
+def test_without_an_address_the_text_says_where_to_put_it() -> None:
+    """Option, variable and file."""
+    with pytest.raises(ConfigError, match=r"--uri .*AFFIDAVIT_MONGODB_URI.* affidavit\.toml"):
+        address(None)

@@ -179,7 +179,7 @@ def test_a_separate_database_gets_everything(
 @pytest.mark.serial
 @pytest.mark.parametrize("mode", MODES)
 def test_a_killed_database_loses_nothing(mode: str, private_mongod: Mongod) -> None:
-    """mongod is killed in mid-run and comes back: every call is there once."""
+    """The server is killed in mid-run and comes back: every call is there once."""
     uri = f"{private_mongod.uri.rstrip('/')}/wadm"
     config = AuditConfig.load(MODES[mode], write_timeout=0.5)
     audit, ids, stop = AuditLogger(uri, config), [], threading.Event()

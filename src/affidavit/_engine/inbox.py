@@ -64,7 +64,7 @@ class Inbox:
                 return False
             self._bytes = waiting + size
             # Counted before it can be taken, so that "queued" is never negative.
-            self._counters.add(Slot.RECORDED, item.dest)
+            self._counters.add_recorded(item.dest)
             self._queue.append(item)
             if self._writer_waits:
                 self._writer_waits = False
@@ -75,7 +75,8 @@ class Inbox:
         """Count a record that found no room: recorded, and lost."""
         self._counters.add(Slot.UNNUMBERED, dest)
         self._counters.add(Slot.LOST, dest)
-        self._counters.add(Slot.RECORDED, dest)
+        with self._lock:
+            self._counters.add_recorded(dest)
 
     def wake(self) -> None:
         """Make a waiting :meth:`wait` return, with whatever is there."""

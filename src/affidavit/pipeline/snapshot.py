@@ -8,7 +8,6 @@ changed in ``odd`` and never raises.
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -66,10 +65,12 @@ def take(document: Document, *, plain: bool) -> bytes:
     Never raises: what cannot be kept as it is gets replaced and named in ``odd``.
     """
     if plain:
-        with contextlib.suppress(Exception):  # whatever fails here goes the careful way
+        try:
             snapshot = _encode(document)
-            if len(snapshot) <= TEXT_CEILING:
-                return snapshot
+        except Exception:
+            return _carefully(document)
+        if len(snapshot) <= TEXT_CEILING:
+            return snapshot
     return _carefully(document)
 
 

@@ -6,7 +6,7 @@ how many records were still in memory, and records them as lost. An increment co
 
 Layout, little-endian: ``AFFC``, u32 version 1, then u64 slots in the order of :class:`Slot`; two
 groups of tallies, one for records and one for the ledger. Any thread may count; a lock inside makes
-each increment whole.
+each increment whole. RECORDED alone belongs to the inbox, which has a lock of its own.
 """
 
 from __future__ import annotations
@@ -105,6 +105,10 @@ class Counters:
         place = slot + _GROUP if dest is Dest.LEDGER else slot
         with self._lock:
             self._cells[place] += count
+
+    def add_recorded(self, dest: Dest) -> None:
+        """Count one record handed over; the inbox's lock, already held, makes it whole."""
+        self._cells[_GROUP if dest is Dest.LEDGER else 0] += 1
 
     def get(self, slot: Slot, dest: Dest | None = Dest.RECORDS) -> int:
         """Read a tally; ``dest=None`` sums records and ledger."""

@@ -74,10 +74,16 @@ def cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Decimal | float):
-        return f"{value:f}" if isinstance(value, Decimal) else f"{value:g}"
+        return money(value) if isinstance(value, Decimal) else f"{value:g}"
     if isinstance(value, dict | list | tuple):
         return json.dumps(value, default=_json, ensure_ascii=False)
     return str(value)
+
+
+def money(value: Decimal) -> str:
+    """Write an exact amount without the zeros at its end."""
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def moment(value: object) -> str:

@@ -67,6 +67,8 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         ("mongodb://user:hunter2@127.0.0.1:9/wadm?journal=false", 2, "journaling off"),
         ("postgres://user:hunter2@127.0.0.1/wadm", 2, "no known store"),
         ("mongodb://user:hunter2@127.0.0.1:notaport/wadm", 2, "no usable MongoDB address"),
+        ("mongodb://user:x/hunter2@127.0.0.1/wadm", 2, "percent-encoded"),
+        ("mongodb://user:x@hunter2@127.0.0.1/wadm", 2, "percent-encoded"),
     ],
 )
 def test_an_address_that_does_not_work_is_one_line_without_the_password(

@@ -28,6 +28,9 @@ WRITE_CONCERN: Final = WriteConcern(w="majority", j=True)
 
 _CODEC: Final[CodecOptions[dict[str, Any]]] = CodecOptions(tz_aware=True)
 
+_TIMEOUTS: Final = ("serverSelectionTimeoutMS", "connectTimeoutMS")
+"""Shorter than the driver's 30 s, unless the address says otherwise."""
+
 POOL_SIZE: Final = 2
 """Connections of a pool of our own: the writer's and the shipper's."""
 
@@ -150,15 +153,24 @@ def _open(uri: str, database: str | None) -> tuple[MongoClient[dict[str, Any]], 
     if named is None:
         msg = f"{shown!r} names no database. Add it: mongodb://host/wadm."
         raise ConfigError(msg)
+    login = uri.partition("://")[2].rpartition("@")[0]
+    if set(login) & set("/?#[]@"):
+        # The driver would take a part of the password for a host or a database, and print it.
+        msg = (
+            f"{shown!r}: user and password must be percent-encoded where they hold one of "
+            "/ ? # [ ] @ (urllib.parse.quote_plus does it)."
+        )
+        raise ConfigError(msg)
     try:
         options = parse_uri(uri, validate=True, warn=False) if "+srv" not in uri else {}
-        _refuse_unsafe(options.get("options", {}), shown)
+        given = options.get("options", {})
+        _refuse_unsafe(given, shown)
+        patience_ms: dict[str, Any] = {name: 5000 for name in _TIMEOUTS if name not in given}
         client: MongoClient[dict[str, Any]] = MongoClient(
             uri,
             tz_aware=True,
             maxPoolSize=POOL_SIZE,
-            serverSelectionTimeoutMS=5000,
-            connectTimeoutMS=5000,
+            **patience_ms,
             # Our own appends are idempotent by _id; the driver need not send twice.
             retryWrites=False,
             appname="affidavit",

@@ -34,6 +34,7 @@ class Adopter:
         self._core = core
         self._ship = ship
         self._adopted: list[OwnedSpool] = []
+        self._told: set[str] = set()
 
     def run(self) -> None:
         """Look for orphans and empty those already taken; stops early when the store is away."""
@@ -41,9 +42,14 @@ class Adopter:
         if core.owned is None:
             return
         try:
-            self._adopted += orphans(
+            taken, damaged = orphans(
                 core.owned.folder, core.store.dataset, core.config.max_spool_bytes
             )
+            self._adopted += taken
+            for problem in damaged:
+                if problem not in self._told:
+                    self._told.add(problem)
+                    logger.warning("affidavit: %s It is left where it is.", problem)
             while self._adopted and not core.stopping.is_set():
                 if not self._empty(self._adopted[0]):
                     return
@@ -105,7 +111,7 @@ class Adopter:
         }
         lost = len(missing) + not_taken
         already = counters.get(Slot.LOST, Dest.LEDGER)
-        waiting_ledger = sum(1 for r in owned.spool.read(10**9, 2**62) if r.dest is Dest.LEDGER)
+        waiting_ledger = owned.spool.count_of(Dest.LEDGER)
         dead_ledger = sum(1 for dest in dead.values() if dest is Dest.LEDGER)
         known_ledger = len(in_ledger) + waiting_ledger + dead_ledger + already
         lost_ledger = min(lost, max(0, counters.get(Slot.RECORDED, Dest.LEDGER) - known_ledger))

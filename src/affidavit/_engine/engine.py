@@ -134,8 +134,13 @@ class Engine:
         for thread in (running.writer.thread, running.shipper.thread):
             if thread is not None and thread is not threading.current_thread():
                 thread.join(max(0.1, deadline_s + 2.0 - time.monotonic()))
-        if running.writer.thread is not None and running.writer.thread.is_alive():
-            logger.error("affidavit: the writer did not stop in time; its files stay as they are.")
+        if any(
+            t is not None and t.is_alive() for t in (running.writer.thread, running.shipper.thread)
+        ):
+            logger.error(
+                "affidavit: the writer did not stop in time. What it has spooled stays on disk, "
+                "and the next process goes on with it."
+            )
             return
         running.shipper.finish(deadline_s)
         if core.owned is not None:

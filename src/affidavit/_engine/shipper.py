@@ -18,7 +18,7 @@ from affidavit._engine.adopt import Adopter
 from affidavit._engine.core import Core, logger
 from affidavit._engine.sweep import SWEEP_AFTER_S, SWEEP_EVERY_S, Sweeper
 from affidavit._engine.writer import Writer
-from affidavit.errors import SpoolError, StoreError
+from affidavit.errors import SpoolError, StoreError, StoreUnavailable
 from affidavit.event import Dest, LedgerEvent
 from affidavit.spool.counters import Slot
 from affidavit.store.base import Encoded
@@ -26,7 +26,7 @@ from affidavit.store.base import Encoded
 TICK_S: Final = 0.25
 SHIP_RECORDS: Final = 1000
 SHIP_BYTES: Final = 8 * 1024**2
-SHIP_TIMEOUT_S: Final = 10.0
+SHIP_TIMEOUT_S: Final = 5.0
 PROBE_TIMEOUT_S: Final = 2.0
 HEARTBEAT_S: Final = 10.0
 ADOPT_S: Final = 30.0
@@ -177,8 +177,7 @@ class Shipper:
         started_s = time.monotonic()
         try:
             if not core.prepared.is_set():
-                core.store.prepare(SHIP_TIMEOUT_S)
-                core.prepared.set()
+                self._prepare(SHIP_TIMEOUT_S)
             verdicts = core.store.append(batch, PROBE_TIMEOUT_S if probing else SHIP_TIMEOUT_S)
         except StoreError as error:
             core.breaker.trip(str(error))
@@ -193,14 +192,24 @@ class Shipper:
     def _probe(self, timeout_s: float) -> None:
         core = self._core
         try:
-            core.store.prepare(timeout_s)
+            self._prepare(timeout_s)
         except StoreError as error:
             if core.breaker.trip(str(error)):
                 logger.warning("affidavit: %s Records go to the local spool.", error)
         else:
-            core.prepared.set()
             if core.breaker.close():
                 logger.warning("affidavit: the store answers again.")
+
+    def _prepare(self, timeout_s: float) -> None:
+        """Make the store ready. Whatever goes wrong counts as "away": records are spooled."""
+        try:
+            self._core.store.prepare(timeout_s)
+        except StoreError:
+            raise
+        except Exception as error:
+            msg = f"The store cannot be prepared ({type(error).__name__})."
+            raise StoreUnavailable(msg) from error
+        self._core.prepared.set()
 
     # -- heartbeat and watchdog ------------------------------------------------------------------
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Final
 
 from affidavit.errors import SpoolError
-from affidavit.spool.counters import Counters
+from affidavit.event import Dest
+from affidavit.spool.counters import Counters, Slot
 from affidavit.spool.sqlite import SqliteSpool
 
 _NETWORK: Final = frozenset(
@@ -126,28 +127,46 @@ def create(directory: Path, dataset: str, writer: str, max_bytes: int) -> OwnedS
     return OwnedSpool(writer, folder, lock_fd, spool, counters)
 
 
-def orphans(folder: Path, dataset: str, max_bytes: int) -> list[OwnedSpool]:
-    """Take over every spool in the folder whose owner is gone. Damaged ones are left in place."""
+def orphans(folder: Path, dataset: str, max_bytes: int) -> tuple[list[OwnedSpool], list[str]]:
+    """Take over every spool in the folder whose owner is gone.
+
+    Returns them, and what is wrong with those that cannot be opened; these are left in place.
+    """
     taken: list[OwnedSpool] = []
+    damaged: list[str] = []
     for lock in sorted(folder.glob("*.lock")):
         writer = lock.stem
         lock_fd = _try_lock(lock)
         if lock_fd is None:
             continue
-        if not (folder / f"{writer}.db").exists():
+        path = folder / f"{writer}.db"
+        if not path.exists():
             _delete_files(folder, writer)  # its owner died before anything was written
             os.close(lock_fd)
             continue
         try:
-            counters = Counters.open(folder / f"{writer}.counters")
-            spool = SqliteSpool(
-                folder / f"{writer}.db", writer=writer, dataset=dataset, max_bytes=max_bytes
-            )
-        except SpoolError:
+            spool = SqliteSpool(path, writer=writer, dataset=dataset, max_bytes=max_bytes)
+        except SpoolError as error:
+            damaged.append(str(error))
             os.close(lock_fd)
-            raise
+            continue
+        counters = _counters_of(folder / f"{writer}.counters", spool)
         taken.append(OwnedSpool(writer, folder, lock_fd, spool, counters))
-    return taken
+    return taken, damaged
+
+
+def _counters_of(path: Path, spool: SqliteSpool) -> Counters:
+    """Open a writer's counters; after a power cut they may be gone, but its records are not."""
+    try:
+        return Counters.open(path)
+    except SpoolError:
+        counters = Counters.in_memory()
+        for dest in Dest:
+            waiting = spool.count_of(dest)
+            counters.add(Slot.RECORDED, dest, waiting)
+            counters.add(Slot.SPOOLED_IN, dest, waiting)
+        counters.next_seq = counters.settled = counters.get(Slot.RECORDED, None)
+        return counters
 
 
 def orphan_count(folder: Path) -> int:

@@ -140,6 +140,14 @@ class SqliteSpool:
             cursor.close()
         return found
 
+    def count_of(self, dest: Dest) -> int:
+        """Count what waits for one destination."""
+        with wrapped(f"The spool {self.path.name} cannot be read"):
+            row = self._remove.execute(
+                "SELECT count(*) FROM records WHERE dest=?", (_DESTS.index(dest),)
+            ).fetchone()
+        return int(row[0])
+
     def seqs(self, since_seq: int) -> set[int]:
         """Tell which sequence numbers from ``since_seq`` on are waiting here."""
         with wrapped(f"The spool {self.path.name} cannot be read"):

@@ -266,6 +266,29 @@ def test_without_refuse_an_unreachable_store_is_a_warning(
 
 
 @pytest.mark.requirement("R6")
+def test_a_store_that_fails_in_unforeseen_ways_counts_as_away() -> None:
+    """Neither set-up nor an append that raises anything at all stops the threads."""
+    store = MemoryStore("memory:unforeseen")
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    store.prepare = broken
+    audit = AuditLogger(store, write_timeout=0.2)
+    one_call(audit)
+    assert audit.stats().spooled == 2
+    del store.prepare
+    assert audit.flush()
+    store.append = broken
+    one_call(audit)
+    assert (audit.stats().spooled, audit.stats().lost) == (2, 0)
+    del store.append
+    assert audit.flush()
+    audit.close()
+    assert len(store.documents()) == 4
+
+
+@pytest.mark.requirement("R6")
 def test_without_a_disk_records_wait_in_bounded_memory(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -113,12 +113,12 @@ def test_files_are_private(tmp_path: Path) -> None:
 def test_a_spool_in_use_is_not_taken_over(tmp_path: Path) -> None:
     """The lock decides, not the process id."""
     owned = owner.create(tmp_path, "d", "w1", 10**9)
-    assert owner.orphans(owned.folder, "d", 10**9) == []
+    assert owner.orphans(owned.folder, "d", 10**9) == ([], [])
     owned.release(delete=False)
     assert owner.orphan_count(owned.folder) == 1
-    taken = owner.orphans(owned.folder, "d", 10**9)
+    taken, _damaged = owner.orphans(owned.folder, "d", 10**9)
     assert [orphan.writer for orphan in taken] == ["w1"]
-    assert owner.orphans(owned.folder, "d", 10**9) == []
+    assert owner.orphans(owned.folder, "d", 10**9) == ([], [])
     taken[0].release(delete=True)
     assert list(owned.folder.glob("w1*")) == []
 
@@ -134,8 +134,32 @@ def test_a_lock_file_without_a_spool_is_cleared(tmp_path: Path) -> None:
     owned = owner.create(tmp_path, "d", "w1", 10**9)
     owned.release(delete=False)
     (owned.folder / "w1.db").unlink()
-    assert owner.orphans(owned.folder, "d", 10**9) == []
+    assert owner.orphans(owned.folder, "d", 10**9) == ([], [])
     assert not (owned.folder / "w1.lock").exists()
+
+
+def test_a_damaged_spool_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    """It is named and left in place; the next one is taken over."""
+    for writer in ("w1", "w2"):
+        owner.create(tmp_path, "d", writer, 10**9).release(delete=False)
+    folder = owner.dataset_folder(tmp_path, "d")
+    (folder / "w1.db").write_bytes(b"garbage" * 1000)
+    taken, damaged = owner.orphans(folder, "d", 10**9)
+    assert [orphan.writer for orphan in taken] == ["w2"]
+    assert "w1.db" in damaged[0]
+    assert (folder / "w1.db").exists()
+    taken[0].release(delete=True)
+
+
+def test_records_outlive_lost_counters(tmp_path: Path) -> None:
+    """After a power cut the counters may be gone; what was fsynced is still taken over."""
+    owned = owner.create(tmp_path, "d", "w1", 10**9)
+    owned.spool.append(records(7))
+    owned.release(delete=False)
+    (owned.folder / "w1.counters").write_bytes(b"")
+    (taken,), _damaged = owner.orphans(owned.folder, "d", 10**9)
+    assert taken.spool.count == taken.counters.get(Slot.RECORDED) == taken.counters.spooled() == 7
+    taken.release(delete=True)
 
 
 def test_an_unwritable_directory_names_the_setting(tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from affidavit import AuditLogger
 from affidavit.config import AuditConfig
 from affidavit.store import open_log
+from affidavit.store.mongo import plan
 from affidavit.store.mongo.connect import locate
 from affidavit.store.mongo.setup import apply, ensure, plan_setup
 from affidavit.store.questions import SearchFilter
@@ -75,9 +78,9 @@ def test_old_documents_that_come_after_set_up_are_noted_by_the_next_one(database
     database.llm_audit.insert_one(old_call(NOW))
     config = AuditConfig()
     location = locate(database, config)
-    plan = plan_setup(location, config)
-    assert plan.adoption is not None
-    apply(location, plan, config)
+    planned = plan_setup(location, config)
+    assert planned.adoption is not None
+    apply(location, planned, config)
     assert [noted["count"] for noted in adoptions(database)] == [1]
 
 
@@ -100,6 +103,51 @@ def test_the_old_logger_goes_on_inserting_and_updating(database: Log) -> None:
     database.llm_audit.create_index([("user_id", 1), ("timestamp", -1)])
     database.llm_audit.create_index([("timestamp", -1)])
     database.llm_audit.create_index([("timestamp", 1)], expireAfterSeconds=7_776_000)
+
+
+def test_a_starting_writer_leaves_a_large_collection_without_new_indexes(
+    database: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It records at once; the doctor and `affidavit setup` say what is missing."""
+    monkeypatch.setattr(plan, "LARGE", 10)
+    database.llm_audit.insert_many([old_call(NOW) for _ in range(20)])
+    config = AuditConfig()
+    state = ensure(locate(database, config), config, 10)
+    assert set(database.llm_audit.index_information()) == {"_id_"}
+    assert all("quiet time" in clash for clash in state.clashes)
+    location = locate(database, config)
+    done = apply(location, plan_setup(location, config), config)
+    assert done.clashes == []
+    assert len(database.llm_audit.index_information()) == 8
+
+
+@pytest.mark.requirement("R1", "R6")
+def test_the_old_logger_and_ours_write_side_by_side_without_loss(database: Log) -> None:
+    """At the same time, on one collection, during a rolling deploy."""
+    database.llm_audit.insert_one(old_call(NOW))
+    count = 150
+    with AuditLogger(database) as audit:
+
+        def old_logger() -> None:
+            for number in range(count):
+                done = old_call(datetime.now(UTC), user_id=f"old_{number}")
+                late = {k: done.pop(k) for k in ("response_data", "success", "completed_at")}
+                made = database.llm_audit.insert_one({**done, "status": "initiated"})
+                late["status"] = "completed"
+                database.llm_audit.update_one({"_id": made.inserted_id}, {"$set": late})
+
+        beside = threading.Thread(target=old_logger)
+        beside.start()
+        for number in range(count):
+            with audit.call(provider="p", message="m", user_id=f"new_{number}") as call:
+                call.complete(text="t", cost_usd="0.01")
+        beside.join()
+        assert audit.flush()
+        assert audit.stats().lost == 0
+    calls = list(database.llm_calls.find({"event_type": "llm_request", "success": True}))
+    users = {call["user_id"] for call in calls} - {"user_1"}
+    assert users == {f"{kind}_{number}" for kind in ("old", "new") for number in range(count)}
+    assert len(calls) == 2 * count + 1
 
 
 def test_old_shapes_are_read_in_todays_names(database: Log) -> None:

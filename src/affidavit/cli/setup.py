@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from affidavit.store.planning import Plan, Step
 
 
-def setup(
+def setup(  # noqa: PLR0913, PLR0917 - one parameter for each option
     plan: Annotated[
         bool, typer.Option("--plan", help="Show what would be done, with commands; do nothing.")
     ] = False,
@@ -30,6 +30,7 @@ def setup(
         int | None,
         typer.Option("--ttl-days", help="Days until a record expires.", show_default=False),
     ] = None,
+    legacy_timezone: common.Timezone = None,
     uri: common.Uri = None,
     collection: common.Collection = None,
     json: common.Json = False,
@@ -43,7 +44,7 @@ def setup(
     from affidavit.cli._errors import FOUND_WRONG
     from affidavit.store.planning import State
 
-    with common.opened(uri, common.settings(collection, ttl_days=ttl_days)) as log:
+    with common.opened(uri, common.settings(collection, legacy_timezone, ttl_days=ttl_days)) as log:
         made = log.plan(enforce=enforce, change_ttl=change_ttl, with_roles=roles)
         progress = None if plan or json else _progress
         result = made if plan else log.apply(made, progress)

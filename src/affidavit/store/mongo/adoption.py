@@ -6,6 +6,7 @@ told later which documents were there before proofs began.
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +22,7 @@ OLD: Final[dict[str, Any]] = {"schema_version": None}
 """Documents without a schema version: whatever others wrote."""
 
 _COUNT_MS: Final = 30_000
+_QUICK_MS: Final = 1_000
 _SAMPLE: Final = 2000
 _SHAPES: Final = 40
 
@@ -47,8 +49,8 @@ def survey(location: Location, *, quick: bool) -> dict[str, Any]:
         "count": count,
         "count_is_exact": exact,
         "day": datetime.now(UTC).date().isoformat(),
-        "first": _edge(records, 1),
-        "last": _edge(records, -1),
+        "first": _edge(records, 1, quick=quick),
+        "last": _edge(records, -1, quick=quick),
         "shapes": _shapes(records),
         "shapes_seen_in": min(count, _SAMPLE),
     }
@@ -63,9 +65,16 @@ def _count(records: Collection[dict[str, Any]], *, quick: bool) -> tuple[int, bo
     return records.estimated_document_count(), False
 
 
-def _edge(records: Collection[dict[str, Any]], way: int) -> datetime | None:
-    found = records.find_one({**OLD, "timestamp": {"$type": "date"}}, sort=[("timestamp", way)])
-    return found["timestamp"] if found else None
+def _edge(records: Collection[dict[str, Any]], way: int, *, quick: bool) -> datetime | None:
+    """Find the first or last time; None where that takes too long, for lack of an index."""
+    with contextlib.suppress(PyMongoError):
+        found = records.find_one(
+            {**OLD, "timestamp": {"$type": "date"}},
+            sort=[("timestamp", way)],
+            max_time_ms=_QUICK_MS if quick else _COUNT_MS,
+        )
+        return found["timestamp"] if found else None
+    return None
 
 
 def _shapes(records: Collection[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -18,6 +18,11 @@ from affidavit.store.planning import Plan, State, Step
 VERSION: Final = 1
 """Of what set-up makes; raised when an upgrade has something to add."""
 
+LARGE: Final = 200_000
+"""Documents from which a starting writer leaves building indexes to an administrator: it takes
+seconds to minutes, and an index built on a huge collection at a busy time has taken databases down.
+"""
+
 _INDEX_DEFAULTS: Final = {"storageEngine": indexes.ZSTD}
 
 
@@ -85,14 +90,17 @@ def plan_setup(
     old = None
     with translated("look for older documents"):
         if names.records in found.indexes:
-            old = _adoption(found, quick=quick)
+            old = _adoption(found, config.legacy_timezone, quick=quick)
     rules = validator.of_records(enforced=enforced)
     level = "strict" if enforced else "moderate"
     with translated("look at the oldest records"):
         retention = ttl.step(found, config.ttl_days, confirmed=change_ttl)
+    built_apart = quick and _is_large(found)
     steps = [
         *_collection(found, names.records, rules, level, "every call and event, append-only"),
-        *_indexes(found, names.records, _wanted(config), retention),
+        *_at_a_quiet_time(
+            _indexes(found, names.records, _wanted(config), retention), wanted=built_apart
+        ),
         *ttl.others(found, config.ttl_days),
         *_collection(
             found, names.ledger, validator.of_ledger(), "strict", "what happens to the log"
@@ -120,17 +128,34 @@ def _wanted(config: AuditConfig) -> list[indexes.Index]:
     return [index for index in wanted if config.index_optimization or not index.optional]
 
 
+def _is_large(found: Found) -> bool:
+    names, database = found.location.names, found.location.database
+    if names.records not in found.indexes:
+        return False
+    with translated("count the records"):
+        return database[names.records].estimated_document_count() > LARGE
+
+
+def _at_a_quiet_time(steps: list[Step], *, wanted: bool) -> list[Step]:
+    """Turn indexes that are to be built into something an administrator decides."""
+    note = "the collection is large, so this is left to `affidavit setup`, at a quiet time"
+    return [
+        step.marked(State.CLASH, note) if wanted and step.state is State.TODO else step
+        for step in steps
+    ]
+
+
 def _is_enforced(found: Found) -> bool:
     entry = found.collections.get(found.location.names.records, {})
     return validator.title(entry.get("options", {}).get("validator")) == validator.ENFORCED
 
 
-def _adoption(found: Found, *, quick: bool) -> dict[str, Any] | None:
+def _adoption(found: Found, legacy_timezone: str | None, *, quick: bool) -> dict[str, Any] | None:
     location = found.location
     known = location.names.ledger in found.indexes and Ledger(location).newest(LedgerEvent.ADOPTION)
     if known or not adoption.has_old(location, first_time=not found.record):
         return None
-    return adoption.survey(location, quick=quick)
+    return {**adoption.survey(location, quick=quick), "legacy_timezone": legacy_timezone}
 
 
 def _collection(

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from pymongo.errors import ExecutionTimeout
+
 from affidavit.store.mongo.indexes import SECONDS_A_DAY, Index, of_records
 from affidavit.store.planning import State, Step
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from affidavit.store.mongo.plan import Found
 
 KEY: Final = "ttl"
-_OLDEST: Final = {"timestamp": {"$type": "date"}}
+_LOOK_MS: Final = 3_000
 
 
 def step(found: Found, ttl_days: int, *, confirmed: bool) -> Step:
@@ -86,11 +88,14 @@ def _would_remove(found: Found, ttl_days: int) -> bool:
     name = found.location.names.records
     if name not in found.indexes:
         return False
-    oldest = found.location.database[name].find_one(
-        _OLDEST, {"timestamp": 1}, sort=[("timestamp", 1)]
-    )
     limit = datetime.now(UTC) - timedelta(days=ttl_days)
-    return oldest is not None and oldest["timestamp"] < limit
+    try:
+        older = found.location.database[name].find_one(
+            {"timestamp": {"$lt": limit}}, {"_id": 1}, max_time_ms=_LOOK_MS
+        )
+    except ExecutionTimeout:  # no index to tell quickly: then ask rather than remove
+        return True
+    return older is not None
 
 
 def _change(name: str, index_name: str, period_s: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pytest
 from pymongo import AsyncMongoClient, MongoClient, monitoring
 
 from affidavit import AsyncAuditLogger, AuditConfig, AuditLogger, AuditUnavailable, ConfigError
+from affidavit.store.mongo.append import closing_query
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -272,6 +273,16 @@ def test_fields_are_compressed_only_where_blocks_are_not(
     packed = database.adopted.find_one({"status": "initiated"})
     assert packed is not None
     assert len(packed["request_data"]["message"]) < len(text) / 5
+
+
+@pytest.mark.requirement("R33")
+def test_the_sweep_asks_by_index(mongodb_uri: str, database: Database[Docs]) -> None:
+    """Looking for calls that never ended never scans the collection."""
+    with AuditLogger(mongodb_uri) as audit:
+        ids = [one_call(audit) for _ in range(5)]
+    plan = database.llm_audit.find(closing_query(ids)).explain()["queryPlanner"]["winningPlan"]
+    assert "COLLSCAN" not in str(plan)
+    assert "call_id_1" in str(plan)
 
 
 def test_pymongo_is_the_tested_version() -> None:

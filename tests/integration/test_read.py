@@ -266,6 +266,15 @@ def test_the_tail_shows_each_record_once_as_it_comes(log: Log, reader: Reader) -
     assert [row["_id"] for row in shown] == [late["_id"], new["_id"]]
 
 
+def test_what_is_older_than_the_first_lines_does_not_follow_them(log: Log, reader: Reader) -> None:
+    """However close together the records are."""
+    records, seen = Numbered(), set[Any]()
+    log.llm_audit.insert_many([records.intent(START + timedelta(seconds=n)) for n in range(9)])
+    shown, since = reader.tail(SearchFilter(), seen, None, 2)
+    assert len(shown) == 2
+    assert reader.tail(SearchFilter(), seen, since) == ([], since)
+
+
 def beat(writer: str, ago_s: float, state: str = "running", **counters: int) -> dict[str, Any]:
     """A heartbeat."""
     return {

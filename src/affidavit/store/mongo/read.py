@@ -87,29 +87,26 @@ class Reader:
 
     def tail(
         self, wanted: SearchFilter, seen: set[Any], since: datetime | None, limit: int = 20
-    ) -> tuple[list[Document], datetime | None]:
+    ) -> tuple[list[Document], datetime]:
         """Return records not ``seen`` yet, oldest first, and the time to pass next.
 
         The first call, without ``since``, gives the newest ``limit``. Records that arrive more
         than a minute after they were made (from a spool) are not shown; a search finds them.
         """
         conditions = query(wanted, self._zone, leads="all")
-        found = self._records.find(conditions, max_time_ms=MAX_TIME_MS).sort(_NEWEST)
-        if since is None:
-            found = found.limit(limit)
-        else:
+        if since is not None:
             window = {"timestamp": {"$gte": since - timedelta(seconds=TAIL_WINDOW_S)}}
-            found = self._records.find(
-                {"$and": [conditions, window]}, max_time_ms=MAX_TIME_MS
-            ).sort(_NEWEST)
+            conditions = {"$and": [conditions, window]}
+        found = self._records.find(conditions, max_time_ms=MAX_TIME_MS).sort(_NEWEST)
         with translated("read the newest records"):
-            fresh = [record for record in found if record["_id"] not in seen]
+            fresh = [r for r in found.limit(0 if since else limit) if r["_id"] not in seen]
+            times = [t for r in fresh if isinstance(t := r.get("timestamp"), datetime)]
+            latest = max(times, default=since) or datetime.now(UTC)
+            if since is None:  # what is older than the first lines is not to follow them
+                edge = {"timestamp": {"$gte": latest - timedelta(seconds=TAIL_WINDOW_S)}}
+                seen.update(r["_id"] for r in self._records.find(edge, {"_id": 1}))
         seen.update(record["_id"] for record in fresh)
-        shown = [self._shown(record) for record in reversed(fresh)]
-        latest = max(
-            (t for r in fresh if isinstance(t := r.get("timestamp"), datetime)), default=since
-        )
-        return shown, latest if latest is not None else datetime.now(UTC)
+        return [self._shown(record) for record in reversed(fresh)], latest
 
     def _leading(self, wanted: SearchFilter, place: Cursor | None, limit: int) -> list[Document]:
         conditions = query(wanted, self._zone, place)

@@ -103,7 +103,8 @@ class Reader:
             times = [t for r in fresh if isinstance(t := r.get("timestamp"), datetime)]
             latest = max(times, default=since) or datetime.now(UTC)
             if since is None:  # what is older than the first lines is not to follow them
-                edge = {"timestamp": {"$gte": latest - timedelta(seconds=TAIL_WINDOW_S)}}
+                start = latest - timedelta(seconds=TAIL_WINDOW_S)
+                edge = {"timestamp": {"$gte": start, "$lte": min(times, default=start)}}
                 seen.update(r["_id"] for r in self._records.find(edge, {"_id": 1}))
         seen.update(record["_id"] for record in fresh)
         return [self._shown(record) for record in reversed(fresh)], latest

@@ -205,7 +205,7 @@ def _time(
             },
         ]
     if cursor is not None:
-        bounds.append({"timestamp": {"$lte": cursor.at}, "_id": {"$nin": cursor.shown}})
+        bounds.append({"timestamp": {"$lte": cursor.at}, "_id": {"$not": {"$in": cursor.shown}}})
     return bounds
 
 

@@ -6,7 +6,8 @@ What happens to a batch, by mode:
 direct        sent at once; the caller is woken by the store's confirmation
 async         sent at once; nobody waits
 batch         into the spool (fsync wakes the caller); the shipper sends them on
-high_volume   gathered for at most 100 ms or 1,000 records; sent if a batch is due, else spooled
+high_volume   gathered for at most 100 ms or 1,000 records; sent if a batch is due, else spooled;
+              under a backlog sent by :class:`Sender` while the next batch is being finished
 ============  =================================================================================
 
 Whenever the store does not answer, the batch goes to the spool and the breaker opens. If this
@@ -16,6 +17,7 @@ thread dies, the watchdog starts another one on the same :class:`Writer`, which 
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Sequence
@@ -23,11 +25,12 @@ from typing import Final
 
 from affidavit._engine.core import Core, logger
 from affidavit._engine.inbox import Item
+from affidavit._engine.sender import Sender
 from affidavit._engine.ticket import State
 from affidavit.errors import StoreError, StoreUnavailable
 from affidavit.pipeline.chain import Chain
 from affidavit.spool.counters import Slot
-from affidavit.store.base import Encoded
+from affidavit.store.base import Encoded, Verdict
 
 TAKE: Final = 200
 """Records finished in one go; small enough that a waiting caller is served soon."""
@@ -44,6 +47,12 @@ EXPOSED_S: Final = 0.1
 
 EXPOSED_RECORDS: Final = 1000
 MAX_SEND: Final = 1000
+FLIGHT: Final = 500
+"""Records the high-volume mode sends at a time under a backlog, while it finishes as many more: so
+large that the database's fsync counts little, so small that a full queue moves every few
+milliseconds.
+"""
+
 _LEAST_TIMEOUT_S: Final = 0.02
 _SLOW_NOTE_S: Final = 60.0
 
@@ -72,6 +81,7 @@ class Writer:
         self._slow_ms = core.config.slow_query_threshold
         self._slow_noted_s = 0.0
         self._traffic_until_s = 0.0
+        self._sender = Sender(core.store.append, f"affidavit-sender-{core.writer}")
         self.in_hand: list[_InHand] = []
         self.thread: threading.Thread | None = None
 
@@ -105,8 +115,14 @@ class Writer:
             # The text could hold content of a record; its type is enough to find the cause.
             logger.error("affidavit: a batch failed with %s; it is spooled.", type(error).__name__)
             self._trip(StoreUnavailable(f"The store failed with {type(error).__name__}."))
+            if self._sender.flying:  # whatever comes of it, these go to the spool now
+                with contextlib.suppress(Exception):
+                    self._sender.land()
             self._put_aside(len(self.in_hand))
-        return stopping and not taken and not self.in_hand
+        if stopping and not taken and not self.in_hand:
+            self._sender.stop()
+            return True
+        return False
 
     def _wait(self) -> None:
         """Wait for records.
@@ -175,11 +191,41 @@ class Writer:
             self._put_aside(len(self.in_hand))
         elif self._mode != "high_volume":
             self._send()
-        elif self._is_due(force=force):
-            if self._is_batch(force=force):
-                self._send()
-            else:
+        elif self._may_route(force=force) and self._is_due(force=force):
+            if not self._is_batch(force=force):
                 self._put_aside(len(self.in_hand))
+            elif self._core.inbox.depth and len(self.in_hand) >= FLIGHT:
+                self._launch()
+            else:
+                self._send()
+
+    def _may_route(self, *, force: bool) -> bool:
+        """Settle what is under way; False while it is better to go on collecting."""
+        waiting = len(self.in_hand) - self._sender.flying
+        if self._sender.flying:
+            if not (self._sender.landed or waiting >= FLIGHT or force):
+                return False
+            self._land()
+        backlog = self._core.inbox.depth >= TAKE
+        return bool(self.in_hand) and (force or not backlog or waiting >= FLIGHT)
+
+    def _launch(self) -> None:
+        """Send the oldest in hand on the other thread, and go on with the next."""
+        part = self.in_hand[:FLIGHT]
+        if self._core.breaker.is_open:
+            self._put_aside(len(part))
+        else:
+            self._sender.launch(_encoded(part), self._time_left_s(part))
+
+    def _land(self) -> None:
+        part = self.in_hand[: self._sender.flying]
+        try:
+            verdicts, took_ms = self._sender.land()
+        except StoreError as error:
+            self._trip(error)
+            self._put_aside(len(part))
+        else:
+            self._sent(part, verdicts, took_ms)
 
     def _is_due(self, *, force: bool) -> bool:
         age_s = time.monotonic() - self.in_hand[0].item.at_s
@@ -212,15 +258,18 @@ class Writer:
         return self._timeout_s - (time.monotonic() - min(waited))
 
     def _send_part(self, part: list[_InHand], timeout_s: float) -> None:
-        core = self._core
-        batch = _encoded(part)
         started_s = time.monotonic()
         try:
-            verdicts = core.store.append(batch, timeout_s)
+            verdicts = self._core.store.append(_encoded(part), timeout_s)
         except StoreError as error:
             self._trip(error)
             self._put_aside(len(part))
-            return
+        else:
+            self._sent(part, verdicts, (time.monotonic() - started_s) * 1000)
+
+    def _sent(self, part: list[_InHand], verdicts: Sequence[Verdict], took_ms: float) -> None:
+        """Settle a batch the store has answered for."""
+        core, batch = self._core, _encoded(part)
         now_s = time.monotonic()
         stored, refused = core.sort_verdicts(batch, verdicts)
         core.tally(Slot.STORED, stored)
@@ -231,7 +280,7 @@ class Writer:
             core.latencies.add((now_s - hand.item.at_s) * 1000)
             if hand.item.ticket is not None:
                 hand.item.ticket.settle(dead if record.seq in gone else State.STORED)
-        self._note_slow((now_s - started_s) * 1000)
+        self._note_slow(took_ms)
 
     def _put_aside(self, count: int) -> None:
         part = self.in_hand[:count]

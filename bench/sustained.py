@@ -3,8 +3,8 @@
 One thread records as fast as it can and never pauses; the clock stops when ``flush`` says that all
 is stored. A run has 28,000 records, which fit in the queue's 64 MiB: who records faster than the
 database takes for longer than that is made to wait, and loses what still finds no room (documented
-and counted). Records have 1.7 KB each in BSON. Beside it: raw PyMongo inserting the same documents one
-by one, and in batches of 1,000, at the same write concern.
+and counted). Records have 1.7 KB each in BSON. Beside it: raw PyMongo inserting the same documents
+one by one, and in batches of 1,000, at the same write concern.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def test_every_call_is_stored_once(mode: str, mongodb_uri: str, database: Databa
 def test_direct_writes_are_journaled_by_a_majority_before_the_block_is_left(
     fixture: str, request: pytest.FixtureRequest
 ) -> None:
-    """Seen from the wire: each insert asks for w=majority and j=true, and both are in by the end."""
+    """Seen from the wire: inserts ask for w=majority and j=true; both records are in by the end."""
     uri = request.getfixturevalue(fixture).uri
     seen: list[Any] = []
 

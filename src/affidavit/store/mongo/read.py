@@ -107,7 +107,14 @@ class Reader:
                 edge = {"timestamp": {"$gte": start, "$lte": min(times, default=start)}}
                 seen.update(r["_id"] for r in self._records.find(edge, {"_id": 1}))
         seen.update(record["_id"] for record in fresh)
-        return [self._shown(record) for record in reversed(fresh)], latest
+        # Records of one millisecond come in no order from the index; their ids know it.
+        fresh.sort(
+            key=lambda r: (
+                at if isinstance(at := r.get("timestamp"), datetime) else latest,
+                str(r["_id"]),
+            )
+        )
+        return [self._shown(record) for record in fresh], latest
 
     def _leading(self, wanted: SearchFilter, place: Cursor | None, limit: int) -> list[Document]:
         conditions = query(wanted, self._zone, place)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -12,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from affidavit import AuditLogger
+from affidavit.cli import run
 from affidavit.demo.canned import CannedEndpoint
 from affidavit.demo.child import Child, wait_until
 from tests.docs import pages
@@ -21,8 +25,21 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
-PORT_FILE = "port"
+LASTING = ("demo", "--follow", "--watch", "root@")
+"""What marks a command that does not end by itself, or wants a login."""
+
 TUTORIAL = Path("docs/tutorial/first-service.md")
+
+
+def _can_run(command: str) -> bool:
+    """Whether a shown command can be run as it is: ours, and without a placeholder."""
+    ours = command.startswith("affidavit ")
+    return ours and not re.search(r"\b(CALL_)?ID\b|--cursor", command) and not any(
+        word in command for word in LASTING
+    )  # fmt: skip
+
+
+PAGES_WITH_COMMANDS = sorted({page for page, _, line in pages.shell_lines() if _can_run(line)})
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +84,26 @@ def test_the_examples_of_a_page_run(
         check=False,
     )
     assert ran.returncode == 0, f"{page}, line as in the traceback:\n{ran.stderr}"
+
+
+@pytest.mark.requirement("R5", "R35")
+@pytest.mark.parametrize("page", PAGES_WITH_COMMANDS, ids=str)
+def test_the_commands_of_a_page_run(
+    page: Path,
+    mongodb_uri: str,
+    database: Database[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """Every `affidavit` line without a placeholder, in order, on a log with one call."""
+    monkeypatch.setenv("AFFIDAVIT_MONGODB_URI", mongodb_uri)
+    monkeypatch.chdir(tmp_path)
+    with AuditLogger() as audit, audit.call(provider="p", user_id="user_123") as call:
+        call.complete(text="Sideways.")
+    for where, line, command in pages.shell_lines():
+        if where == page and _can_run(command):
+            words = shlex.split(pages.for_server(command, mongodb_uri, database.name))
+            assert run(words[1:]) in {0, 1}, f"{page}:{line}: {command}"
 
 
 @pytest.mark.requirement("R1", "R3")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import re
 import shlex
 import tomllib
@@ -12,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import affidavit
-from affidavit import AuditConfig, AuditLogger, errors
+from affidavit import AuditConfig, AuditLogger, AuditMiddleware, errors
+from affidavit._call import CallState
 from affidavit._engine import shipper, writer
 from affidavit._engine.stats import Stats
 from affidavit.config import SETTINGS
 from affidavit.event import EventType, LedgerEvent
+from affidavit.logger import Dimensions
 from scripts import reference
 from tests.docs import pages
 
@@ -139,6 +142,27 @@ def _fields(document: dict[str, Any]) -> set[str]:
 def test_every_kind_of_record_is_documented(kind: str) -> None:
     """Each `event_type` that is written has its place on the page."""
     assert re.search(rf"[`\"]{kind}[`\"]", text_of(RECORDS))
+
+
+def test_every_keyword_of_the_logger_is_documented() -> None:
+    """Methods of the facades, of calls and of the middleware, and what they take."""
+    page = text_of("docs/reference/logger.md")
+    described = (
+        AuditLogger, AuditLogger.call, AuditLogger.context, AuditLogger.rate_limit_exceeded,
+        AuditLogger.security_event, AuditLogger.annotate, AuditLogger.flush, AuditLogger.close,
+        CallState.partial, AuditMiddleware,
+    )  # fmt: skip
+    keywords = {name for what in described for name in inspect.signature(what).parameters}
+    keywords |= set(Dimensions.__annotations__)
+    missing = {
+        name
+        for name in keywords - {"self", "app", "dimensions", "timeout_s"}
+        if not re.search(rf"\b{name}\b", page)
+    }
+    assert not missing
+    assert {n for n in dir(AuditLogger) if not n.startswith("_")} - {"config"} <= set(
+        re.findall(r"\w+", page)
+    )
 
 
 def test_the_layers_drawn_are_those_that_are_checked() -> None:

@@ -7,14 +7,18 @@ neither stored nor spooled nor a dead letter was in memory, and is recorded as l
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import bson
 from bson.objectid import ObjectId
 
 from affidavit._engine.core import Core, logger
+from affidavit._engine.ticket import State
 from affidavit.errors import SpoolError, StoreError
 from affidavit.event import Dest, LedgerEvent
 from affidavit.spool.counters import Slot
@@ -23,8 +27,31 @@ from affidavit.spool.owner import OwnedSpool, orphans
 from affidavit.store.base import Encoded
 
 QUESTION_TIMEOUT_S: Final = 10.0
+SETTLE_S: Final = 1.0
+"""Seconds between two questions that must agree before absent records count as lost."""
+
+MAX_RANGES: Final = 1000
+"""Ranges of lost numbers that one ledger record names."""
 
 Ship = Callable[[Any, str], tuple[int, int] | None]
+
+
+@dataclass(slots=True)
+class _Orphan:
+    """A spool taken over, until it is empty and accounted for."""
+
+    owned: OwnedSpool
+    missing: list[int] | None = None
+    """Numbers that were nowhere when the store was asked last."""
+    ask_at_s: float = math.inf
+
+
+class _Lost(NamedTuple):
+    """What a process took with it."""
+
+    seqs: list[list[int]]
+    unnumbered: int
+    by_dest: dict[Dest, int]
 
 
 class Adopter:
@@ -33,8 +60,13 @@ class Adopter:
     def __init__(self, core: Core, ship: Ship) -> None:
         self._core = core
         self._ship = ship
-        self._adopted: list[OwnedSpool] = []
+        self._adopted: list[_Orphan] = []
         self._told: set[str] = set()
+
+    @property
+    def due_s(self) -> float:
+        """When, on the monotonic clock, a question is to be asked again; infinite if none is."""
+        return min((orphan.ask_at_s for orphan in self._adopted), default=math.inf)
 
     def run(self) -> None:
         """Look for orphans and empty those already taken; stops early when the store is away."""
@@ -45,37 +77,41 @@ class Adopter:
             taken, damaged = orphans(
                 core.owned.folder, core.store.dataset, core.config.max_spool_bytes
             )
-            self._adopted += taken
+            self._adopted += map(_Orphan, taken)
             for problem in damaged:
                 if problem not in self._told:
                     self._told.add(problem)
                     logger.warning("affidavit: %s It is left where it is.", problem)
-            while self._adopted and not core.stopping.is_set():
-                if not self._empty(self._adopted[0]):
+            for orphan in self._adopted.copy():
+                if core.stopping.is_set() or core.breaker.is_open:
                     return
-                self._adopted.pop(0)
+                if self._empty(orphan):
+                    self._adopted.remove(orphan)
         except SpoolError as error:
             logger.warning("affidavit: a spool left behind cannot be taken over: %s", error)
 
     def release(self) -> None:
         """Give up what is not empty yet; the next process goes on with it."""
-        for owned in self._adopted:
-            owned.release(delete=False)
+        for orphan in self._adopted:
+            orphan.owned.release(delete=False)
         self._adopted.clear()
+
+    def abandon(self) -> None:
+        """In a forked child: let go of the inherited locks without touching the files."""
+        for orphan in self._adopted:
+            orphan.owned.abandon()
 
     def bury(self, writer: str, refused: Sequence[tuple[Encoded, str]]) -> None:
         """Keep refused records of an adopted spool as dead letters of their own writer."""
         assert self._core.owned is not None  # noqa: S101 - adoption needs a folder
         DeadLetters(self._core.owned.folder).bury(writer, refused)
 
-    def _empty(self, owned: OwnedSpool) -> bool:
-        """Count the losses, replay, report, delete. False if the store went away meanwhile."""
-        core = self._core
-        try:
-            lost = self._count_lost(owned)
-        except StoreError as error:
-            core.breaker.trip(str(error))
+    def _empty(self, orphan: _Orphan) -> bool:
+        """Replay, count the losses, report, delete; False if that is not finished yet."""
+        core, owned = self._core, orphan.owned
+        if time.monotonic() < orphan.ask_at_s < math.inf:
             return False
+        orphan.ask_at_s = math.inf
         while owned.spool.count:
             if core.stopping.is_set():
                 return False
@@ -83,46 +119,59 @@ class Adopter:
             if shipped is None:
                 return False
             owned.counters.add(Slot.REPLAYED, Dest.RECORDS, shipped[0])
-        self._report(owned, lost)
+        try:
+            lost = self._count_lost(orphan)
+            if lost is None or not self._report(owned, lost):
+                return False
+        except StoreError as error:
+            core.breaker.trip(str(error))
+            return False
         owned.release(delete=True)
         return True
 
-    def _count_lost(self, owned: OwnedSpool) -> dict[Dest, int]:
-        """Count records that were in memory only; asks the store where the counters cannot know."""
-        counters, core = owned.counters, self._core
+    def _count_lost(self, orphan: _Orphan) -> _Lost | None:
+        """Count records that were in memory only; asks the store where the counters cannot know.
+
+        None if it is too early to tell: the server may still be at work on what the process sent
+        last. Absent records are asked for again after a pause, past a majority write.
+        """
+        owned, core = orphan.owned, self._core
+        counters = owned.counters
         settled, next_seq = counters.settled, counters.next_seq
         recorded = counters.get(Slot.RECORDED, None)
         unnumbered = counters.get(Slot.UNNUMBERED, None)
         not_taken = max(0, recorded - next_seq - unnumbered)
         if not not_taken and settled >= next_seq:
-            return {Dest.RECORDS: 0, Dest.LEDGER: 0}
+            return _Lost([], 0, dict.fromkeys(Dest, 0))
         ask = core.store.present
-        waiting = owned.spool.seqs(0)
         dead = {
             letter.record.seq: letter.record.dest
             for letter in DeadLetters(owned.folder).all(owned.writer)
         }
         in_records = ask(owned.writer, Dest.RECORDS, settled, QUESTION_TIMEOUT_S)
         in_ledger = ask(owned.writer, Dest.LEDGER, 0, QUESTION_TIMEOUT_S)
-        missing = {
-            seq
-            for seq in range(settled, next_seq)
-            if not (seq in waiting or seq in dead or seq in in_records or seq in in_ledger)
-        }
-        lost = len(missing) + not_taken
+        known = dead.keys() | in_records | in_ledger
+        missing = [seq for seq in range(settled, next_seq) if seq not in known]
+        if missing and missing != orphan.missing:
+            orphan.missing = missing
+            orphan.ask_at_s = time.monotonic() + SETTLE_S
+            self._beat(owned, "adopting", {})
+            return None
+        lost = len(missing) + not_taken - counters.lost_above
         already = counters.get(Slot.LOST, Dest.LEDGER)
-        waiting_ledger = owned.spool.count_of(Dest.LEDGER)
         dead_ledger = sum(1 for dest in dead.values() if dest is Dest.LEDGER)
-        known_ledger = len(in_ledger) + waiting_ledger + dead_ledger + already
+        known_ledger = len(in_ledger) + dead_ledger + already
         lost_ledger = min(lost, max(0, counters.get(Slot.RECORDED, Dest.LEDGER) - known_ledger))
-        return {Dest.RECORDS: lost - lost_ledger, Dest.LEDGER: lost_ledger}
+        by_dest = {Dest.RECORDS: lost - lost_ledger, Dest.LEDGER: lost_ledger}
+        return _Lost(_ranges(missing), not_taken, by_dest)
 
-    def _report(self, owned: OwnedSpool, lost: dict[Dest, int]) -> None:
+    def _report(self, owned: OwnedSpool, lost: _Lost) -> bool:
+        """Write the last numbers; False if they are not safe, and so the files must stay."""
         core, counters = self._core, owned.counters
         dead = [x.record.dest for x in DeadLetters(owned.folder).all(owned.writer)]
         tallies = {}
         for dest in Dest:
-            gone = lost[dest] + counters.get(Slot.LOST, dest)
+            gone = lost.by_dest[dest] + counters.get(Slot.LOST, dest)
             buried = sum(1 for d in dead if d is dest)
             recorded = counters.get(Slot.RECORDED, dest)
             tallies[dest] = {
@@ -134,32 +183,52 @@ class Adopter:
                 "dead_lettered": buried,
                 "lost": gone,
             }
-        details = {
-            "writer": owned.writer,
-            "records": tallies[Dest.RECORDS],
-            "ledger": tallies[Dest.LEDGER],
-        }
-        heartbeat = {
-            "_id": ObjectId(),
-            "writer": owned.writer,
-            "at": datetime.now(UTC),
-            **core.actor(),
-            "state": "adopted",
-            "adopted_by": core.writer,
-            "counters": tallies[Dest.RECORDS],
-            "ledger_counters": tallies[Dest.LEDGER],
-        }
-        core.ledger(LedgerEvent.SPOOL_ADOPTED, details)
-        total = sum(lost.values())
+        numbers = {"records": tallies[Dest.RECORDS], "ledger": tallies[Dest.LEDGER]}
+        self._beat(owned, "adopted", numbers)
+        total = sum(lost.by_dest.values())
         if total:
             core.ledger(LedgerEvent.RECORDS_LOST, {"writer": owned.writer, "count": total})
+        details = {
+            "writer": owned.writer,
+            **numbers,
+            # First and last numbers of what was absent: a record that arrives after all shows.
+            "lost_seqs": lost.seqs[:MAX_RANGES],
+            "lost_unnumbered": lost.unnumbered + counters.get(Slot.UNNUMBERED, None),
+        }
+        ticket = core.ledger(LedgerEvent.SPOOL_ADOPTED, details)
+        if ticket.wait(QUESTION_TIMEOUT_S) < State.SPOOLED:
+            return False
+        if total:
             logger.error(
                 "affidavit: the process of writer %s ended with %d records in memory; they are "
                 "lost, and counted in the ledger.",
                 owned.writer,
                 total,
             )
-        try:
-            core.store.heartbeat(bson.encode(heartbeat), QUESTION_TIMEOUT_S)
-        except StoreError as error:
-            core.breaker.trip(str(error))
+        return True
+
+    def _beat(self, owned: OwnedSpool, state: str, numbers: dict[str, dict[str, int]]) -> None:
+        """Insert a heartbeat for a writer that is gone; it is held by a majority afterwards."""
+        core, counters = self._core, owned.counters
+        heartbeat = {
+            "_id": ObjectId(),
+            "writer": owned.writer,
+            "at": datetime.now(UTC),
+            **core.actor(),
+            "state": state,
+            "adopted_by": core.writer,
+            "counters": numbers.get("records") or counters.as_dict(),
+            "ledger_counters": numbers.get("ledger") or counters.as_dict(Dest.LEDGER),
+        }
+        core.store.heartbeat(bson.encode(heartbeat), QUESTION_TIMEOUT_S)
+
+
+def _ranges(seqs: list[int]) -> list[list[int]]:
+    """Fold ascending numbers into ranges, each its first and its last."""
+    found: list[list[int]] = []
+    for seq in seqs:
+        if found and found[-1][1] == seq - 1:
+            found[-1][1] = seq
+        else:
+            found.append([seq, seq])
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
@@ -107,6 +108,7 @@ class Core:
                 self.held_bytes += size
         if fits:
             return State.HELD
+        self.counters.lost_above += len(batch)
         self.tally(Slot.LOST, batch)
         logger.error(
             "affidavit: %d records lost: neither the store nor the spool nor memory takes more. "
@@ -114,6 +116,26 @@ class Core:
             len(batch),
         )
         return State.LOST
+
+    def give_up_held(self) -> None:
+        """On closing: spool what memory still holds if the disk takes it now; else it is lost."""
+        with self.held_lock:
+            batch, self.held = self.held, []
+            self.held_bytes = 0
+        if not batch:
+            return
+        if self.owned is not None:
+            with contextlib.suppress(SpoolError):
+                self.owned.spool.append(batch)
+                self.tally(Slot.SPOOLED_IN, batch)
+                return
+        self.counters.lost_above += len(batch)
+        self.tally(Slot.LOST, batch)
+        logger.error(
+            "affidavit: %d records lost on closing: the store does not answer, and the spool takes "
+            "no more. Bring the database back before the application ends.",
+            len(batch),
+        )
 
     def bury(self, refused: Sequence[tuple[Encoded, str]]) -> State:
         """Keep records the store refused for good as dead letters, with the reason."""

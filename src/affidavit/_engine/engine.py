@@ -7,9 +7,9 @@ import contextlib
 import logging
 import os
 import secrets
+import sys
 import threading
 import time
-import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -68,7 +68,6 @@ class Engine:
         self._running: _Running | None = None
         self._closed = False
         self._told_closed = False
-        _engines.add(self)
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -116,6 +115,8 @@ class Engine:
             core.prepared.set()
         running = _Running(core, self._heartbeat_s)
         running.start()
+        _engines.add(self)
+        _drain_with_multiprocessing()
         return running
 
     def close(self, timeout_s: float = CLOSE_S) -> None:
@@ -128,6 +129,7 @@ class Engine:
             return
         core, deadline_s = running.core, time.monotonic() + timeout_s
         core.ledger(LedgerEvent.WRITER_STOP, {"counters": core.counters.as_dict()})
+        core.inbox.shut()
         core.stopping.set()
         core.inbox.wake()
         core.ship_wake.set()
@@ -142,10 +144,10 @@ class Engine:
                 "and the next process goes on with it."
             )
             return
-        running.shipper.finish(deadline_s)
+        told = running.shipper.finish(deadline_s)
         if core.owned is not None:
-            empty = not core.owned.spool.count and not core.inbox.depth
-            core.owned.release(delete=empty)
+            # What is left, or could not be told, is for the next process to send and to report.
+            core.owned.release(delete=told and not core.owned.spool.count)
         core.store.close()
 
     def forked(self) -> None:
@@ -154,6 +156,7 @@ class Engine:
         running, self._running = self._running, None
         if running is not None and running.core.owned is not None:
             running.core.owned.abandon()
+            running.shipper.abandon()
         _left_by_fork.append(running)  # closing an inherited client or file would hurt the parent
 
     # -- the way in ------------------------------------------------------------------------------
@@ -257,7 +260,9 @@ def _plain(config: AuditConfig) -> dict[str, Any]:
     return {name: value for name, value in config.public().items() if name != "spool_dir"}
 
 
-_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+_engines: set[Engine] = set()
+"""Those that run. Held until closed: a logger that went out of scope has records to drain too."""
+
 _left_by_fork: list[object] = []
 
 
@@ -272,6 +277,15 @@ def _drain() -> None:
     for engine in list(_engines):
         with contextlib.suppress(Exception):
             engine.close()
+
+
+def _drain_with_multiprocessing() -> None:
+    """A forked child of multiprocessing ends past ``atexit``, but it calls these finalizers."""
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None and process.parent_process() is not None:
+        from multiprocessing.util import Finalize
+
+        Finalize(None, _drain, exitpriority=0)
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -42,6 +42,7 @@ class Inbox:
         self._queue: deque[Item] = deque()
         self._lock = threading.Lock()
         self._bytes = 0
+        self._is_shut = False
         self._writer_waits = False
         self._wake: SimpleQueue[None] = SimpleQueue()
 
@@ -60,7 +61,7 @@ class Inbox:
         size = len(item.snapshot) + ITEM_OVERHEAD
         with self._lock:
             waiting = self._bytes
-            if waiting and waiting + size > self._max_bytes:
+            if self._is_shut or (waiting and waiting + size > self._max_bytes):
                 return False
             self._bytes = waiting + size
             # Counted before it can be taken, so that "queued" is never negative.
@@ -77,6 +78,11 @@ class Inbox:
         self._counters.add(Slot.LOST, dest)
         with self._lock:
             self._counters.add_recorded(dest)
+
+    def shut(self) -> None:
+        """Take nothing more: what comes from now on would find no writer."""
+        with self._lock:
+            self._is_shut = True
 
     def wake(self) -> None:
         """Make a waiting :meth:`wait` return, with whatever is there."""

@@ -100,7 +100,7 @@ class Shipper:
             self.beat("running")  # nothing waits, but somebody has to notice that it is back
         if core.breaker.is_open:
             return
-        if now_s >= self._next_adoption_s:
+        if now_s >= min(self._next_adoption_s, self._adopter.due_s):
             self._next_adoption_s = now_s + ADOPT_S
             self._adopter.run()
         if now_s >= self._next_sweep_s:
@@ -258,12 +258,19 @@ class Shipper:
         self._writer.start()
         self._core.ledger(LedgerEvent.WRITER_RESTARTED, {"restarts": self._core.writer_restarts})
 
-    def finish(self, deadline_s: float) -> None:
-        """On closing, from the closing thread: send what still waits while the store answers."""
+    def abandon(self) -> None:
+        """In a forked child: let go of what this thread owned in the parent."""
+        self._adopter.abandon()
+
+    def finish(self, deadline_s: float) -> bool:
+        """On closing, from the closing thread: send what still waits while the store answers.
+
+        False if the last numbers could not be told to the store.
+        """
         core = self._core
         while time.monotonic() < deadline_s and not core.breaker.is_open:
             if not self.ship_once():
                 break
-        if not core.breaker.is_open and core.prepared.is_set():
-            self.beat("stopped")
+        core.give_up_held()
         self._adopter.release()
+        return not core.breaker.is_open and core.prepared.is_set() and self.beat("stopped")

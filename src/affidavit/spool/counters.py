@@ -51,6 +51,7 @@ class Slot(IntEnum):
 _GROUP: Final = 8
 _SEQ: Final = 16  # next sequence number
 _SETTLED: Final = 17  # every seq below this is stored, spooled, dead or lost
+_LOST_ABOVE: Final = 18  # of the lost ones: how many have a seq that is not below "settled"
 _SLOTS: Final = 24
 SIZE: Final = _HEADER.size + 8 * _SLOTS
 
@@ -145,16 +146,35 @@ class Counters:
     def settled(self, value: int) -> None:
         self._cells[_SETTLED] = value
 
+    @property
+    def lost_above(self) -> int:
+        """How many records, counted as lost already, have numbers not below ``settled``.
+
+        That number stands still while records are held in memory, and what finds no room meanwhile
+        is counted at once: whoever adopts the spool must not count it again.
+        """
+        return self._cells[_LOST_ABOVE]
+
+    @lost_above.setter
+    def lost_above(self, value: int) -> None:
+        self._cells[_LOST_ABOVE] = value
+
     def as_dict(self, dest: Dest = Dest.RECORDS) -> dict[str, int]:
         """Give the tallies by name, as heartbeats and ``stats()`` show them."""
+        start = _GROUP if dest is Dest.LEDGER else 0
+        # One copy, so that the numbers are of one moment and add up.
+        tally = self._cells[start : start + _GROUP].tolist()
+        done = tally[Slot.STORED] + tally[Slot.DEAD] + tally[Slot.LOST]
+        # A record can have left the spool before the writer has counted that it went in.
+        spooled = max(0, tally[Slot.SPOOLED_IN] - tally[Slot.SPOOLED_OUT])
         return {
-            "recorded": self.get(Slot.RECORDED, dest),
-            "queued": self.queued(dest),
-            "stored": self.get(Slot.STORED, dest),
-            "spooled": self.spooled(dest),
-            "replayed": self.get(Slot.REPLAYED, dest),
-            "dead_lettered": self.get(Slot.DEAD, dest),
-            "lost": self.get(Slot.LOST, dest),
+            "recorded": tally[Slot.RECORDED],
+            "queued": tally[Slot.RECORDED] - done - spooled,
+            "stored": tally[Slot.STORED],
+            "spooled": spooled,
+            "replayed": tally[Slot.REPLAYED],
+            "dead_lettered": tally[Slot.DEAD],
+            "lost": tally[Slot.LOST],
         }
 
     def close(self) -> None:

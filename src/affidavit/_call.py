@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from asyncio import CancelledError
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from decimal import Decimal
+from typing import Any, Final, NamedTuple, TypedDict, Unpack
 
 from affidavit import _records
 from affidavit.event import Document, EventType, Status
@@ -38,6 +39,31 @@ class RequestArguments(NamedTuple):
     message: str | None
     messages: Sequence[Any] | None
     parameters: Mapping[str, Any] | None
+
+
+class Report(TypedDict, total=False):
+    """What an application may report of an answer; None means "not known".
+
+    Token counts are the provider's, ``input_tokens`` with the cached ones included; ``cost_usd`` is
+    dollars, as Decimal, text, int or float.
+    """
+
+    text: str | None
+    provider_used: str | None
+    model: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+    cached_tokens: int | None
+    reasoning_tokens: int | None
+    tokens_used: int | None
+    cost_usd: Decimal | str | float | None
+    finish_reason: str | None
+    time_to_first_token_ms: float | None
+    tool_calls: Sequence[Any] | None
+    fields: Mapping[str, Any] | None
+
+
+_REPORTABLE: Final = frozenset(Report.__annotations__)
 
 
 class CallState:
@@ -90,55 +116,25 @@ class CallState:
 
     # -- what the application says ---------------------------------------------------------------
 
-    def partial(  # noqa: PLR0913 - everything a provider may report
-        self,
-        *,
-        text: str | None = None,
-        provider_used: str | None = None,
-        model: str | None = None,
-        input_tokens: int | None = None,
-        output_tokens: int | None = None,
-        cached_tokens: int | None = None,
-        reasoning_tokens: int | None = None,
-        tokens_used: int | None = None,
-        cost_usd: object = None,
-        finish_reason: str | None = None,
-        time_to_first_token_ms: float | None = None,
-        tool_calls: Sequence[Any] | None = None,
-        fields: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Note what has arrived so far, without finishing; later values replace earlier ones.
-
-        ``cost_usd`` is dollars as ``Decimal``, text, int or float; token counts are of the
-        provider, ``input_tokens`` with the cached ones included.
-        """
-        report: dict[str, Any] = {
-            "text": text,
-            "provider_used": provider_used,
-            "model": model,
-            "input_tokens": input_tokens,
-            "output_tokens": output_tokens,
-            "cached_tokens": cached_tokens,
-            "reasoning_tokens": reasoning_tokens,
-            "tokens_used": tokens_used,
-            "cost_usd": cost_usd,
-            "finish_reason": finish_reason,
-            "time_to_first_token_ms": time_to_first_token_ms,
-            "tool_calls": tool_calls,
-        }
-        if self._reported:
-            self._reported.update({k: v for k, v in report.items() if v is not None})
-        else:
-            self._reported = report
+    def partial(self, **report: Unpack[Report]) -> None:
+        """Note what has arrived so far, without finishing; later values replace earlier ones."""
+        if not report.keys() <= _REPORTABLE:
+            names = ", ".join(sorted(report.keys() - _REPORTABLE))
+            msg = f"Unknown keyword {names}. Fields of your own go into fields={{...}}."
+            raise TypeError(msg)
+        fields = report.pop("fields", None)
+        for name, value in report.items():
+            if value is not None:
+                self._reported[name] = value
         if isinstance(fields, Mapping):
             self._fields.update(fields)
 
-    def complete(self, **report: Any) -> None:
+    def complete(self, **report: Unpack[Report]) -> None:
         """Say that the call succeeded; takes what :meth:`partial` takes. Sent on leaving."""
         self.partial(**report)
         self._status = _COMPLETED
 
-    def fail(self, error: BaseException | str, **report: Any) -> None:
+    def fail(self, error: BaseException | str, **report: Unpack[Report]) -> None:
         """Say that the call failed; an exception that leaves the block does this by itself."""
         self.partial(**report)
         self._status = Status.FAILED

@@ -223,8 +223,9 @@ SETTINGS: Final[dict[str, Setting]] = _table(
         "async_writes",
         "bool",
         False,
-        "True never lets the caller wait: encode and enqueue. A SIGKILL can lose what the writer "
-        "has not taken yet (100 ms or 1,000 records while it keeps up).",
+        "True never lets the caller wait: encode and enqueue. A SIGKILL can lose what is neither "
+        "stored nor spooled yet: with batch_writes 100 ms or 1,000 records while the writer keeps "
+        "up; without, what the database has not confirmed, one write_timeout at most.",
     ),
     Setting(
         "on_failure",

@@ -16,6 +16,7 @@ from affidavit import _records
 from affidavit._call import CallState, RequestArguments
 from affidavit._engine import State, Ticket
 from affidavit._engine.inbox import Item
+from affidavit._engine.ticket import SLICE_S
 from affidavit.errors import AuditUnavailable
 from affidavit.event import Dest, Document
 from affidavit.logger import (
@@ -71,11 +72,14 @@ async def _settled(ticket: Ticket, timeout_s: float) -> State:
             return
 
     ticket.when_settled(tell)
-    try:
-        async with asyncio.timeout(timeout_s):
-            await done.wait()
-    except TimeoutError:
-        pass
+    while timeout_s > 0:  # in slices, as in Ticket.wait
+        slice_s = min(timeout_s, SLICE_S)
+        try:
+            async with asyncio.timeout(slice_s):
+                await done.wait()
+            break
+        except TimeoutError:
+            timeout_s -= slice_s
     return ticket.state
 
 
@@ -117,7 +121,12 @@ class AsyncAuditLogger(Recorder):
             if time.monotonic() - item.at_s >= self.config.queue_wait:
                 self._engine.give_up(item)
                 break
-            await asyncio.sleep(0.002)
+            try:
+                await asyncio.sleep(0.002)
+            except BaseException:  # cancelled while waiting for room: one last try, then counted
+                if not self._engine.try_put(item):
+                    self._engine.give_up(item)
+                raise
         return ticket
 
     async def _enter(self, call: AsyncCall) -> None:

@@ -311,6 +311,32 @@ async def test_the_asynchronous_facade_records_the_same(waits: bool) -> None:
     assert by_call == {call_id: f"u{n}" for n, call_id in enumerate(ids)}
 
 
+@pytest.mark.requirement("R6")
+async def test_a_task_cancelled_while_the_queue_is_full_is_counted() -> None:
+    """Its outcome is put if room appears, else counted lost: never neither."""
+    store = MemoryStore("memory:cancelled-full")
+    async with AsyncAuditLogger(store, async_writes=True, queue_wait=5) as audit:
+        await audit.flush()
+        core = audit._engine._running.core
+        real, core.inbox.move_into = core.inbox.move_into, lambda *_: 0
+        core.inbox._max_bytes = 1
+        await audit.security_event(kind="fills the queue")
+
+        async def call() -> None:
+            async with audit.call(provider="p", message="hi") as one:
+                one.complete()
+
+        tasks = [asyncio.create_task(call()) for _ in range(5)]
+        await asyncio.sleep(0.02)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        stats = audit.stats()
+        assert stats.lost == 5
+        assert stats.recorded == stats.lost + stats.queued
+        core.inbox.move_into = real
+
+
 @pytest.mark.requirement("R1")
 async def test_a_cancelled_task_leaves_an_aborted_record() -> None:
     """A client that disconnects cancels the task; what had arrived is kept."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import socket
 import sys
@@ -26,6 +27,8 @@ from affidavit.spool.counters import Counters, Slot
 from affidavit.spool.dead import DeadLetters
 from affidavit.spool.owner import OwnedSpool
 from affidavit.store.base import Encoded, Outcome, Store, Verdict
+
+NOTE_EVERY_S: Final = 60.0
 
 logger: Final = logging.getLogger("affidavit")
 
@@ -64,6 +67,9 @@ class Core:
         self.held: list[Encoded] = []
         """Records that found no disk; guarded by ``held_lock``, shipped by the shipper."""
         self.held_bytes = 0
+        self.lost_until = -1
+        """The highest number that was given and then lost; the writer's thread sets it."""
+        self.queue_full_noted_s = -math.inf
         self.slow_writes = 0
         self.writer_restarts = 0
         self.started_s = time.monotonic()
@@ -108,14 +114,29 @@ class Core:
                 self.held_bytes += size
         if fits:
             return State.HELD
-        self.counters.lost_above += len(batch)
-        self.tally(Slot.LOST, batch)
+        self.lose(batch)
         logger.error(
             "affidavit: %d records lost: neither the store nor the spool nor memory takes more. "
             "Bring the database back or free disk space; `affidavit doctor` shows which.",
             len(batch),
         )
         return State.LOST
+
+    def lose(self, batch: Sequence[Encoded]) -> None:
+        """Count records as lost that have a number not yet settled."""
+        self.lost_until = max(self.lost_until, *(record.seq for record in batch))
+        self.counters.lost_above += len(batch)
+        self.tally(Slot.LOST, batch)
+
+    def note_queue_full(self) -> None:
+        """Say, once a minute at most, that records are lost at the very entrance."""
+        now_s = time.monotonic()
+        if now_s - self.queue_full_noted_s >= NOTE_EVERY_S:
+            self.queue_full_noted_s = now_s
+            logger.error(
+                "affidavit: records are lost: the memory queue stayed full for queue_wait. They are "
+                "counted in stats(). Raise max_queue_bytes, or record less.",
+            )
 
     def give_up_held(self) -> None:
         """On closing: spool what memory still holds if the disk takes it now; else it is lost."""
@@ -129,8 +150,7 @@ class Core:
                 self.owned.spool.append(batch)
                 self.tally(Slot.SPOOLED_IN, batch)
                 return
-        self.counters.lost_above += len(batch)
-        self.tally(Slot.LOST, batch)
+        self.lose(batch)
         logger.error(
             "affidavit: %d records lost on closing: the store does not answer, and the spool takes "
             "no more. Bring the database back before the application ends.",
@@ -218,6 +238,10 @@ class Core:
         item = Item(Dest.RECORDS, ObjectId().binary, _encode(document), None, time.monotonic())
         if not self.inbox.put(item):
             self.inbox.count_lost(Dest.RECORDS)
+
+    def settings(self) -> dict[str, Any]:
+        """Give the settings in force as the ledger shows them: plain values, no password."""
+        return {k: v for k, v in self.config.public().items() if k != "spool_dir"}
 
     def actor(self) -> dict[str, Any]:
         """Tell who writes: host, process and program, no more."""

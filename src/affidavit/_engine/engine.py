@@ -11,8 +11,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from affidavit._engine.core import Core, logger
 from affidavit._engine.inbox import Item
@@ -42,7 +43,7 @@ class _Running:
 
     def start(self) -> None:
         """Start both threads; the writer's start record is the first it takes."""
-        self.core.ledger(LedgerEvent.WRITER_START, {"config": _plain(self.core.config)})
+        self.core.ledger(LedgerEvent.WRITER_START, {"config": self.core.settings()})
         self.writer.start()
         self.shipper.start()
 
@@ -67,7 +68,8 @@ class Engine:
         self._start_lock = threading.Lock()
         self._running: _Running | None = None
         self._closed = False
-        self._told_closed = False
+        self._lost_after_close = 0
+        self._last: Stats | None = None
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -145,6 +147,7 @@ class Engine:
             )
             return
         told = running.shipper.finish(deadline_s)
+        self._last = self._stats_of(core)
         if core.owned is not None:
             # What is left, or could not be told, is for the next process to send and to report.
             core.owned.release(delete=told and not core.owned.spool.count)
@@ -192,11 +195,16 @@ class Engine:
         running = self._running
         if running is not None:
             running.core.inbox.count_lost(item.dest)
+            running.core.note_queue_full()
+        else:
+            self._lost_after_close += 1
+            if self._lost_after_close == 1:
+                logger.error(
+                    "affidavit: a record came after close() and is lost, and so will be others; "
+                    "stats().lost counts them. Close later."
+                )
         if item.ticket is not None:
             item.ticket.settle(State.LOST)
-        if running is None and not self._told_closed:
-            self._told_closed = True
-            logger.error("affidavit: a record came after close() and is lost. Close later.")
 
     # -- looking at it ---------------------------------------------------------------------------
 
@@ -225,13 +233,18 @@ class Engine:
     def stats(self) -> Stats:
         """Give the numbers of this process's writer."""
         running = self._running
-        if running is None:
+        if running is None and not self._closed and self.config.enabled:
             self.start()
             running = self._running
-        if running is None:
-            msg = "This logger is closed; ask for stats() before close()."
-            raise AuditUnavailable(msg)
-        core = running.core
+        return self._stats_of(running.core) if running is not None else self._stats_at_rest()
+
+    def _stats_at_rest(self) -> Stats:
+        """Give the numbers of a logger that is closed, or switched off and never started."""
+        last = self._last or Stats.nothing(self.config.mode)
+        late = self._lost_after_close
+        return replace(last, recorded=last.recorded + late, lost=last.lost + late)
+
+    def _stats_of(self, core: Core) -> Stats:
         return Stats(
             writer=core.writer,
             mode=core.mode,
@@ -254,10 +267,6 @@ class Engine:
         """Whether the store answered last time."""
         running = self._running
         return running is not None and not running.core.breaker.is_open
-
-
-def _plain(config: AuditConfig) -> dict[str, Any]:
-    return {name: value for name, value in config.public().items() if name != "spool_dir"}
 
 
 _engines: set[Engine] = set()

@@ -119,3 +119,5 @@ class Inbox:
         """Remove the head if it is ``item``: a thread died between taking and removing it."""
         if self._queue and self._queue[0] is item:
             self._queue.popleft()
+            with self._lock:
+                self._bytes -= len(item.snapshot) + ITEM_OVERHEAD

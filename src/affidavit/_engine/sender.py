@@ -53,6 +53,12 @@ class Sender:
             raise answer
         return answer, took_ms
 
+    def forget(self) -> None:
+        """After a death of the owner: leave what is under way, as if it had not been sent."""
+        self.stop()
+        self._work, self._done = SimpleQueue(), SimpleQueue()
+        self.flying = 0
+
     def stop(self) -> None:
         """End the thread; nothing may be under way."""
         if self._thread is not None:
@@ -60,11 +66,12 @@ class Sender:
             self._thread = None
 
     def _run(self) -> None:
-        while (work := self._work.get()) is not None:
+        wanted, done = self._work, self._done
+        while (work := wanted.get()) is not None:
             started_s = time.monotonic()
             answer: Sequence[Verdict] | Exception
             try:
                 answer = self._append(*work)
             except Exception as error:
                 answer = error
-            self._done.put((answer, (time.monotonic() - started_s) * 1000))
+            done.put((answer, (time.monotonic() - started_s) * 1000))

@@ -209,7 +209,23 @@ class Shipper:
         except Exception as error:
             msg = f"The store cannot be prepared ({type(error).__name__})."
             raise StoreUnavailable(msg) from error
+        self._note_changed_settings()
         self._core.prepared.set()
+
+    def _note_changed_settings(self) -> None:
+        """Tell the ledger which settings differ from the last start of the same service."""
+        core = self._core
+        last = core.store.last_start(core.config.service, core.writer, PROBE_TIMEOUT_S)
+        if last is None:
+            return
+        before, now = last["details"].get("config", {}), core.settings()
+        changed = {
+            name: {"before": before.get(name), "now": now.get(name)}
+            for name in sorted(before.keys() | now.keys())
+            if before.get(name) != now.get(name)
+        }
+        if changed:
+            core.ledger(LedgerEvent.CONFIG_CHANGED, {"since": last["writer"], "changed": changed})
 
     # -- heartbeat and watchdog ------------------------------------------------------------------
 

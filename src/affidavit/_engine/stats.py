@@ -59,6 +59,29 @@ class Stats:
     write_latency_p99_ms: float | None
     ledger: dict[str, int]
 
+    @classmethod
+    def nothing(cls, mode: str) -> Stats:
+        """Give the numbers of a logger that never recorded anything."""
+        none = dict.fromkeys(
+            ("recorded", "queued", "stored", "spooled", "replayed", "dead_lettered", "lost"), 0
+        )
+        return cls(
+            writer="",
+            mode=mode,
+            **none,
+            queue_bytes=0,
+            spool_bytes=0,
+            spool="",
+            store="not started",
+            outages=0,
+            slow_writes=0,
+            writer_restarts=0,
+            write_latency_p50_ms=None,
+            write_latency_p95_ms=None,
+            write_latency_p99_ms=None,
+            ledger=none,
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Give the numbers as a plain dictionary, for JSON."""
         return asdict(self)

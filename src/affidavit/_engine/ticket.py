@@ -5,6 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from enum import IntEnum
+from typing import Final
+
+
+SLICE_S: Final = 0.25
+"""Seconds of one slice of a wait."""
 
 
 class State(IntEnum):
@@ -47,9 +52,16 @@ class Ticket:
             callback()
 
     def wait(self, timeout_s: float) -> State:
-        """Wait at most ``timeout_s``; ``QUEUED`` means that time ran out."""
-        if self.state is State.QUEUED and self._lock.acquire(timeout=max(0.0, timeout_s)):
-            self._lock.release()
+        """Wait at most ``timeout_s``; ``QUEUED`` means that time ran out.
+
+        It waits in slices: a process that was stopped meanwhile has used up one of them, not all.
+        """
+        while self.state is State.QUEUED and timeout_s > 0:
+            slice_s = min(timeout_s, SLICE_S)
+            if self._lock.acquire(timeout=slice_s):
+                self._lock.release()
+                break
+            timeout_s -= slice_s
         return self.state
 
     def when_settled(self, callback: Callable[[], object]) -> None:

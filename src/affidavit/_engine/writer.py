@@ -99,6 +99,7 @@ class Writer:
         self._prepare()
         if self.in_hand:  # left by a thread that died
             core.inbox.drop_first_if(self.in_hand[-1].item)
+            self._sender.forget()  # its answer may have died with that thread; sending is repeatable
         while not self._step():
             pass
 
@@ -159,6 +160,7 @@ class Writer:
         if self._chain.compression_level is None and core.prepared.is_set():
             self._decide_compression()
         counters, finish = core.counters, self._chain.finish
+        poisoned: list[tuple[_InHand, str]] = []
         yield_at_s = time.perf_counter() + TURN_S
         for hand in self.in_hand:
             if hand.encoded is None:
@@ -166,7 +168,11 @@ class Writer:
                 if hand.seq < 0:  # else the thread before this one died after giving a number
                     hand.seq = counters.next_seq
                     counters.next_seq = hand.seq + 1
-                body = finish(item.dest, item.record_id, item.snapshot, hand.seq)
+                try:
+                    body = finish(item.dest, item.record_id, item.snapshot, hand.seq)
+                except Exception as error:
+                    poisoned.append((hand, type(error).__name__))
+                    continue
                 hand.encoded = Encoded(item.dest, item.record_id, hand.seq, body)
                 if time.perf_counter() >= yield_at_s:
                     # Give the application's threads their turn: without this, a batch of this
@@ -174,8 +180,21 @@ class Writer:
                     # a sleep of nothing takes 60 to 85 us, more than the record's own work.
                     time.sleep(0)
                     yield_at_s = time.perf_counter() + TURN_S
+        for hand, reason in poisoned:
+            self._lose(hand, reason)
         if self.in_hand:
             self._route(force=core.stopping.is_set())
+
+    def _lose(self, hand: _InHand, reason: str) -> None:
+        """Count a record that nothing can be made of; its neighbours go on without it."""
+        item = hand.item
+        self.in_hand.remove(hand)
+        self._core.lose([Encoded(item.dest, item.record_id, hand.seq, b"")])
+        self._settled(0)
+        if item.ticket is not None:
+            item.ticket.settle(State.LOST)
+        # The error's text could hold content of the record.
+        logger.error("affidavit: a record is lost: finishing it failed with %s.", reason)
 
     def _decide_compression(self) -> None:
         wanted = self._config.compress_large_fields and not self._core.store.compresses_blocks()
@@ -233,12 +252,12 @@ class Writer:
         return force or many or age_s >= EXPOSED_S or self._is_batch(force=force)
 
     def _is_batch(self, *, force: bool) -> bool:
-        """Whether a batch goes out: enough waits, here and in the spool together."""
-        if self._core.flush_wanted.is_set() or force:
-            return True
-        owned = self._core.owned
-        waiting = len(self.in_hand) + (owned.spool.count if owned is not None else 0)
-        return waiting >= self._batch_size
+        """Whether what is in hand is a batch by itself; less than one goes to the spool.
+
+        There the shipper counts: at low rates records meet in the spool, and go out ten at a time.
+        """
+        wanted = force or self._core.flush_wanted.is_set()
+        return wanted or len(self.in_hand) >= self._batch_size
 
     def _send(self) -> None:
         """Send to the store; whatever it does not confirm in time goes to the spool."""
@@ -301,6 +320,8 @@ class Writer:
         if self._core.held and (held := self._core.first_unsettled()) is not None:
             unsettled.append(held)
         counters.settled = min(unsettled)
+        if counters.lost_above and counters.settled > self._core.lost_until:
+            counters.lost_above = 0
 
     def _trip(self, error: StoreError) -> None:
         if self._core.breaker.trip(str(error)):

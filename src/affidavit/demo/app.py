@@ -162,8 +162,11 @@ class Assistant:
                     text=text,
                     finish_reason=reply.choices[0].finish_reason,
                     cost_usd=cost,
+                    input_tokens=usage["input_tokens"],
+                    output_tokens=usage["output_tokens"],
+                    cached_tokens=usage["cached_tokens"],
+                    reasoning_tokens=usage["reasoning_tokens"],
                     fields={"context_symbols": [body.symbol]},
-                    **usage,
                 )
         except openai.APITimeoutError:
             raise HTTPException(504, "the model took too long", {"x-call-id": call_id}) from None

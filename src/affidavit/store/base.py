@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from affidavit.event import Dest
+from affidavit.event import Dest, Document
 
 
 class Encoded(NamedTuple):
@@ -74,6 +74,12 @@ class Store(Protocol):
         """List calls begun in that time (milliseconds since 1970) that have no outcome.
 
         Calls already flagged by an annotation of kind ``no_outcome`` are left out. Oldest first.
+        """
+
+    def last_start(self, service: str | None, but: str, timeout_s: float) -> Document | None:
+        """Return the newest ledger record of a writer's start in that service.
+
+        Starts of the writer ``but`` do not count.
         """
 
     def compresses_blocks(self) -> bool:

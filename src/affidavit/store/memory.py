@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import bson
 
 from affidavit.errors import StoreUnavailable
-from affidavit.event import NO_OUTCOME, Dest, EventType
+from affidavit.event import NO_OUTCOME, Dest, Document, EventType, LedgerEvent
 from affidavit.store.base import STORED, Encoded, Outcome, Verdict
 
 
@@ -89,6 +89,18 @@ class MemoryStore:
             and since_ms <= int(r["timestamp"].replace(tzinfo=UTC).timestamp() * 1000) < until_ms
         ]
         return [call_id for call_id in begun if call_id not in closed][:limit]
+
+    def last_start(self, service: str | None, but: str, timeout_s: float) -> Document | None:
+        """Return the newest start record of that service by another writer."""
+        self._answer(timeout_s)
+        for record in reversed(self.documents(Dest.LEDGER)):
+            if (
+                record["event_type"] == LedgerEvent.WRITER_START
+                and record["writer"] != but
+                and record["actor"]["service"] == service
+            ):
+                return dict(record)
+        return None
 
     def compresses_blocks(self) -> bool:
         """Fields stay as they are: nothing is saved here."""

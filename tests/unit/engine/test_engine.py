@@ -95,6 +95,26 @@ def test_a_batch_goes_out_when_it_is_full() -> None:
 
 
 @pytest.mark.requirement("R9")
+def test_at_a_low_rate_records_meet_in_the_spool_and_go_out_together() -> None:
+    """High volume at 20 records a second: ten to an insert, not two."""
+    config = AuditConfig(batch_writes=True, async_writes=True, flush_interval=3600)
+    with capture_events(config) as captured:
+        sizes: list[int] = []
+        append = captured.store.append
+
+        def counting(batch: object, timeout_s: float) -> object:
+            sizes.append(len(batch))  # type: ignore[arg-type]
+            return append(batch, timeout_s)  # type: ignore[arg-type]
+
+        captured.store.append = counting
+        for _ in range(20):
+            one_call(captured.audit)
+            time.sleep(0.12)
+        assert eventually(lambda: sum(sizes) >= 30)
+        assert min(sizes) >= 10
+
+
+@pytest.mark.requirement("R9")
 def test_a_smaller_batch_goes_out_after_the_interval() -> None:
     """Two records wait no longer than flush_interval."""
     config = AuditConfig(batch_writes=True, batch_size=1000, flush_interval=0.5)
@@ -422,6 +442,9 @@ def test_records_after_close_are_counted_in_the_log_not_raised(
         one_call(captured.audit)
     one_call(captured.audit)
     assert "after close()" in caplog.text
+    stats = captured.audit.stats()
+    assert (stats.recorded, stats.stored, stats.lost) == (4, 2, 2)
+    assert adds_up(stats)
 
 
 @pytest.mark.requirement("R7")
@@ -429,6 +452,7 @@ def test_disabled_auditing_records_nothing_and_still_gives_ids() -> None:
     """enabled=False costs nothing and changes no code."""
     with capture_events(enabled=False) as captured:
         assert len(one_call(captured.audit)) == 24
+        assert captured.audit.stats().recorded == 0
         assert captured.store.documents() == []
         assert captured.store.documents(Dest.LEDGER) == []
 
@@ -444,6 +468,18 @@ def test_start_and_stop_are_in_the_ledger_with_the_configuration() -> None:
     assert ledger[0]["details"]["config"]["ttl_days"] == 17
     assert captured.store.heartbeats[-1]["state"] == "stopped"
     assert captured.store.heartbeats[-1]["counters"]["stored"] == 2
+
+
+@pytest.mark.requirement("R6")
+def test_a_changed_setting_is_in_the_ledger(tmp_path: Path) -> None:
+    """Compared with the last start of the same service; unchanged ones say nothing."""
+    store = MemoryStore("memory:changed")
+    for ttl_days, service in ((90, "a"), (90, "a"), (30, "a"), (7, "b")):
+        with AuditLogger(store, spool_dir=str(tmp_path), ttl_days=ttl_days, service=service) as a:
+            one_call(a)
+            a.flush()
+    changes = [d for d in store.documents(Dest.LEDGER) if d["event_type"] == "config_changed"]
+    assert [c["details"]["changed"] for c in changes] == [{"ttl_days": {"before": 90, "now": 30}}]
 
 
 @every_mode

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
+import bson
 import pymongo
 from bson.objectid import ObjectId
 from bson.raw_bson import RawBSONDocument
@@ -27,7 +28,7 @@ from pymongo.errors import (
 
 from affidavit.config import AuditConfig
 from affidavit.errors import StoreRefused, StoreUnavailable
-from affidavit.event import NO_OUTCOME, Dest, EventType, utc_from_ms
+from affidavit.event import NO_OUTCOME, Dest, Document, EventType, LedgerEvent, utc_from_ms
 from affidavit.store.base import STORED, Encoded, Outcome, Verdict
 from affidavit.store.mongo.connect import locate
 
@@ -85,13 +86,22 @@ class MongoStore:
             cursor = collection.find(begun, {"call_id": 1}).sort("timestamp", 1)
             for group in _groups(cursor, 500):
                 ids = [str(document["call_id"]) for document in group]
-                closed = {
-                    d["call_id"] for d in collection.find(closing_query(ids), {"call_id": 1})
-                }
+                closed = {d["call_id"] for d in collection.find(closing_query(ids), {"call_id": 1})}
                 found += [call_id for call_id in ids if call_id not in closed]
                 if len(found) >= limit:
                     break
         return found[:limit]
+
+    def last_start(self, service: str | None, but: str, timeout_s: float) -> Document | None:
+        """Return the newest start record of that service by another writer."""
+        asked = {
+            "event_type": LedgerEvent.WRITER_START.value,
+            "actor.service": service,
+            "writer": {"$ne": but},
+        }
+        with _translated(), pymongo.timeout(timeout_s):
+            found = self._collections[Dest.LEDGER].find_one(asked, sort=[("timestamp", -1)])
+        return bson.decode(found.raw) if found is not None else None
 
     def compresses_blocks(self) -> bool:
         """Whether set-up noted zstd or zlib blocks for the records collection."""

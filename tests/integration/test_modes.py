@@ -102,8 +102,9 @@ def test_an_existing_connection_is_used_and_left_open(
 
 
 @pytest.mark.requirement("R2", "R33")
+@pytest.mark.parametrize("mode", MODES)
 def test_a_shared_pool_lends_at_most_two_connections(
-    mongodb_uri: str, database: Database[Docs]
+    mode: str, mongodb_uri: str, database: Database[Docs]
 ) -> None:
     """Whatever is recorded, the application's pool keeps the rest for itself."""
     in_use, most, lock = 0, 0, threading.Lock()
@@ -127,7 +128,7 @@ def test_a_shared_pool_lends_at_most_two_connections(
         connection_check_out_started = connection_check_out_failed = _nothing
 
     client: MongoClient[Docs] = MongoClient(mongodb_uri, event_listeners=[Listener()])
-    with AuditLogger(client.get_default_database(), batch_writes=True, flush_interval=0.1) as audit:
+    with AuditLogger(client.get_default_database(), MODES[mode]) as audit:
         threads = [
             threading.Thread(target=lambda: [one_call(audit) for _ in range(30)]) for _ in range(12)
         ]

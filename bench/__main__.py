@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from bench import claims
+from bench.measure import Effort
 from bench.report import HEAD, Figure, as_markdown, as_text, machine, today
 
 SECTIONS: Final = {
@@ -32,15 +33,16 @@ ROOT: Final = Path(__file__).parents[1]
 def main() -> int:
     """Run; 0 if every target was met, 1 if one was missed, 2 if a section failed."""
     arguments = _arguments()
+    effort = Effort[arguments.effort.upper()]
     if arguments.section:
-        return _section(arguments.section, Path(arguments.result), quick=arguments.quick)
+        return _section(arguments.section, Path(arguments.result), effort)
     chosen = arguments.only or list(SECTIONS)
     figures: list[Figure] = []
     failed: list[str] = []
     started_s = time.monotonic()
     for name in chosen:
         _say(f"{name}: {SECTIONS[name]}")
-        found = _run_apart(name, quick=arguments.quick)
+        found = _run_apart(name, effort)
         if found is None:
             failed.append(name)
         figures += found or []
@@ -48,11 +50,11 @@ def main() -> int:
     if arguments.json:
         print(json.dumps(_as_json(figures, failed, took_s), indent=2, ensure_ascii=False))
     else:
-        print(_as_tables(figures, took_s, quick=arguments.quick))
+        print(_as_tables(figures, took_s, effort))
     for name in failed:
         _say(f"{name} FAILED: it gives no figures; see above")
     if arguments.out:
-        _write(Path(arguments.out), figures, took_s, quick=arguments.quick)
+        _write(Path(arguments.out), figures, took_s, effort)
     missed = [figure for figure in figures if figure.met is False]
     return 2 if failed else int(bool(missed))
 
@@ -62,7 +64,17 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--only", action="append", choices=SECTIONS, help="only this section; may be repeated"
     )
-    parser.add_argument("--quick", action="store_true", help="a minute's look; the noise is large")
+    parser.add_argument(
+        "--quick",
+        dest="effort",
+        action="store_const",
+        const="quick",
+        help="a look of a minute or two; the noise is large",
+    )
+    parser.add_argument(
+        "--effort", choices=[e.name.lower() for e in Effort], help=argparse.SUPPRESS
+    )
+    parser.set_defaults(effort="full")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument("--out", metavar="FOLDER", help="write benchmarks.md and claims.md there")
     parser.add_argument("--section", choices=SECTIONS, help=argparse.SUPPRESS)
@@ -70,14 +82,14 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _section(name: str, result: Path, *, quick: bool) -> int:
+def _section(name: str, result: Path, effort: Effort) -> int:
     """Be the process of one section: measure, and leave the figures in a file."""
-    figures: list[Figure] = importlib.import_module(f"bench.{name}").run(quick=quick)
+    figures: list[Figure] = importlib.import_module(f"bench.{name}").run(effort)
     result.write_text(json.dumps([figure.as_dict() for figure in figures]), "utf-8")
     return 0
 
 
-def _run_apart(name: str, *, quick: bool) -> list[Figure] | None:
+def _run_apart(name: str, effort: Effort) -> list[Figure] | None:
     """Run one section in a process of its own; None if it failed."""
     with tempfile.TemporaryDirectory(prefix="affidavit-bench-") as folder:
         result = Path(folder) / "figures.json"
@@ -85,9 +97,8 @@ def _run_apart(name: str, *, quick: bool) -> list[Figure] | None:
         # Settings of the person who runs it must not colour the result.
         clean = {k: v for k, v in os.environ.items() if not k.startswith("AFFIDAVIT_")}
         clean["XDG_STATE_HOME"] = folder
-        ended = subprocess.run(
-            [*command, *(["--quick"] if quick else [])], cwd=ROOT, env=clean, check=False
-        )
+        command += ["--effort", effort.name.lower()]
+        ended = subprocess.run(command, cwd=ROOT, env=clean, check=False)
         if ended.returncode or not result.exists():
             return None
         return [Figure(**values) for values in json.loads(result.read_text("utf-8"))]
@@ -108,10 +119,10 @@ def _as_json(figures: list[Figure], failed: list[str], took_s: float) -> dict[st
     }
 
 
-def _as_tables(figures: list[Figure], took_s: float, *, quick: bool) -> str:
+def _as_tables(figures: list[Figure], took_s: float, effort: Effort) -> str:
     by_key = {figure.key: figure for figure in figures}
     parts = [
-        _about(took_s, quick=quick),
+        _about(took_s, effort),
         as_text(HEAD, [figure.cells() for figure in figures]),
         "MB a month",
         as_text(claims.PROJECTION_HEAD, claims.projection_rows(by_key)),
@@ -122,8 +133,8 @@ def _as_tables(figures: list[Figure], took_s: float, *, quick: bool) -> str:
     return "\n\n".join(parts)
 
 
-def _about(took_s: float, *, quick: bool) -> str:
-    kind = "quick look, noisy" if quick else "whole run"
+def _about(took_s: float, effort: Effort) -> str:
+    kind = effort.of("whole run", "quick look, noisy", "test of the benchmark itself")
     return f"{today()}, {machine()}, {kind}, {took_s / 60:.1f} minutes"
 
 
@@ -134,10 +145,10 @@ def _verdict(figures: list[Figure]) -> str:
     return text + "".join(f"\nMissed: {what}" for what in missed)
 
 
-def _write(folder: Path, figures: list[Figure], took_s: float, *, quick: bool) -> None:
+def _write(folder: Path, figures: list[Figure], took_s: float, effort: Effort) -> None:
     """Write the two documents; the command writes them, nobody edits them."""
     by_key = {figure.key: figure for figure in figures}
-    about = _about(took_s, quick=quick)
+    about = _about(took_s, effort)
     folder.mkdir(parents=True, exist_ok=True)
     table = as_markdown(HEAD, [figure.cells() for figure in figures])
     verdict = _verdict(figures).replace("\n", "\n\n")

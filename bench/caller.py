@@ -16,7 +16,7 @@ from typing import Final
 import bson
 
 from affidavit import AuditLogger
-from bench.measure import interleaved, median, paced, percentile, progress, ratios
+from bench.measure import Effort, interleaved, median, paced, percentile, progress, ratios
 from bench.report import Figure
 from bench.servers import MODES, SAFE, config, like_the_document, server, spool_folder
 from bench.workload import Workload
@@ -31,7 +31,7 @@ FLOOR: Final = "bson.encode + SimpleQueue.put"
 _PEER: Final = {"direct": RAW_SAFE, "batch": RAW_SAFE, "async": FLOOR, "high_volume": FLOOR}
 
 
-def run(*, quick: bool) -> list[Figure]:
+def run(effort: Effort) -> list[Figure]:
     """Measure; the burst's and the paced runs' medians of paired rounds."""
     with contextlib.ExitStack() as stack:
         mongod = stack.enter_context(server(replica_set=False))
@@ -56,22 +56,22 @@ def run(*, quick: bool) -> list[Figure]:
         once[FLOOR] = lambda: queue.put(bson.encode(next(ready)))
         for name, call in once.items():  # the first calls set up, connect and import
             progress(f"warming up {name}")
-            _timed(call, range(200))
+            _timed(call, range(effort.of(200, 200, 5)))
             _settle(loggers.get(name), queue)
 
         def burst(name: str) -> Callable[[], list[float]]:
             waits = name not in {"async", "high_volume", FLOOR}
-            count = (200 if quick else 1000) if waits else BURST
+            count = (effort.of(1000, 200, 20)) if waits else effort.of(BURST, BURST, 200)
             return lambda: _and_settle(once[name], range(count), loggers.get(name), queue)
 
         def at_rate(name: str) -> Callable[[], list[float]]:
-            duration_s = 0.7 if quick else 3.0
+            duration_s = effort.of(2.5, 0.7, 0.1)
             return lambda: _and_settle(
                 once[name], paced(RATE, duration_s), loggers.get(name), queue
             )
 
-        bursts = interleaved({n: burst(n) for n in once}, 2 if quick else 5, label="burst")
-        paces = interleaved({n: at_rate(n) for n in once}, 1 if quick else 4, label="100 calls/s")
+        bursts = interleaved({n: burst(n) for n in once}, effort.of(5, 2, 1), label="burst")
+        paces = interleaved({n: at_rate(n) for n in once}, effort.of(3, 1, 1), label="100 calls/s")
         lost = {mode: logger.stats().lost for mode, logger in loggers.items()}
         missing = sum(
             logger.stats().recorded - logger.stats().stored for logger in loggers.values()

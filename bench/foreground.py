@@ -20,7 +20,7 @@ from typing import Any, Final
 import pymongo
 
 from affidavit import AuditLogger
-from bench.measure import bootstrap_interval, interleaved, median, paced, percentile, ratios
+from bench.measure import Effort, bootstrap_interval, interleaved, median, paced, percentile, ratios
 from bench.report import Figure
 from bench.servers import Helper, config, server, spool_folder
 from bench.workload import Workload
@@ -33,9 +33,9 @@ MODES: Final = ("direct", "high_volume")
 _TRADES: Final = 20_000
 
 
-def run(*, quick: bool) -> list[Figure]:
+def run(effort: Effort) -> list[Figure]:
     """Measure: 20 rounds of off, direct and high volume, or 3 short ones."""
-    rounds, seconds = (3, 0.7) if quick else (20, 2.0)
+    rounds, seconds = effort.of((20, 2.0), (3, 0.7), (1, 0.2))
     load = Workload()
     with contextlib.ExitStack() as stack:
         mongod = stack.enter_context(server(replica_set=True))

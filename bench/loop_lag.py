@@ -15,7 +15,7 @@ from typing import Final
 
 from affidavit import AsyncAuditLogger
 from affidavit.demo.mongod import Mongod
-from bench.measure import interleaved, median, percentile
+from bench.measure import Effort, interleaved, median, percentile
 from bench.report import Figure
 from bench.servers import MODES, config, server, spool_folder
 from bench.workload import Workload
@@ -29,9 +29,9 @@ OUTAGES: Final = ("direct", "high_volume")
 _PROBE_S: Final = 0.002
 
 
-def run(*, quick: bool) -> list[Figure]:
+def run(effort: Effort) -> list[Figure]:
     """Measure in every mode; also the same 500 tasks a second with auditing switched off."""
-    seconds = 1.0 if quick else 4.0
+    seconds = effort.of(4.0, 1.0, 0.3)
     load = Workload()
     with contextlib.ExitStack() as stack:
         mongod = stack.enter_context(server(replica_set=False))
@@ -50,7 +50,7 @@ def run(*, quick: bool) -> list[Figure]:
             variants[f"{mode}, outage"] = functools.partial(
                 _in_outage, killed, mode, spool, load, seconds
             )
-        runs = interleaved(variants, 1 if quick else 4, label="loop lag")
+        runs = interleaved(variants, effort.of(4, 1, 1), label="loop lag")
     p99 = {name: [percentile(lags, 99) for lags in rounds] for name, rounds in runs.items()}
     idle = median(p99[IDLE])
     figures = []

@@ -8,9 +8,24 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import Enum
 from typing import TypeVar
 
 T = TypeVar("T")
+
+
+class Effort(Enum):
+    """How much is measured."""
+
+    FULL = 0
+    QUICK = 1
+    """A minute or two for everything; the noise is large."""
+    TINY = 2
+    """Just enough to see that the measurement itself works."""
+
+    def of(self, full: T, quick: T, tiny: T) -> T:
+        """Choose a size."""
+        return (full, quick, tiny)[self.value]
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from affidavit import AuditLogger
 from affidavit.demo.canned import CannedEndpoint
-from bench.measure import median, percentile, progress
+from bench.measure import Effort, median, percentile, progress
 from bench.report import Figure
 from bench.servers import SAFE, Documents, Helper, config, like_the_document, server, spool_folder
 from bench.workload import ANSWER, PROMPT, English, sample
@@ -36,13 +36,14 @@ LIMITS: Final = {"high_volume": 0.1, "direct": 0.4}
 CLAIMED_MS: Final = 15.0
 
 
-def run(*, quick: bool) -> list[Figure]:
+def run(effort: Effort) -> list[Figure]:
     """Measure on a replica set of one, so that direct writes wait for the majority."""
+    latency_ms = effort.of(LATENCY_MS, LATENCY_MS, 60.0)
     with contextlib.ExitStack() as stack:
         mongod = stack.enter_context(server(replica_set=True))
         spool = stack.enter_context(spool_folder())
         client = stack.enter_context(mongod.client())
-        endpoint = stack.enter_context(Helper("bench.share", str(LATENCY_MS)))
+        endpoint = stack.enter_context(Helper("bench.share", str(latency_ms)))
         raw = like_the_document(client["raw"]).with_options(write_concern=SAFE)
         loggers = {
             mode: AuditLogger(mongod.database_uri(f"wadm_{mode}"), config(mode, spool))
@@ -55,9 +56,9 @@ def run(*, quick: bool) -> list[Figure]:
         }
         ways[RAW] = lambda ask, texts: _inserted(raw, ask, texts)
         ways[NONE] = lambda ask, _texts: _timed(ask)
-        run_ = _Run(str(endpoint.hello), ways)
-        progress(f"calls of {LATENCY_MS:g} ms, {CALLERS} at a time")
-        took = run_.all(4 if quick else 20)
+        run_ = _Run(str(endpoint.hello), latency_ms, ways)
+        progress(f"calls of {latency_ms:g} ms, {CALLERS} at a time")
+        took = run_.all(effort.of(20, 4, 4))
     return _figures(took)
 
 
@@ -70,8 +71,9 @@ _Way = Callable[[_Ask, _Texts], tuple[float, float]]
 class _Run:
     """Twelve callers going through the ways in turn."""
 
-    def __init__(self, base_url: str, ways: dict[str, _Way]) -> None:
+    def __init__(self, base_url: str, latency_ms: float, ways: dict[str, _Way]) -> None:
         self._url = urlsplit(base_url)
+        self._latency_ms = latency_ms
         self._ways = ways
         self._took: dict[str, list[tuple[float, float]]] = defaultdict(list)
         english = English(3)
@@ -85,7 +87,9 @@ class _Run:
         ]
         for thread in threads:
             thread.start()
-            time.sleep(LATENCY_MS / 1000 / CALLERS)  # spread, as callers of an application are
+            time.sleep(
+                self._latency_ms / 1000 / CALLERS
+            )  # spread, as callers of an application are
         for thread in threads:
             thread.join()
         return self._took

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from affidavit import AuditLogger
 from affidavit.demo.mongod import Mongod
-from bench.measure import progress
+from bench.measure import Effort, progress
 from bench.report import Figure
 from bench.servers import Documents, config, like_the_document, server, spool_folder, stored_bytes
 from bench.workload import calls, sample
@@ -28,9 +28,9 @@ LIMIT: Final = 0.80
 _PAGE: Final = 1000
 
 
-def run(*, quick: bool) -> list[Figure]:
+def run(effort: Effort) -> list[Figure]:
     """Measure the three sizes."""
-    count = 2_000 if quick else 20_000
+    count = effort.of(20_000, 2_000, 100)
     figures = []
     for size in SIZES:
         with server(replica_set=False) as mongod, spool_folder() as spool:

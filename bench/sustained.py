@@ -14,7 +14,7 @@ import time
 from typing import Final
 
 from affidavit import AuditLogger
-from bench.measure import interleaved, median, ratios
+from bench.measure import Effort, interleaved, median, ratios
 from bench.report import Figure
 from bench.servers import SAFE, Documents, config, like_the_document, server, spool_folder
 from bench.workload import Workload
@@ -29,9 +29,9 @@ ONE_BY_ONE: Final = "raw insert_one"
 BULK: Final = "raw insert_many of 1,000"
 
 
-def run(*, quick: bool) -> list[Figure]:
+def run(effort: Effort) -> list[Figure]:
     """Measure."""
-    count = 5_000 if quick else 14_000
+    count = effort.of(14_000, 5_000, 500)
     load = Workload(prompt=PROMPT, answer=ANSWER)
     with contextlib.ExitStack() as stack:
         mongod = stack.enter_context(server(replica_set=False))
@@ -48,7 +48,7 @@ def run(*, quick: bool) -> list[Figure]:
                 ONE_BY_ONE: lambda: _one_by_one(raw, load, count // 20),
                 BULK: lambda: _bulk(raw, load, count // 2),
             },
-            1 if quick else 5,
+            effort.of(5, 1, 1),
             label="sustained",
         )
         stats = audit.stats()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pymongo import AsyncMongoClient
 
 from affidavit import AsyncAuditLogger, AuditLogger
-from bench.measure import interleaved, median, ratios
+from bench.measure import Effort, interleaved, median, ratios
 from bench.report import Figure
 from bench.servers import SAFE, Documents, config, like_the_document, server, spool_folder
 from bench.workload import Workload
@@ -33,18 +33,18 @@ THREADS: Final = "direct, 32 threads"
 TASKS: Final = "direct, 32 tasks"
 
 
-def run(*, quick: bool) -> list[Figure]:
+def run(effort: Effort) -> list[Figure]:
     """Measure on a standalone server and on a replica set of one."""
     figures = []
     for replica_set in (False, True):
-        figures += _on_server(replica_set=replica_set, quick=quick)
+        figures += _on_server(effort, replica_set=replica_set)
     return figures
 
 
-def _on_server(*, replica_set: bool, quick: bool) -> list[Figure]:
+def _on_server(effort: Effort, *, replica_set: bool) -> list[Figure]:
     kind = "replica set" if replica_set else "standalone"
     key = "set" if replica_set else "standalone"
-    seconds = 0.6 if quick else 2.0
+    seconds = effort.of(2.0, 0.6, 0.1)
     load = Workload()
     with contextlib.ExitStack() as stack:
         mongod = stack.enter_context(server(replica_set=replica_set))
@@ -64,7 +64,7 @@ def _on_server(*, replica_set: bool, quick: bool) -> list[Figure]:
                 _tasks(mongod.database_uri("wadm_async"), spool, load, seconds)
             ),
         }
-        runs = interleaved(variants, 2 if quick else 5, label=kind)
+        runs = interleaved(variants, effort.of(5, 2, 1), label=kind)
         stats = audit.stats()
     assert stats.lost == stats.dead_lettered == 0, stats
     note = f"{stats.spooled + stats.replayed} went by the spool" if stats.replayed else ""

@@ -15,7 +15,7 @@ import pymongo
 from affidavit import AuditLogger
 from affidavit.pipeline.clean import Cleaner
 from affidavit.pipeline.compress import compress_fields
-from bench.measure import paced, progress
+from bench.measure import Effort, paced, progress
 from bench.report import Figure
 from bench.servers import config, like_the_document, server, spool_folder, stored_bytes
 from bench.storage import insert
@@ -27,15 +27,15 @@ LONG: Final = 30_000
 """Characters of an answer that truncation cuts to 10 KB."""
 
 
-def run(*, quick: bool) -> list[Figure]:
+def run(effort: Effort) -> list[Figure]:
     """Measure the three savings."""
     with contextlib.ExitStack() as stack:
         mongod = stack.enter_context(server(replica_set=False))
         client = stack.enter_context(mongod.client())
         spool = stack.enter_context(spool_folder())
-        figures = _batching(client, mongod.database_uri(""), spool, 1.0 if quick else 6.0)
-        figures += _compression(client, 500 if quick else 4000)
-        figures += _truncation(client, 400 if quick else 3000)
+        figures = _batching(client, mongod.database_uri(""), spool, effort.of(6.0, 1.0, 0.2))
+        figures += _compression(client, effort.of(4000, 500, 100))
+        figures += _truncation(client, effort.of(3000, 400, 100))
     return figures
 
 

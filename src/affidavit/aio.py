@@ -7,8 +7,12 @@ come back through ``loop.call_soon_threadsafe``.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+import weakref
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, Unpack
 
@@ -58,6 +62,40 @@ class AsyncCall(CallState):
         await self._leave(self)
 
 
+class _Mailbox:
+    """Brings acknowledgements to one event loop: one wake-up for all records of a batch.
+
+    Engine threads post; the loop's own thread delivers. Waking a loop writes to a socket, which for
+    each record of a batch would take as long as the batch's own work.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._wake = weakref.WeakMethod(loop.call_soon_threadsafe)
+        self._settled: deque[asyncio.Event] = deque()
+        self._called = False
+
+    def post(self, done: asyncio.Event) -> None:
+        """Have ``done`` set on the loop."""
+        self._settled.append(done)
+        wake = self._wake()
+        if self._called or wake is None:
+            return
+        self._called = True
+        # A loop that is closed has nobody waiting any more.
+        with contextlib.suppress(RuntimeError):
+            wake(self._deliver)
+
+    def _deliver(self) -> None:
+        self._called = False  # before the first is taken: what comes from now on calls again
+        while self._settled:
+            self._settled.popleft().set()
+
+
+_mailboxes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Mailbox] = (
+    weakref.WeakKeyDictionary()
+)
+
+
 async def _settled(ticket: Ticket, timeout_s: float) -> State:
     """Wait for a ticket without holding up the loop."""
     if ticket.state is not State.QUEUED:
@@ -65,13 +103,10 @@ async def _settled(ticket: Ticket, timeout_s: float) -> State:
     loop = asyncio.get_running_loop()
     done = asyncio.Event()
 
-    def tell() -> None:
-        try:
-            loop.call_soon_threadsafe(done.set)
-        except RuntimeError:  # the loop is closed: nobody waits any more
-            return
-
-    ticket.when_settled(tell)
+    mailbox = _mailboxes.get(loop)
+    if mailbox is None:
+        mailbox = _mailboxes[loop] = _Mailbox(loop)
+    ticket.when_settled(partial(mailbox.post, done))
     while timeout_s > 0:  # in slices, as in Ticket.wait
         slice_s = min(timeout_s, SLICE_S)
         try:

@@ -134,8 +134,8 @@ class Core:
         if now_s - self.queue_full_noted_s >= NOTE_EVERY_S:
             self.queue_full_noted_s = now_s
             logger.error(
-                "affidavit: records are lost: the memory queue stayed full for queue_wait. They are "
-                "counted in stats(). Raise max_queue_bytes, or record less.",
+                "affidavit: records are lost: the memory queue stayed full for queue_wait. "
+                "stats() counts them. Raise max_queue_bytes, or record less.",
             )
 
     def give_up_held(self) -> None:

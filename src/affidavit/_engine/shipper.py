@@ -45,6 +45,8 @@ class Shipper:
         self._sweeper = Sweeper(core)
         self._next_sweep_s = time.monotonic() + SWEEP_AFTER_S
         self._behind = False
+        self._shipped_until = -1
+        """The highest number that went through the spool of our own."""
         self.thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -149,6 +151,7 @@ class Shipper:
             core.bury(refused) if mine else self._adopter.bury(writer, refused)
         spool.remove(batch)
         if mine:
+            self._shipped_until = batch[-1].seq
             core.tally(Slot.SPOOLED_OUT, batch)
             core.tally(Slot.STORED, stored)
             core.tally(Slot.REPLAYED, stored)
@@ -271,8 +274,22 @@ class Shipper:
             return
         self._core.writer_restarts += 1
         logger.error("affidavit: the writer thread had died; a new one goes on where it stopped.")
+        self._reconcile()
         self._writer.start()
         self._core.ledger(LedgerEvent.WRITER_RESTARTED, {"restarts": self._core.writer_restarts})
+
+    def _reconcile(self) -> None:
+        """Find out what the dead thread had spooled: it may have died before it counted that."""
+        core = self._core
+        if core.owned is None:
+            return
+        try:
+            spooled = core.owned.spool.recount()
+        except SpoolError as error:
+            core.note_problem(str(error))
+            return
+        core.counters.correct_spooled(spooled.by_dest)
+        self._writer.forget_spooled(max(spooled.last_seq, self._shipped_until))
 
     def abandon(self) -> None:
         """In a forked child: let go of what this thread owned in the parent."""

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Final
 
-
 SLICE_S: Final = 0.25
 """Seconds of one slice of a wait."""
 

@@ -92,6 +92,14 @@ class Writer:
         )
         self.thread.start()
 
+    def forget_spooled(self, until_seq: int) -> None:
+        """Settle what the thread that died had spooled already; called before another starts."""
+        while self.in_hand and self.in_hand[0].encoded and self.in_hand[0].seq <= until_seq:
+            ticket = self.in_hand[0].item.ticket
+            self._settled(1)
+            if ticket is not None:
+                ticket.settle(State.SPOOLED)
+
     # -- the loop --------------------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -99,7 +107,7 @@ class Writer:
         self._prepare()
         if self.in_hand:  # left by a thread that died
             core.inbox.drop_first_if(self.in_hand[-1].item)
-            self._sender.forget()  # its answer may have died with that thread; sending is repeatable
+            self._sender.forget()  # its answer may have died with that thread; it is sent again
         while not self._step():
             pass
 

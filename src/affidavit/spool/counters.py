@@ -15,6 +15,7 @@ import mmap
 import os
 import struct
 import threading
+from collections.abc import Mapping
 from enum import IntEnum
 from pathlib import Path
 from typing import Final
@@ -110,6 +111,13 @@ class Counters:
     def add_recorded(self, dest: Dest) -> None:
         """Count one record handed over; the inbox's lock, already held, makes it whole."""
         self._cells[_GROUP if dest is Dest.LEDGER else 0] += 1
+
+    def correct_spooled(self, waiting: Mapping[Dest, int]) -> None:
+        """Set what ever went into the spool from what left it and what is there now."""
+        for dest, count in waiting.items():
+            start = _GROUP if dest is Dest.LEDGER else 0
+            with self._lock:
+                self._cells[start + Slot.SPOOLED_IN] = self._cells[start + Slot.SPOOLED_OUT] + count
 
     def get(self, slot: Slot, dest: Dest | None = Dest.RECORDS) -> int:
         """Read a tally; ``dest=None`` sums records and ledger."""

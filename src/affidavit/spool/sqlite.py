@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from affidavit.errors import SpoolError, SpoolFull
 from affidavit.event import Dest
@@ -52,6 +52,14 @@ def wrapped(what: str) -> Iterator[None]:
             "(setting spool_dir); `affidavit doctor` checks it."
         )
         raise SpoolError(msg) from error
+
+
+class Spooled(NamedTuple):
+    """What waits in a spool."""
+
+    by_dest: dict[Dest, int]
+    last_seq: int
+    """The highest number, -1 if nothing waits."""
 
 
 class SqliteSpool:
@@ -123,6 +131,19 @@ class SqliteSpool:
             self._bytes += size
             if self._oldest_ms is None:
                 self._oldest_ms = now_ms
+
+    def recount(self) -> Spooled:
+        """Count what is really there; the appending thread died perhaps before it had counted."""
+        with self._lock, wrapped(f"The spool {self.path.name} cannot be read"):
+            rows = self._remove.execute(
+                "SELECT dest, count(*), sum(length(body)), max(seq), min(at_ms) FROM records "
+                "GROUP BY dest"
+            ).fetchall()
+            self._count = sum(row[1] for row in rows)
+            self._bytes = sum(row[2] for row in rows) + self._count * ROW_OVERHEAD
+            self._oldest_ms = min((row[4] for row in rows), default=None)
+        by_dest = dict.fromkeys(Dest, 0) | {_DESTS[row[0]]: row[1] for row in rows}
+        return Spooled(by_dest, max((row[3] for row in rows), default=-1))
 
     def read(self, limit: int, max_bytes: int) -> list[Encoded]:
         """Read the oldest records, at most ``limit`` and about ``max_bytes``; at least one."""

@@ -1,0 +1,550 @@
+"""The kinds of faults: each does something bad to a process, a line or a disk, and then counts.
+
+A kind is a function from a :class:`Stage` and a number of faults to a :class:`Row` of the table.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from pymongo import MongoClient
+
+from affidavit.demo.mongod import Mongod
+from affidavit.demo.replica_set import ReplicaSet
+from tests.support.accounts import Account, Returned, read_acks, take_account
+from tests.support.processes import WorkerProcess, Zygote
+from tests.support.proxy import Proxy
+from tests.support.worker import Job
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+THREADS = 2
+ADOPTION_TIMEOUT_S = 90.0
+
+
+@dataclass
+class Row:
+    """One line of the table: a kind of fault in one mode."""
+
+    kind: str
+    mode: str
+    faults: int = 0
+    kills: int = 0
+    returned: int = 0
+    promised: int = 0
+    present: int = 0
+    duplicates: int = 0
+    lost_promised: int = 0
+    lost: int = 0
+    worst_loss: int = 0
+    """Most records that one killed process lost."""
+    oldest_lost_ms: float = 0.0
+    """How long before the kill the oldest lost call had returned."""
+    longest_wait_ms: float = 0.0
+    """Longest time a caller waited for one call's auditing."""
+    p95_wait_ms: float = 0.0
+    errors: list[str] = field(default_factory=list)
+
+    def add(self, account: Account, calls: list[Returned]) -> None:
+        """Add what one round counted."""
+        self.returned += account.returned
+        self.promised += account.promised
+        self.present += account.present
+        self.duplicates += account.duplicates
+        self.lost_promised += len(account.missing_promised)
+        self.lost += account.lost
+        self.worst_loss = max([self.worst_loss, *account.losses])
+        self.errors += account.wrong()
+        waits = sorted(call.waited_ms for call in calls)
+        if waits:
+            self.longest_wait_ms = max(self.longest_wait_ms, waits[-1])
+            self.p95_wait_ms = max(self.p95_wait_ms, statistics.quantiles([*waits, 0], n=20)[-1])
+
+
+class Stage:
+    """Servers, a proxy, a process that forks workers, and fresh databases: for a whole campaign."""
+
+    def __init__(self, seed: int) -> None:
+        """``seed`` makes the moments of the faults repeatable (as far as clocks are)."""
+        self.random = random.Random(seed)
+        self.folder = Path(tempfile.mkdtemp(prefix="affidavit-faults-"))
+        self._number = 0
+        self._mongod: Mongod | None = None
+        self._set: ReplicaSet | None = None
+        self._proxy: Proxy | None = None
+        self._zygote: Zygote | None = None
+        self._client: MongoClient[dict[str, Any]] | None = None
+
+    @property
+    def mongod(self) -> Mongod:
+        """A standalone server."""
+        if self._mongod is None:
+            self._mongod = Mongod.start()
+        return self._mongod
+
+    @property
+    def three(self) -> ReplicaSet:
+        """A replica set of three."""
+        if self._set is None:
+            self._set = ReplicaSet.start()
+        return self._set
+
+    @property
+    def proxy(self) -> Proxy:
+        """The line to :attr:`mongod`."""
+        if self._proxy is None:
+            self._proxy = Proxy(self.mongod.port)
+        return self._proxy
+
+    @property
+    def zygote(self) -> Zygote:
+        """Forks workers."""
+        if self._zygote is None:
+            self._zygote = Zygote(self.folder / "workers.log")
+        return self._zygote
+
+    @property
+    def client(self) -> MongoClient[dict[str, Any]]:
+        """A client of our own to :attr:`mongod`, past the proxy."""
+        if self._client is None:
+            self._client = MongoClient(self.mongod.uri, tz_aware=True)
+        return self._client
+
+    def stop(self) -> None:
+        """Stop what was started, and remove the files."""
+        for thing in (self._zygote, self._proxy, self._mongod, self._set):
+            if thing is not None:
+                thing.stop()
+        if self._client is not None:
+            self._client.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def drop_set(self) -> None:
+        """Stop the replica set: three servers take a good part of two cores."""
+        if self._set is not None:
+            self._set.stop()
+            self._set = None
+
+    def __enter__(self) -> Self:
+        """The stage."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop everything."""
+        self.stop()
+
+    def round(self, row: Row, uri: str | None = None) -> Round:
+        """A database and a spool directory of one's own."""
+        self._number += 1
+        name = f"faults_{self._number}"
+        if uri is None:
+            uri = f"mongodb://127.0.0.1:{self.proxy.port}/{name}"
+        return Round(self, row, name, uri.replace("DATABASE", name))
+
+
+class Round:
+    """One database, the workers that wrote to it, and the count at the end."""
+
+    def __init__(self, stage: Stage, row: Row, name: str, uri: str) -> None:
+        """Use :meth:`Stage.round`."""
+        self.stage = stage
+        self.row = row
+        self.name = name
+        self.uri = uri
+        self.folder = stage.folder / name
+        self.folder.mkdir()
+        self.killed: list[tuple[Path, float]] = []
+        self._jobs = 0
+
+    def job(self, **what: Any) -> Job:
+        """A job on this database in the row's mode."""
+        self._jobs += 1
+        given: dict[str, Any] = {
+            "uri": self.uri,
+            "spool_dir": str(self.folder / "spool"),
+            "acks": str(self.folder / f"{self._jobs}.acks"),
+            "mode": self.row.mode,
+            "threads": THREADS,
+            "seed": self._jobs,
+            **what,
+        }
+        return Job(**given)
+
+    def worker(self, **what: Any) -> WorkerProcess:
+        """A worker that obeys."""
+        return WorkerProcess(self.job(**what))
+
+    def calls(self) -> list[Returned]:
+        """Every call that returned in this round."""
+        return [call for path in self.folder.glob("*.acks") for call in read_acks(path)]
+
+    def count(self, client: MongoClient[dict[str, Any]] | None = None) -> Account:
+        """Count, add the result to the row, drop the database."""
+        client = client or self.stage.client
+        calls = self.calls()
+        account = take_account(
+            client[self.name],
+            calls,
+            folder=self.spool_folder(),
+            in_flight=THREADS * (len(self.killed) + 1),
+        )
+        lost = {call.call_id for call in account.missing}
+        for path, at_s in self.killed:
+            ages = [at_s - call.at_s for call in read_acks(path) if call.call_id in lost]
+            self.row.oldest_lost_ms = max([self.row.oldest_lost_ms, *(age * 1000 for age in ages)])
+        if not calls:
+            account.errors.append("no call returned")
+        self.row.add(account, calls)
+        if not account.wrong():
+            client.drop_database(self.name)
+            shutil.rmtree(self.folder)
+        return account
+
+    def spool_folder(self) -> Path | None:
+        """The dataset's folder, if the spool was ever made."""
+        base = self.folder / "spool"
+        found = [path for path in base.iterdir() if path.is_dir()] if base.is_dir() else []
+        return found[0] if found else None
+
+    def wait_for_adoption(self, worker: WorkerProcess) -> None:
+        """Wait until the worker's spool is the only one left."""
+        folder, end_s = self.spool_folder(), time.monotonic() + ADOPTION_TIMEOUT_S
+        assert folder is not None
+        while {path.stem for path in folder.glob("*.lock")} - {worker.writer}:
+            if time.monotonic() > end_s:
+                self.row.errors.append("spools were left over that nobody took over")
+                return
+            time.sleep(0.05)
+
+
+# -- processes are killed --------------------------------------------------------------------------
+
+
+def application(stage: Stage, mode: str, kills: int) -> Row:
+    """The application is killed at random moments; the next one takes over its spool."""
+    return _kill_application(stage, Row("application killed", mode), kills, outage=False)
+
+
+def application_in_outage(stage: Stage, mode: str, kills: int) -> Row:
+    """The application is killed while the line to the database is cut, dead or slow."""
+    row = Row("application killed in an outage", mode)
+    return _kill_application(stage, row, kills, outage=True)
+
+
+def _kill_application(stage: Stage, row: Row, kills: int, *, outage: bool) -> Row:
+    chance = stage.random
+    while row.kills < kills:
+        one = stage.round(row)
+        for _ in range(min(10, kills - row.kills)):
+            stage.proxy.heal()
+            unlimited = 0.0 if row.mode in {"direct", "batch"} else 800.0
+            job = one.job(
+                rate=chance.choice([50.0, 300.0, unlimited]),
+                facade=chance.choice(["sync", "async"]),
+            )
+            pid = stage.zygote.spawn(job)
+            time.sleep(chance.uniform(0.05, 0.9))
+            if outage:
+                _some_outage(stage)
+                time.sleep(chance.uniform(0.0, 1.3))
+            one.killed.append((Path(job.acks), stage.zygote.kill(pid)))
+            row.kills += 1
+            row.faults += 1
+        stage.proxy.heal()
+        with one.worker(rate=50.0) as last:
+            one.wait_for_adoption(last)
+            last.stop()
+        one.count()
+    return row
+
+
+def _some_outage(stage: Stage) -> None:
+    fault = stage.random.choice(["refuse", "hole", "up", "down", "slow", "cut"])
+    if fault == "refuse":
+        stage.proxy.refuse()
+    elif fault == "cut":
+        stage.proxy.cut()
+    elif fault == "slow":
+        stage.proxy.delay(stage.random.uniform(0.05, 0.8))
+    else:
+        stage.proxy.black_hole(*(() if fault == "hole" else (fault,)))  # type: ignore[arg-type]
+
+
+def mongod(stage: Stage, mode: str, kills: int) -> Row:
+    """The database is killed under load and comes back."""
+    row = Row("mongod killed", mode)
+    while row.kills < kills:
+        one = stage.round(row)
+        facade = stage.random.choice(["sync", "async"])
+        with one.worker(rate=200.0, facade=facade, threads=4) as worker:
+            for _ in range(min(5, kills - row.kills)):
+                time.sleep(stage.random.uniform(0.1, 0.8))
+                stage.mongod.kill()
+                row.kills += 1
+                row.faults += 1
+                time.sleep(stage.random.uniform(0.0, 1.5))
+                stage.mongod.restart()
+            time.sleep(0.3)
+            _ended(row, worker)
+        one.count()
+    return row
+
+
+def both(stage: Stage, mode: str, kills: int) -> Row:
+    """The database and the application are killed within a moment; both come back."""
+    row = Row("mongod and application killed", mode)
+    while row.kills < kills:
+        one = stage.round(row)
+        for _ in range(min(3, -(-(kills - row.kills) // 2))):
+            job = one.job(rate=300.0)
+            pid = stage.zygote.spawn(job)
+            time.sleep(stage.random.uniform(0.3, 0.9))
+            stage.mongod.kill()
+            time.sleep(stage.random.choice([0.0, stage.random.uniform(0, 0.3)]))
+            one.killed.append((Path(job.acks), stage.zygote.kill(pid)))
+            stage.mongod.restart()
+            row.kills += 2
+            row.faults += 2
+        with one.worker(rate=50.0) as last:
+            one.wait_for_adoption(last)
+            last.stop()
+        one.count()
+    return row
+
+
+def primary(stage: Stage, mode: str, kills: int) -> Row:
+    """The primary of three is killed under load; another is elected, and the dead one returns."""
+    row = Row("primary of three killed", mode)
+    with MongoClient[dict[str, Any]](stage.three.uri, tz_aware=True) as client:
+        while row.kills < kills:
+            one = stage.round(row, stage.three.database_uri("DATABASE"))
+            with one.worker(rate=100.0) as worker:
+                for _ in range(min(3, kills - row.kills)):
+                    time.sleep(stage.random.uniform(0.3, 1.2))
+                    dying = stage.three.primary()
+                    dying.kill()
+                    row.kills += 1
+                    row.faults += 1
+                    stage.three.primary()
+                    time.sleep(stage.random.uniform(0.0, 1.0))
+                    dying.restart()
+                time.sleep(0.5)
+                _ended(row, worker)
+            one.count(client)
+    return row
+
+
+def _ended(row: Row, worker: WorkerProcess) -> dict[str, Any]:
+    """Stop a worker; its own last numbers must add up, with nothing waiting."""
+    last = worker.stop()
+    if not last["flushed"]:
+        row.errors.append(f"not everything was in the store after 30 s: {last}")
+    return last
+
+
+# -- lines, disks, stopped processes ---------------------------------------------------------------
+
+
+def network(stage: Stage, mode: str, faults: int) -> Row:
+    """The line is cut, refused, slow, dead, or dead in one direction, for up to two seconds."""
+    row = Row("network cut, delayed, dead", mode)
+    one = stage.round(row)
+    with one.worker(rate=200.0, facade=stage.random.choice(["sync", "async"])) as worker:
+        for _ in range(faults):
+            time.sleep(stage.random.uniform(0.1, 0.6))
+            _some_outage(stage)
+            row.faults += 1
+            time.sleep(stage.random.uniform(0.1, 2.0))
+            stage.proxy.heal()
+        _ended(row, worker)
+    one.count()
+    return row
+
+
+def mongod_stopped(stage: Stage, mode: str, seconds: float) -> Row:
+    """The database is stopped (SIGSTOP), with its connections open, and goes on."""
+    row = Row(f"mongod stopped for {seconds:g} s", mode)
+    one = stage.round(row)
+    with one.worker(rate=100.0) as worker:
+        time.sleep(0.5)
+        stage.mongod.freeze()
+        row.faults += 1
+        time.sleep(seconds)
+        stage.mongod.thaw()
+        time.sleep(0.5)
+        _ended(row, worker)
+    one.count()
+    return row
+
+
+def application_stopped(stage: Stage, mode: str, seconds: float) -> Row:
+    """The application is stopped (SIGSTOP) and goes on; then it is killed soon after."""
+    row = Row(f"application stopped for {seconds:g} s", mode)
+    one = stage.round(row)
+    with one.worker(rate=300.0) as worker:
+        time.sleep(0.5)
+        worker.freeze()
+        row.faults += 1
+        time.sleep(seconds)
+        worker.thaw()
+        time.sleep(stage.random.uniform(0.0, 0.05))
+        worker.kill()
+        one.killed.append((Path(worker.job.acks), time.monotonic()))
+        row.kills += 1
+    with one.worker(rate=50.0) as last:
+        one.wait_for_adoption(last)
+        last.stop()
+    one.count()
+    return row
+
+
+def disk_full(stage: Stage, mode: str, seconds: float) -> Row:
+    """The disk takes no more while the database is away; then both come back."""
+    row = Row("disk full in an outage", mode)
+    one = stage.round(row)
+    with one.worker(rate=200.0, file_limit_bytes=400_000) as worker:
+        time.sleep(0.5)
+        stage.proxy.refuse()
+        row.faults += 1
+        time.sleep(seconds)
+        stage.proxy.heal()
+        time.sleep(0.5)
+        worker.say("lift-limit")
+        _ended(row, worker)
+        if "disk" not in worker.said and "full" not in worker.said:
+            row.errors.append(f"a full disk was not reported: {worker.said[-500:]}")
+    one.count()
+    return row
+
+
+def spool_full(stage: Stage, mode: str, seconds: float) -> Row:
+    """The spool reaches its bound, and memory its own: what fits nowhere is counted as lost."""
+    row = Row("spool full in an outage", mode)
+    one = stage.round(row)
+    settings = {"max_spool_bytes": 1024**2, "max_queue_bytes": 1024**2}
+    with one.worker(rate=300.0, text_bytes=6000, settings=settings) as worker:
+        time.sleep(0.5)
+        stage.proxy.refuse()
+        row.faults += 1
+        time.sleep(seconds)
+        if "lost" not in worker.said:
+            row.errors.append(f"a full spool was not reported: {worker.said[-500:]}")
+        stage.proxy.heal()
+        last = _ended(row, worker)
+        if not last["lost"]:
+            row.errors.append("the spool was not full: this round shows nothing")
+    one.count()
+    return row
+
+
+def no_disk(stage: Stage, mode: str, faults: int) -> Row:
+    """The spool's directory cannot be made; records wait in memory while the line is cut."""
+    row = Row("spool directory unwritable", mode)
+    one = stage.round(row)
+    with one.worker(rate=100.0, spool_dir="/proc/affidavit") as worker:
+        if "cannot be written" not in worker.said:
+            row.errors.append("an unwritable directory was not reported")
+        for _ in range(faults):
+            time.sleep(0.3)
+            stage.proxy.refuse()
+            row.faults += 1
+            time.sleep(1.0)
+            stage.proxy.heal()
+        time.sleep(0.3)
+        _ended(row, worker)
+    one.count()
+    return row
+
+
+def forked(stage: Stage, mode: str, faults: int) -> Row:
+    """The application forks while its threads record; the child records with its own writer."""
+    row = Row("fork in mid-use", mode)
+    one = stage.round(row)
+    with one.worker(rate=200.0) as worker:
+        for _ in range(faults):
+            time.sleep(0.1)
+            worker.say("fork 5")
+            row.faults += 1
+        _ended(row, worker)
+    one.count()
+    return row
+
+
+def writer_dies(stage: Stage, mode: str, faults: int) -> Row:
+    """The writer thread dies of an unexpected exception; the watchdog starts another one."""
+    row = Row("writer thread killed", mode)
+    one = stage.round(row)
+    with one.worker(rate=200.0) as worker:
+        for number in range(faults):
+            time.sleep(stage.random.uniform(0.05, 0.4))
+            if number % 3 == 0:  # also while it waits for work
+                worker.say("pause")
+                time.sleep(0.15)
+            worker.say("kill-writer")
+            worker.say("resume")
+            row.faults += 1
+            _wait_for_restart(row, worker, row.faults)
+        _ended(row, worker)
+        if "writer thread had died" not in worker.said:
+            row.errors.append("the watchdog said nothing")
+    one.count()
+    return row
+
+
+def _wait_for_restart(row: Row, worker: WorkerProcess, restarts: int) -> None:
+    end_s = time.monotonic() + 5
+    while worker.say("stats")["writer_restarts"] < restarts:
+        if time.monotonic() > end_s:
+            row.errors.append("the writer thread was not started again within 5 s")
+            return
+        time.sleep(0.05)
+
+
+def outage(stage: Stage, mode: str, seconds: float) -> Row:
+    """The database is away for ``seconds`` at 100 calls a second: nobody waits, all arrive."""
+    row = Row(f"outage of {seconds:g} s at 100 calls/s", mode)
+    one = stage.round(row)
+    facade = "sync"
+    with one.worker(rate=100.0, threads=4, facade=facade) as worker:
+        time.sleep(1.0)
+        before = len(worker.returned)
+        stage.proxy.black_hole()
+        row.faults += 1
+        time.sleep(seconds)
+        during = worker.returned[before:]
+        stage.proxy.heal()
+        _ended(row, worker)
+    account = one.count()
+    waits = [call.waited_ms for call in during]
+    slow = [wait for wait in waits if wait > 100]
+    # Each of the threads may have had one call under way when the line died.
+    if len(slow) > 4 or max(waits) > 1000 + 250:
+        row.errors.append(f"callers waited {sorted(waits)[-8:]} ms")
+    rest = sorted(waits[2 * 4 :])
+    row.p95_wait_ms = rest[int(len(rest) * 0.95)]
+    if row.p95_wait_ms > 5:
+        row.errors.append(f"p95 of a caller's wait in the outage is {row.p95_wait_ms:.1f} ms")
+    if len(during) < 0.9 * (seconds - 1.5) * 100:
+        row.errors.append(f"only {len(during)} calls in {seconds} s")
+    if account.missing:
+        row.errors.append(f"{len(account.missing)} calls did not arrive")
+    return row
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0))

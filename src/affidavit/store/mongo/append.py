@@ -112,14 +112,15 @@ class MongoStore:
         if len(batch) == 1:
             return [self._append_one(batch[0], timeout_s)]
         verdicts: list[Verdict | None] = [None] * len(batch)
-        for dest, collection in self._collections.items():
-            places = [
-                place
-                for place, record in enumerate(batch)
-                if record.dest is dest and len(record.body) <= MAX_DOCUMENT
-            ]
-            if places:
-                self._append_many(collection, batch, places, verdicts, timeout_s)
+        with _translated(), pymongo.timeout(timeout_s):  # one time-out for both collections
+            for dest, collection in self._collections.items():
+                places = [
+                    place
+                    for place, record in enumerate(batch)
+                    if record.dest is dest and len(record.body) <= MAX_DOCUMENT
+                ]
+                if places:
+                    self._append_many(collection, batch, places, verdicts)
         too_large = Verdict(Outcome.REJECTED, "too_large")
         return [verdict or too_large for verdict in verdicts]
 
@@ -131,7 +132,7 @@ class MongoStore:
             try:
                 collection.insert_one(RawBSONDocument(record.body))
             except DuplicateKeyError as error:
-                return self._duplicate(collection, record, dict(error.details or {}))
+                return self._duplicates(collection, [(record, dict(error.details or {}))])[0]
             except WriteConcernError:
                 raise
             except WriteError as error:
@@ -146,43 +147,48 @@ class MongoStore:
         batch: Sequence[Encoded],
         places: list[int],
         verdicts: list[Verdict | None],
-        timeout_s: float,
     ) -> None:
         documents = [RawBSONDocument(batch[place].body) for place in places]
-        with _translated(), pymongo.timeout(timeout_s):
-            try:
-                collection.insert_many(documents, ordered=False)
-            except BulkWriteError as error:
-                details = error.details
-                if details.get("writeConcernErrors"):
-                    msg = "MongoDB did not confirm the write by a journaled majority in time."
+        try:
+            collection.insert_many(documents, ordered=False)
+        except BulkWriteError as error:
+            details = error.details
+            if details.get("writeConcernErrors"):
+                msg = "MongoDB did not confirm the write by a journaled majority in time."
+                raise StoreUnavailable(msg) from None
+            twice: list[tuple[int, dict[str, Any]]] = []
+            for failure in details["writeErrors"]:
+                place = places[failure["index"]]
+                if failure["code"] == _DUPLICATE:
+                    twice.append((place, failure))
+                elif _is_passing(failure["code"]):
+                    msg = f"MongoDB could not write for now (code {failure['code']})."
                     raise StoreUnavailable(msg) from None
-                for failure in details["writeErrors"]:
-                    place = places[failure["index"]]
-                    if failure["code"] == _DUPLICATE:
-                        verdicts[place] = self._duplicate(collection, batch[place], failure)
-                    elif _is_passing(failure["code"]):
-                        msg = f"MongoDB could not write for now (code {failure['code']})."
-                        raise StoreUnavailable(msg) from None
-                    else:
-                        verdicts[place] = _rejected(failure["code"])
+                else:
+                    verdicts[place] = _rejected(failure["code"])
+            found = self._duplicates(collection, [(batch[place], f) for place, f in twice])
+            for (place, _failure), verdict in zip(twice, found, strict=True):
+                verdicts[place] = verdict
         for place in places:
             if verdicts[place] is None:
                 verdicts[place] = STORED
 
-    def _duplicate(
-        self, collection: _RawCollection, record: Encoded, failure: dict[str, Any]
-    ) -> Verdict:
-        """A duplicate key is success only if what is stored is this very record."""
-        known = collection.find_one({"_id": ObjectId(record.record_id)})
-        if known is not None:
-            same = known.raw == record.body
-            return STORED if same else Verdict(Outcome.REJECTED, "id_conflict")
-        if "_id" in (failure.get("keyPattern") or {}):
-            # It was there a moment ago and is not now (rolled back, expired): send it again.
-            msg = "MongoDB reported a duplicate that is not there. The record is sent again."
-            raise StoreUnavailable(msg)
-        return Verdict(Outcome.REJECTED, "seq_conflict")
+    def _duplicates(
+        self, collection: _RawCollection, failed: Sequence[tuple[Encoded, dict[str, Any]]]
+    ) -> list[Verdict]:
+        """A duplicate key is success only if what is stored is this very record.
+
+        One question for all: after an outage a whole batch may be there already, and asking for
+        each would take longer than the batch may.
+        """
+        if not failed:
+            return []
+        ids = [ObjectId(record.record_id) for record, _failure in failed]
+        known = {
+            cast("ObjectId", document["_id"]).binary: bytes(document.raw)
+            for document in collection.find({"_id": {"$in": ids}})
+        }
+        return [_of_duplicate(record, known.get(record.record_id), f) for record, f in failed]
 
     def heartbeat(self, document: bytes, timeout_s: float) -> None:
         """Insert one heartbeat."""
@@ -216,6 +222,16 @@ def _groups(cursor: Iterable[RawBSONDocument], size: int) -> Iterator[list[RawBS
     iterator = iter(cursor)
     while group := list(islice(iterator, size)):
         yield group
+
+
+def _of_duplicate(record: Encoded, known: bytes | None, failure: dict[str, Any]) -> Verdict:
+    if known is not None:
+        return STORED if known == record.body else Verdict(Outcome.REJECTED, "id_conflict")
+    if "_id" in (failure.get("keyPattern") or {}):
+        # It was there a moment ago and is not now (rolled back, expired): send it again.
+        msg = "MongoDB reported a duplicate that is not there. The record is sent again."
+        raise StoreUnavailable(msg)
+    return Verdict(Outcome.REJECTED, "seq_conflict")
 
 
 def _raw(database: Database[dict[str, Any]], name: str) -> _RawCollection:

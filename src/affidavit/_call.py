@@ -8,24 +8,14 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final, NamedTuple, TypedDict, Unpack
 
-from affidavit import _records
-from affidavit.event import Document, EventType, Status
+from affidavit import _records, context
+from affidavit.event import Status
+from affidavit.pipeline import build
 from affidavit.pipeline.snapshot import is_plain
 
-_COUNTS: Final = (
-    "input_tokens",
-    "output_tokens",
-    "cached_tokens",
-    "reasoning_tokens",
-    "finish_reason",
-    "time_to_first_token_ms",
-)
-
-_REQUEST: Final = EventType.LLM_REQUEST
-_RESPONSE: Final = EventType.LLM_RESPONSE
-_INITIATED: Final = Status.INITIATED
-_COMPLETED: Final = Status.COMPLETED
-_ABORTED: Final = Status.ABORTED
+_COMPLETED: Final = Status.COMPLETED.value
+_FAILED: Final = Status.FAILED.value
+_ABORTED: Final = Status.ABORTED.value
 
 ABORTING: Final = (CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)
 """Leaving by one of these is an abort by the caller's side, not a failure of the call."""
@@ -75,17 +65,18 @@ class CallState:
 
     __slots__ = (
         "_arguments",
+        "_around",
         "_asked_plain",
         "_defaults",
         "_dimensions",
         "_error",
         "_fields",
+        "_length",
         "_reported",
         "_request_brief",
         "_request_fields",
         "_started_s",
         "_status",
-        "_who",
         "call_id",
         "intent_id",
         "waited_s",
@@ -104,12 +95,13 @@ class CallState:
         self._request_fields = fields
         self._dimensions = dimensions
         self._defaults = defaults
-        self._who: Document | None = None
+        self._around: Mapping[str, Any] | None = None
+        self._length: int | None = None
         self._asked_plain: bool | None = None
-        self._request_brief: Document = {}
+        self._request_brief: dict[str, Any] = {}
         self._reported: dict[str, Any] = {}
         self._fields: dict[str, Any] = {}
-        self._status: Status | None = None
+        self._status: str | None = None
         self._error: tuple[str, str] | None = None
         self._started_s = time.perf_counter()
         self.waited_s = 0.0
@@ -137,7 +129,7 @@ class CallState:
     def fail(self, error: BaseException | str, **report: Unpack[Report]) -> None:
         """Say that the call failed; an exception that leaves the block does this by itself."""
         self.partial(**report)
-        self._status = Status.FAILED
+        self._status = _FAILED
         self._note_error(error)
 
     def left_by(self, error: BaseException | None) -> None:
@@ -145,10 +137,10 @@ class CallState:
         if self._status is not None:
             return
         if error is None:
-            self._status = Status.ABORTED
+            self._status = _ABORTED
             self._error = ("NoOutcome", "The block ended without complete() or fail().")
         else:
-            self._status = Status.ABORTED if isinstance(error, ABORTING) else Status.FAILED
+            self._status = Status.ABORTED if isinstance(error, ABORTING) else _FAILED
             self._note_error(error)
 
     def _note_error(self, error: BaseException | str) -> None:
@@ -163,58 +155,55 @@ class CallState:
 
     # -- the two records -------------------------------------------------------------------------
 
-    def intent(self) -> Document:
-        """Build the record that is written before the model is asked."""
-        document = _records.envelope(_REQUEST, _INITIATED, self.call_id, self._known_of_caller())
+    def intent(self) -> build.Parts:
+        """Say what the record before the model is asked consists of."""
         arguments = self._arguments
-        whole, self._request_brief = _records.request_data(*arguments, self._request_fields)
-        document["provider"] = arguments.provider
-        if arguments.model is not None:
-            document["model"] = arguments.model
-        document["request_data"] = whole
-        self._started_s = time.perf_counter()
-        return document
-
-    def outcome(self) -> Document:
-        """Build the record that is written when the call is over."""
-        took_ms = round((time.perf_counter() - self._started_s) * 1000, 3)
-        status = self._status or _ABORTED
-        document = _records.envelope(_RESPONSE, status, self.call_id, self._known_of_caller())
-        report = self._reported
-        document["success"] = status is _COMPLETED
-        document["error_message"] = None
-        if self._error is not None:
-            document["error_type"], document["error_message"] = self._error
-        provider, model = report.get("provider_used"), report.get("model")
-        provider = self._arguments.provider if provider is None else provider
-        model = self._arguments.model if model is None else model
-        document["provider"] = provider
-        if model is not None:
-            document["model"] = model
-        for name in _COUNTS:
-            value = report.get(name)
-            if value is not None:
-                document[name] = value
-        document["request_data"] = self._request_brief
-        cost = report.get("cost_usd")
-        document["response_data"] = response = _records.response_data(
-            text=report.get("text"),
-            provider_used=provider,
-            tokens_used=_tokens_used(report),
-            cost_usd=cost,
-            processing_time_ms=took_ms,
-            tool_calls=report.get("tool_calls"),
-            fields=self._fields,
+        message = arguments.message
+        # The application may change its own list and dictionary before the call is over.
+        self._length = (
+            len(message) if type(message) is str else build.text_length(message, arguments.messages)
         )
-        if cost is not None and response["cost_usd"] is None:
-            document["odd"] = ["cost_not_a_number"]
-        return document
+        if isinstance(self._request_fields, Mapping):
+            self._request_brief = {
+                name: value
+                for name, value in self._request_fields.items()
+                if type(value) is not str or len(value) <= build.SHORT
+            }
+        self._around = context.current()
+        self._started_s = time.perf_counter()
+        return (
+            build.INTENT,
+            self.call_id,
+            _records.now_ms(),
+            self._dimensions,
+            self._around,
+            self._defaults,
+            arguments,
+            self._length,
+            self._request_fields,
+        )
 
-    def _known_of_caller(self) -> Document:
-        """Who and where, looked up once: both records of a call say the same."""
-        if self._who is None:
-            self._who = _records.who(self._dimensions, self._defaults)
-        return self._who
+    def outcome(self) -> build.Parts:
+        """Say what the record after the call consists of."""
+        took_ms = round((time.perf_counter() - self._started_s) * 1000, 3)
+        arguments = self._arguments
+        return (
+            build.OUTCOME,
+            self.call_id,
+            _records.now_ms(),
+            self._dimensions,
+            context.current() if self._around is None else self._around,
+            self._defaults,
+            arguments.provider,
+            arguments.model,
+            self._length,
+            self._request_brief,
+            self._status or _ABORTED,
+            self._error,
+            self._reported,
+            self._fields,
+            took_ms,
+        )
 
     def is_plain(self) -> bool:
         """Whether the application's own fields can be snapshot the quick way."""
@@ -222,15 +211,3 @@ class CallState:
             asked = self._request_fields
             self._asked_plain = asked is None or (type(asked) is dict and is_plain(asked))
         return self._asked_plain and (not self._fields or is_plain(self._fields))
-
-
-def _tokens_used(report: Mapping[str, Any]) -> int | None:
-    given = report.get("tokens_used")
-    if given is not None:
-        return int(given) if isinstance(given, int) else None
-    asked, answered = report.get("input_tokens"), report.get("output_tokens")
-    if asked is None and answered is None:
-        return None
-    asked, answered = 0 if asked is None else asked, 0 if answered is None else answered
-    both = isinstance(asked, int) and isinstance(answered, int)
-    return asked + answered if both else None

@@ -31,6 +31,7 @@ from affidavit.logger import (
     Severity,
     check_dimensions,
 )
+from affidavit.pipeline.build import Parts
 
 
 class AsyncCall(CallState):
@@ -147,7 +148,7 @@ class AsyncAuditLogger(Recorder):
         )
 
     async def _put(
-        self, record_id: bytes, build: Callable[[], Document], *, plain: bool, wait: bool
+        self, record_id: bytes, build: Callable[[], Document | Parts], *, plain: bool, wait: bool
     ) -> Ticket | None:
         ticket = Ticket() if wait else None
         snapshot = self._snapshot(build, plain=plain)

@@ -15,6 +15,7 @@ from affidavit._engine import Engine, State, Stats, Ticket
 from affidavit.config import AuditConfig, Settings, mongodb_uri
 from affidavit.errors import AuditUnavailable, ConfigError
 from affidavit.event import Dest, Document, EventType
+from affidavit.pipeline.build import Parts
 from affidavit.pipeline.snapshot import take
 from affidavit.store import connect
 
@@ -97,14 +98,14 @@ class Recorder:
     # -- building and submitting -----------------------------------------------------------------
 
     def _submit(
-        self, record_id: bytes, build: Callable[[], Document], *, plain: bool, wait: bool
+        self, record_id: bytes, build: Callable[[], Document | Parts], *, plain: bool, wait: bool
     ) -> Ticket | None:
         """Build, snapshot and enqueue; whatever goes wrong here must not reach the application."""
         return self._engine.submit(
             Dest.RECORDS, record_id, self._snapshot(build, plain=plain), wait=wait
         )
 
-    def _snapshot(self, build: Callable[[], Document], *, plain: bool) -> bytes:
+    def _snapshot(self, build: Callable[[], Document | Parts], *, plain: bool) -> bytes:
         try:
             return take(build(), plain=plain)
         except Exception as error:
@@ -123,8 +124,7 @@ class Recorder:
         """Prepare a record that is not a call: its id, and how to build it."""
 
         def build() -> Document:
-            known = _records.who(dimensions, self._defaults)
-            document = _records.envelope(event_type, None, None, known)
+            document = _records.event(event_type, dimensions, self._defaults)
             document.update({k: v for k, v in more.items() if v is not None})
             document["details"] = {k: v for k, v in details.items() if v is not None}
             return document

@@ -1,4 +1,4 @@
-"""The steps in order: decode, clean and cut, price, compress, encode.
+"""The steps in order: decode, build, clean and cut, price, compress, encode.
 
 One :class:`Chain` belongs to one writer thread. A record that breaks a step is not lost: its
 envelope is stored with the content withheld and the reason in ``odd``.
@@ -6,13 +6,14 @@ envelope is stored with the content withheld and the reason in ``odd``.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import bson
 import msgspec
 from bson.objectid import ObjectId
 
 from affidavit.event import Dest, Document, utc_from_ms
+from affidavit.pipeline import build
 from affidavit.pipeline.clean import Cleaner, money
 from affidavit.pipeline.compress import compress_fields
 
@@ -33,11 +34,12 @@ class Chain:
 
     def finish(self, dest: Dest, record_id: bytes, snapshot: bytes, seq: int) -> bytes:
         """Return the whole record as BSON. Never raises on odd content."""
-        document = _decode(snapshot)
         try:
+            said = _decode(snapshot)
+            document = said if type(said) is dict else build.document(said)
             return self._finish(dest, record_id, document, seq)
         except Exception as error:
-            envelope = _decode(snapshot)
+            envelope = _envelope(_decode(snapshot))
             for name in _CONTENT:
                 envelope.pop(name, None)
             safe: Document = {k: v for k, v in envelope.items() if isinstance(v, str | int | bool)}
@@ -59,3 +61,13 @@ class Chain:
                         document[name] = compress_fields(document[name], self.compression_level)
         whole = {"_id": ObjectId(record_id), **document, "writer": self.writer, "seq": seq}
         return _bson_encode(whole)
+
+
+def _envelope(said: Any) -> Document:
+    """Give what can be kept in any case of a record that broke a step."""
+    if type(said) is dict:
+        return said
+    try:
+        return build.document(said)
+    except Exception:
+        return build.withheld(said)

@@ -8,7 +8,6 @@ changed in ``odd`` and never raises.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, date, datetime
@@ -18,6 +17,8 @@ from typing import Any, Final
 import msgspec
 
 from affidavit.event import Document
+from affidavit.pipeline import build
+from affidavit.pipeline.build import Parts
 
 TEXT_CEILING: Final = 4 * 1024**2
 """Characters of one text that enter the queue; its middle is left out beyond that."""
@@ -59,22 +60,24 @@ def is_plain(fields_: Mapping[str, Any]) -> bool:
     return True
 
 
-def take(document: Document, *, plain: bool) -> bytes:
-    """Encode a record. ``plain`` promises that :func:`is_plain` holds for the application's part.
+def take(said: Document | Parts, *, plain: bool) -> bytes:
+    """Encode a record, or the parts of one that the writer builds (see :mod:`.build`).
 
-    Never raises: what cannot be kept as it is gets replaced and named in ``odd``.
+    ``plain`` promises that :func:`is_plain` holds for the application's part. What cannot be kept
+    as it is gets replaced and named in ``odd``.
     """
     if plain:
         try:
-            snapshot = _encode(document)
+            snapshot = _encode(said)
         except Exception:
-            return _carefully(document)
+            return _carefully(said)
         if len(snapshot) <= TEXT_CEILING:
             return snapshot
-    return _carefully(document)
+    return _carefully(said)
 
 
-def _carefully(document: Document) -> bytes:
+def _carefully(said: Document | Parts) -> bytes:
+    document = said if isinstance(said, dict) else build.document(said)
     for ceiling in (TEXT_CEILING, SMALL_TEXT, 256):
         frozen = _Freezer(ceiling)
         copy = frozen.mapping(document, "", 0)
@@ -256,21 +259,3 @@ def _shown(value: object) -> str:
         return str(value)[:1000]
     except Exception:
         return f"[{type(value).__name__}]"
-
-
-def decimal_text(amount: object) -> str | None:
-    """Read an amount of money as exact decimal text; None where it is not a finite number.
-
-    A float counts as the shortest decimal that prints like it: 0.045 is 0.045.
-    """
-    if isinstance(amount, bool):
-        return None
-    if isinstance(amount, float):
-        return repr(amount) if math.isfinite(amount) else None
-    if isinstance(amount, int | Decimal | str):
-        try:
-            exact = Decimal(amount)
-        except (ArithmeticError, ValueError):
-            return None
-        return str(exact) if exact.is_finite() else None
-    return None

@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affidavit.event import Dest
+from affidavit.pipeline.build import decimal_text
 from affidavit.pipeline.chain import Chain
-from affidavit.pipeline.snapshot import SNAPSHOT_CEILING, decimal_text, is_plain, take
+from affidavit.pipeline.snapshot import SNAPSHOT_CEILING, is_plain, take
 
 NAIVE = datetime(2026, 1, 2, 3)  # noqa: DTZ001 - a naive time is the case in question
 

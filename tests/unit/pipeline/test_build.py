@@ -1,0 +1,82 @@
+"""A call's parts become the same record whichever thread builds it, and never break the writer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bson
+import msgspec
+import pytest
+from bson.objectid import ObjectId
+
+from affidavit._call import CallState, RequestArguments
+from affidavit.event import Dest
+from affidavit.pipeline import build
+from affidavit.pipeline.chain import Chain
+from affidavit.pipeline.snapshot import take
+
+FIELDS = {"symbol": "BTCUSDT", "provider": "mine", "long": "x" * 300, "numbers": [1, 2.5, None]}
+
+
+def finished_call() -> CallState:
+    """A call with everything reported."""
+    arguments = RequestArguments("anthropic", "m", None, [{"content": "four"}], {"top_p": 0.5})
+    call = CallState(arguments, FIELDS, {"user_id": "u", "ip_address": "::1"}, {"service": "s"})
+    call.intent()
+    call.complete(text="yes", input_tokens=3, output_tokens=4, cost_usd=0.1, fields={"text": "t"})
+    return call
+
+
+def stored(parts: build.Parts, *, plain: bool) -> dict[str, Any]:
+    """Run parts through snapshot and chain."""
+    snapshot = take(parts, plain=plain)
+    return bson.decode(Chain("w", 10240, None).finish(Dest.RECORDS, b"i" * 12, snapshot, 1))
+
+
+@pytest.mark.requirement("R3", "R12")
+def test_both_ways_of_building_give_the_same_record() -> None:
+    """Built by the writer, or on the caller's thread by the careful way: no difference."""
+    call = finished_call()
+    for parts in (call.intent(), call.outcome()):
+        assert stored(parts, plain=True) == stored(parts, plain=False)
+
+
+@pytest.mark.requirement("R3")
+def test_the_outcome_repeats_short_fields_only() -> None:
+    """Short fields serve questions on outcomes; long ones are in the intent alone."""
+    call = finished_call()
+    intent, outcome = (stored(p, plain=True) for p in (call.intent(), call.outcome()))
+    assert intent["request_data"]["long"] == "x" * 300
+    assert outcome["request_data"] == {
+        "message_length": 4,
+        "provider": "anthropic",
+        "model": "m",
+        "symbol": "BTCUSDT",
+        "app_provider": "mine",
+        "numbers": [1, 2.5, None],
+    }
+    assert outcome["response_data"]["app_text"] == "t"
+
+
+@pytest.mark.requirement("R3")
+def test_what_the_application_changes_during_the_call_is_not_the_request() -> None:
+    """The outcome shows the fields and the length as they were when the model was asked."""
+    turns, fields = [{"content": "four"}], {"symbol": "BTCUSDT"}
+    call = CallState(RequestArguments("p", None, None, turns, None), fields, {}, {})
+    call.intent()
+    turns.append({"content": "an answer"})
+    fields["symbol"] = "ETHUSDT"
+    call.complete(text="yes")
+    request = stored(call.outcome(), plain=True)["request_data"]
+    assert (request["message_length"], request["symbol"]) == (4, "BTCUSDT")
+
+
+@pytest.mark.requirement("R6")
+def test_parts_that_cannot_be_built_leave_an_envelope() -> None:
+    """Whatever breaks in the writer, the call and its time are recorded, and the reason."""
+    call_id = str(ObjectId())
+    broken = msgspec.msgpack.encode((build.OUTCOME, call_id, 1_700_000_000_000, "no mapping"))
+    record = bson.decode(Chain("w", 10240, None).finish(Dest.RECORDS, b"i" * 12, broken, 1))
+    assert record["call_id"] == call_id
+    assert record["status"] == "aborted"
+    assert record["odd"] == ["withheld_TypeError"]

@@ -6,7 +6,7 @@ import time
 from asyncio import CancelledError
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Final, NamedTuple, TypedDict, Unpack
+from typing import Any, Final, NamedTuple, TypedDict, Unpack, cast
 
 from affidavit import _records, context
 from affidavit.event import Status
@@ -115,9 +115,10 @@ class CallState:
             msg = f"Unknown keyword {names}. Fields of your own go into fields={{...}}."
             raise TypeError(msg)
         fields = report.pop("fields", None)
-        for name, value in report.items():
-            if value is not None:
-                self._reported[name] = value
+        if not self._reported:
+            self._reported = cast("dict[str, Any]", report)
+        else:
+            self._reported.update({k: v for k, v in report.items() if v is not None})
         if isinstance(fields, Mapping):
             self._fields.update(fields)
 
@@ -163,10 +164,11 @@ class CallState:
         self._length = (
             len(message) if type(message) is str else build.text_length(message, arguments.messages)
         )
-        if isinstance(self._request_fields, Mapping):
+        fields = self._request_fields
+        if type(fields) is dict or isinstance(fields, Mapping):
             self._request_brief = {
                 name: value
-                for name, value in self._request_fields.items()
+                for name, value in fields.items()
                 if type(value) is not str or len(value) <= build.SHORT
             }
         self._around = context.current()

@@ -21,6 +21,8 @@ from affidavit.store import connect
 
 _log: Final = logging.getLogger("affidavit")
 
+_RECORDS: Final = Dest.RECORDS
+
 GRACE_S: Final = 1.0
 """Beyond ``write_timeout``: time for the spool's fsync before a caller stops waiting."""
 
@@ -101,9 +103,11 @@ class Recorder:
         self, record_id: bytes, build: Callable[[], Document | Parts], *, plain: bool, wait: bool
     ) -> Ticket | None:
         """Build, snapshot and enqueue; whatever goes wrong here must not reach the application."""
-        return self._engine.submit(
-            Dest.RECORDS, record_id, self._snapshot(build, plain=plain), wait=wait
-        )
+        try:  # as _snapshot does, without the price of another call
+            snapshot = take(build(), plain=plain)
+        except Exception:
+            snapshot = self._snapshot(build, plain=plain)
+        return self._engine.submit(_RECORDS, record_id, snapshot, wait=wait)
 
     def _snapshot(self, build: Callable[[], Document | Parts], *, plain: bool) -> bytes:
         try:

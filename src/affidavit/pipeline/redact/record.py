@@ -1,0 +1,279 @@
+"""Redacting a whole record: one walk, one search over all its texts, one pass of replacing.
+
+The texts of a record are searched together, joined by separators that no find reaches over: what
+a search costs to begin is paid once for a record, not for each of its fields. The name of a field
+goes before its value where it says something about it: ``steuer_id``, ``phoneNumber``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from affidavit.event import Document
+from affidavit.pipeline.redact import act, seal
+from affidavit.pipeline.redact.assigned import is_placeholder, is_secret
+from affidavit.pipeline.redact.kinds import Span
+from affidavit.pipeline.redact.policy import Action, Policy, Reading
+from affidavit.pipeline.redact.scan import Scanner, merged
+from affidavit.pipeline.redact.shadow import SEPARATORS
+from affidavit.pipeline.redact.walk import NAME, NUMBER, TEXT, UNTOUCHED, Gatherer, Leaf
+
+FAILED: Final = "redaction_failed"
+"""In ``odd``: something broke, and the texts concerned were not stored."""
+
+_FIELD, _END = SEPARATORS
+_LISTED: Final = 100
+"""Entries ``redactions`` may have; the rest is summed up in one."""
+
+_KEYED: Final = ("user_id", "session_id", "conversation_id")
+_WITHHELD: Final = "withheld"
+
+
+class Redactor:
+    """Redacts records one at a time; owned by one thread."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._scanner = Scanner(
+            bold=policy.reading is Reading.BOLD,
+            shy=policy.reading is Reading.SHY,
+            patterns=policy.patterns,
+        )
+        self._gatherer = Gatherer(policy)
+        self._counts: dict[tuple[str, str, str], int] = {}
+        self._originals: dict[str, str] = {}
+        self._failed = False
+
+    def redact(self, document: Document, record: bytes = b"") -> bytes | None:
+        """Redact a decoded record in place; note what was found in ``redactions``. Never raises.
+
+        Returns the box of sealed originals for the record with this id, if anything was sealed.
+        """
+        self._counts = {}
+        self._originals = {}
+        self._failed = False
+        box = None
+        try:
+            if self._policy.enabled:
+                self._content(document)
+            if self._originals and self._policy.seal_to is not None:
+                box = seal.seal(self._policy.seal_to, self._originals, record)
+        except Exception:
+            _withhold_all(document)
+            self._counts = {("text", "*", _WITHHELD): 1}
+            self._failed = True
+            box = None
+        if self._policy.keyed_identity:
+            self._identity(document)
+        if self._counts:
+            document["redactions"] = self._listed()
+        if self._failed:
+            document["odd"] = sorted({*_texts(document.get("odd")), FAILED})
+        return box
+
+    def redact_text(self, text: str) -> tuple[str, list[dict[str, Any]]]:
+        """Redact one text; return it with what was found."""
+        document: Document = {"text": text}
+        self.redact(document)
+        return document["text"], document.get("redactions", [])
+
+    # -- content ---------------------------------------------------------------------------------
+
+    def _content(self, document: Document) -> None:
+        leaves = self._gatherer.gather(document)
+        for leaf in self._gatherer.withheld:
+            leaf.container[leaf.key] = act.WITHHELD
+            self._count("text", leaf, _WITHHELD)
+        found = self._search(leaves)
+        renamed: list[tuple[Leaf, str]] = []
+        for leaf, spans in zip(leaves, found, strict=True):
+            try:
+                text = self._replaced(leaf, spans)
+            except Exception:
+                text = act.WITHHELD
+                self._failed = True
+                self._count("text", leaf, _WITHHELD)
+            if leaf.form is NAME:
+                if text is None:
+                    self._gatherer.learn(leaf.text)
+                else:
+                    renamed.append((leaf, text))
+            elif text is not None:
+                plain = leaf.form is TEXT or leaf.form is NUMBER
+                leaf.container[leaf.key] = text if plain else text.encode(leaf.form, "replace")
+        if renamed:
+            self._rename(renamed)
+
+    def _search(self, leaves: list[Leaf]) -> list[list[Span]]:
+        """Search all texts at once; if that breaks, one by one, to lose as little as possible."""
+        try:
+            return self._search_joined(leaves)
+        except Exception:
+            return [self._search_one(leaf) for leaf in leaves]
+
+    def _search_one(self, leaf: Leaf) -> list[Span]:
+        try:
+            offset = len(leaf.name.spoken) + 1
+            found = self._scanner.find(f"{leaf.name.spoken}{_FIELD}{leaf.text}")
+            return [(max(0, s - offset), e - offset, kind) for s, e, kind in found if e > offset]
+        except Exception:
+            self._failed = True
+            return [(0, len(leaf.text), _WITHHELD)]
+
+    def _search_joined(self, leaves: list[Leaf]) -> list[list[Span]]:
+        parts: list[str] = []
+        starts: list[int] = []
+        at = 0
+        for leaf in leaves:
+            spoken = leaf.name.spoken
+            if spoken:
+                parts += (spoken, _FIELD)
+                at += len(spoken) + 1
+            starts.append(at)
+            parts += (leaf.text, _END)
+            at += len(leaf.text) + 1
+        joined = "".join(parts)
+        found: list[list[Span]] = [[] for _ in leaves]
+        number = 0
+        for start, end, kind in self._scanner.find(joined):
+            while number + 1 < len(starts) and starts[number + 1] <= start:
+                number += 1
+            base, size = starts[number], len(leaves[number].text)
+            if start < base + size:  # else it lies in the words put before the next value
+                found[number].append((start - base, min(end - base, size), kind))
+        return found
+
+    def _replaced(self, leaf: Leaf, spans: list[Span]) -> str | None:
+        """Write a text anew; None where nothing of it changes."""
+        text = leaf.text
+        name = leaf.name
+        if name.secret is not None and leaf.form is not NAME and not is_placeholder(text):
+            sure = leaf.form is NUMBER or not name.perhaps
+            if text and (sure or is_secret(text)):
+                spans = [(0, len(text), name.secret)]
+        if leaf.form is not NUMBER:
+            for finder in self._policy.finders:
+                answer = finder(text)
+                if isinstance(answer, str):
+                    if answer != text:
+                        self._count("own", leaf, "replace")
+                        return answer
+                elif answer is not None:
+                    spans = sorted([*spans, *_checked(answer, len(text))])
+        return self._written(leaf, spans) if spans else None
+
+    def _written(self, leaf: Leaf, spans: list[Span]) -> str | None:
+        steps = tuple(leaf.path.split("."))
+        policy, text = self._policy, leaf.text
+        going: list[Span] = []
+        for span in spans:
+            if span[2] == _WITHHELD:
+                self._count("text", leaf, _WITHHELD)
+                return act.WITHHELD
+            if policy.action(span[2], steps) is Action.KEEP:
+                self._count(span[2], leaf, Action.KEEP)
+            else:
+                going.append(span)
+        if not going:
+            return None
+        parts: list[str] = []
+        at = 0
+        for start, end, kind in merged(going):
+            action = policy.action(kind, steps)
+            parts += (text[at:start], self._instead(action, kind, text[start:end]))
+            self._count(kind, leaf, action)
+            at = end
+        parts.append(text[at:])
+        return "".join(parts)
+
+    def _instead(self, action: Action, kind: str, value: str) -> str:
+        if action is not Action.SEAL:
+            return act.replacement(action, kind, value, self._policy.key)
+        number = str(len(self._originals) + 1)
+        self._originals[number] = value
+        return f"[sealed {kind} {number}]"
+
+    def _rename(self, renamed: list[tuple[Leaf, str]]) -> None:
+        """Put redacted names in place of the originals; order and values stay."""
+        groups: dict[int, dict[str, tuple[Leaf, str]]] = {}
+        for leaf, name in renamed:
+            groups.setdefault(id(leaf.container), {})[leaf.key] = (leaf, name)
+        for changes in groups.values():
+            mapping = next(iter(changes.values()))[0].container
+            copy = dict(mapping)
+            mapping.clear()
+            for key, value in copy.items():
+                new = changes[key][1] if key in changes else key
+                while new in mapping:
+                    new += "_"
+                mapping[new] = value
+                node = self._gatherer.nodes.get(id(mapping), {}).get(key)
+                if node is not None:
+                    node.name = new
+            self._repath(changes)
+
+    def _repath(self, changes: dict[str, tuple[Leaf, str]]) -> None:
+        """Let the notes about a redacted name's values show the redacted name."""
+        for leaf, name in changes.values():
+            old = leaf.path
+            new = f"{leaf.node.path()}.{name}" if leaf.node is not None else name
+            for (kind, path, action), count in list(self._counts.items()):
+                if path == old or path.startswith(f"{old}."):
+                    del self._counts[kind, path, action]
+                    key = (kind, new + path[len(old) :], action)
+                    self._counts[key] = self._counts.get(key, 0) + count
+
+    # -- identity and notes ----------------------------------------------------------------------
+
+    def _identity(self, document: Document) -> None:
+        key = self._policy.key
+        if key is None:
+            return
+        for name in _KEYED:
+            if document.get(name) is not None:
+                document[name] = act.identity(key, name, document[name])
+        client = document.get("client_info")
+        if isinstance(client, dict) and client.get("ip_address") is not None:
+            client["ip_address"] = act.identity(key, "ip_address", client["ip_address"])
+
+    def _count(self, kind: str, leaf: Leaf, action: str) -> None:
+        note = (kind, leaf.path, str(action))
+        self._counts[note] = self._counts.get(note, 0) + 1
+
+    def _listed(self) -> list[dict[str, Any]]:
+        entries = [
+            {"kind": kind, "count": count, "path": path, "action": action}
+            for (kind, path, action), count in self._counts.items()
+        ]
+        if len(entries) > _LISTED:
+            rest = entries[_LISTED:]
+            entries = entries[:_LISTED]
+            summed: dict[tuple[str, str], int] = {}
+            for entry in rest:
+                key = (entry["kind"], entry["action"])
+                summed[key] = summed.get(key, 0) + entry["count"]
+            entries += [
+                {"kind": kind, "count": count, "path": "*", "action": action}
+                for (kind, action), count in summed.items()
+            ]
+        return entries
+
+
+def _checked(answer: Any, size: int) -> Iterator[Span]:
+    for start, end, kind in answer:
+        if not 0 <= start < end <= size or not isinstance(kind, str):
+            msg = "A finder gave a place outside of the text."
+            raise ValueError(msg)
+        yield start, end, kind
+
+
+def _withhold_all(document: Document) -> None:
+    """Keep who, when and what happened; nothing that somebody wrote."""
+    for name, value in document.items():
+        if name not in UNTOUCHED and not isinstance(value, bool | int | float | type(None)):
+            document[name] = [] if isinstance(value, list) else act.WITHHELD
+
+
+def _texts(value: Any) -> list[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []

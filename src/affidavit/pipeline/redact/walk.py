@@ -1,0 +1,173 @@
+"""Gathering the texts of a record, each with its place, its path and what its name says."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+from affidavit.event import DIMENSIONS, Document
+from affidavit.pipeline.redact.names import Name, look
+from affidavit.pipeline.redact.policy import Policy
+
+UNTOUCHED: Final = frozenset(
+    (
+        *DIMENSIONS,
+        *("client_info", "event_type", "call_id", "timestamp", "status", "schema_version", "odd"),
+    )
+)
+"""Fields that say who, where and what happened: never searched."""
+
+TEXT: Final = "text"
+NAME: Final = "name"
+NUMBER: Final = "number"
+UTF8: Final = "utf-8"
+LATIN: Final = "latin-1"
+
+_SHORTEST: Final = 3
+_LONG_NUMBER: Final = 10**8
+_EXACT_FLOAT: Final = 2.0**53
+_NAMES_KEPT: Final = 4096
+_LONGEST_NAME: Final = 64
+_PAIR: Final = 2
+_SILENT: Final = Name("", None, perhaps=False)
+
+
+class Node:
+    """A step of a path. Its name can change when it is itself redacted, so paths are made late."""
+
+    __slots__ = ("above", "name")
+
+    def __init__(self, above: Node | None, name: str) -> None:
+        self.above = above
+        self.name = name
+
+    def path(self) -> str:
+        """Write the way from the record's top to here."""
+        return self.name if self.above is None else f"{self.above.path()}.{self.name}"
+
+
+class Leaf(NamedTuple):
+    """One text: where it stands, how it got to be a text, and what its field's name says."""
+
+    container: Any
+    key: Any
+    text: str
+    node: Node | None
+    form: str
+    name: Name
+
+    @property
+    def path(self) -> str:
+        """The path of the value; for a name, of what it names."""
+        return f"{self.node.path()}.{self.key}" if self.node is not None else str(self.key)
+
+
+class Gatherer:
+    """Walks records; remembers the names of fields that hold nothing themselves."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._names: dict[str, Name] = {}
+        self._rules = tuple(rule for rule in policy.fields if rule.withhold)
+        self.leaves: list[Leaf] = []
+        self.withheld: list[Leaf] = []
+        self.nodes: dict[int, dict[str, Node]] = {}
+
+    def gather(self, document: Document) -> list[Leaf]:
+        """List the texts of a record."""
+        self.leaves = []
+        self.withheld = []
+        self.nodes = {}
+        self._mapping(document, None, document.keys() - UNTOUCHED)
+        return self.leaves
+
+    def learn(self, name: str) -> None:
+        """Remember that a name was searched and is harmless."""
+        if len(name) <= _LONGEST_NAME:
+            if len(self._names) >= _NAMES_KEPT:
+                self._names.clear()
+            self._names[name] = look(name)
+
+    def _mapping(
+        self, mapping: dict[str, Any], node: Node | None, only: set[str] | None = None
+    ) -> None:
+        names, leaves = self._names, self.leaves
+        told = _told(mapping) if "value" in mapping else None
+        for key, value in mapping.items():
+            if only is not None and key not in only:
+                continue
+            name = names.get(key)
+            if name is None:
+                name = look(key)
+                leaves.append(Leaf(mapping, key, key, node, NAME, _SILENT))
+            if told is not None and key == "value":
+                name = told
+            if self._rules and self._is_withheld(mapping, key, value, node):
+                continue
+            kind = type(value)
+            if kind is str:
+                if len(value) >= _SHORTEST or name.secret is not None:
+                    leaves.append(Leaf(mapping, key, value, node, TEXT, name))
+            elif kind is dict:
+                self._mapping(value, self._below(mapping, key, node))
+            elif value is not None and kind is not bool:
+                self._value(mapping, key, value, node, name)
+
+    def _below(self, mapping: dict[str, Any], key: str, node: Node | None) -> Node:
+        below = Node(node, key)
+        if key not in self._names:  # it may be redacted itself: then its node must follow
+            self.nodes.setdefault(id(mapping), {})[key] = below
+        return below
+
+    def _value(self, container: Any, key: Any, value: Any, node: Node | None, name: Name) -> None:
+        kind = type(value)
+        if kind is str:
+            if len(value) >= _SHORTEST or name.secret is not None:
+                self.leaves.append(Leaf(container, key, value, node, TEXT, name))
+        elif kind is list:
+            below = self._below(container, key, node) if type(key) is str else Node(node, str(key))
+            self._list(value, below, name)
+        elif kind is dict:
+            self._mapping(value, Node(node, str(key)))
+        elif kind is int:
+            if value >= _LONG_NUMBER or (name.secret is not None and not name.perhaps):
+                self.leaves.append(Leaf(container, key, str(value), node, NUMBER, name))
+        elif kind is float:
+            if _LONG_NUMBER <= value < _EXACT_FLOAT and value.is_integer():
+                self.leaves.append(Leaf(container, key, str(int(value)), node, NUMBER, name))
+        elif kind is bytes:
+            self._bytes(container, key, value, node, name)
+
+    def _bytes(self, container: Any, key: Any, value: bytes, node: Node | None, name: Name) -> None:
+        try:
+            leaf = Leaf(container, key, value.decode("utf-8"), node, UTF8, name)
+        except UnicodeDecodeError:
+            leaf = Leaf(container, key, value.decode("latin-1"), node, LATIN, name)
+        self.leaves.append(leaf)
+
+    def _list(self, items: list[Any], node: Node, name: Name) -> None:
+        first = items[0] if len(items) == _PAIR else None
+        if type(first) is str and len(first) <= _LONGEST_NAME and type(items[1]) is str:
+            told = look(first)  # a header as it comes from ASGI: [name, value]
+            if told.secret is not None:
+                name = told
+        for index, item in enumerate(items):
+            if item is not None and type(item) is not bool:
+                silent = index == 0 and name.secret is not None and item is first
+                self._value(items, index, item, node, _SILENT if silent else name)
+
+    def _is_withheld(self, mapping: dict[str, Any], key: str, value: Any, node: Node | None) -> bool:
+        path = f"{node.path()}.{key}" if node is not None else key
+        steps = tuple(path.split("."))
+        if not any(rule.covers(steps) for rule in self._rules):
+            return False
+        if value is not None:
+            self.withheld.append(Leaf(mapping, key, "", node, TEXT, _SILENT))
+        return True
+
+
+def _told(mapping: dict[str, Any]) -> Name | None:
+    """See a header as ``{"name": ..., "value": ...}`` as the field that it is."""
+    for field in ("name", "key", "header"):
+        told = mapping.get(field)
+        if type(told) is str and len(told) <= _LONGEST_NAME:
+            return look(told)
+    return None

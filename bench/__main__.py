@@ -31,7 +31,7 @@ ROOT: Final = Path(__file__).parents[1]
 
 
 def main() -> int:
-    """Run; 0 if every target was met, 1 if one was missed, 2 if a section failed."""
+    """Run; 0 when everything was measured, whether targets were met or missed; else 2."""
     arguments = _arguments()
     effort = Effort[arguments.effort.upper()]
     if arguments.section:
@@ -55,8 +55,7 @@ def main() -> int:
         _say(f"{name} FAILED: it gives no figures; see above")
     if arguments.out:
         _write(Path(arguments.out), figures, took_s, effort)
-    missed = [figure for figure in figures if figure.met is False]
-    return 2 if failed else int(bool(missed))
+    return 2 if failed else 0
 
 
 def _arguments() -> argparse.Namespace:

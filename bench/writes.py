@@ -6,6 +6,7 @@ Writes are counted by the server itself: insert commands, documents, and bytes o
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from random import Random
 from typing import Any, Final
@@ -44,7 +45,7 @@ def run(effort: Effort) -> list[Figure]:
 
 def _batching(client: _Client, uri: str, spool: str, seconds: float) -> list[Figure]:
     used = {}
-    latency_p95_ms = 0.0
+    latency_p95_ms = connections = 0.0
     for mode in ("direct", "batch", "high_volume"):
         progress(f"writes: {mode}, 100 calls/s")
         load = Workload()
@@ -60,6 +61,7 @@ def _batching(client: _Client, uri: str, spool: str, seconds: float) -> list[Fig
             used[mode] = {name: (after[name] - before[name]) / count for name in after}
             if mode == "direct":
                 latency_p95_ms = audit.stats().write_latency_p95_ms or 0.0
+                connections = _connections(client, audit, load)
     names = {
         "commands": "insert commands",
         "documents": "documents inserted",
@@ -81,7 +83,30 @@ def _batching(client: _Client, uri: str, spool: str, seconds: float) -> list[Fig
     figures.append(
         Figure("writes.latency_p95", "write latency p95, direct, 100 calls/s", latency_p95_ms, "ms")
     )
+    figures.append(
+        Figure(
+            "writes.connections",
+            "connections to the server, direct, 32 callers",
+            connections,
+            "",
+            note="those the driver watches the server with included (one or two)",
+        )
+    )
     return figures
+
+
+def _connections(client: _Client, audit: AuditLogger, load: Workload) -> int:
+    """Count the logger's connections as the server sees them, after 32 callers at once."""
+    threads = [threading.Thread(target=load.call, args=(audit,)) for _ in range(32)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    pipeline: list[dict[str, Any]] = [
+        {"$currentOp": {"allUsers": True, "idleConnections": True}},
+        {"$match": {"appName": "affidavit"}},
+    ]
+    return len(list(client.admin.aggregate(pipeline)))
 
 
 def _counters(client: _Client) -> dict[str, float]:

@@ -76,7 +76,7 @@ requirements: setup ## Run the tests, then print requirement, tests and result
 	@$(BIN)/python -m tests.support.requirements
 
 campaign-faults: setup ## The whole fault campaign: 1,000 kills (CI runs 50)
-	@$(BIN)/python -m tests.faults.campaign --kills 1000
+	@$(BIN)/python -m tests.faults.campaign --kills 1000 --out docs/campaigns/faults.md
 
 # The lock names no index, no host and no local path, and does not depend on this machine's settings.
 # One file serves every platform and Python from 3.11 on: conditions stand beside the names.

@@ -139,7 +139,7 @@ def final_numbers(
     for beat in database[f"{records}_writers"].find(sort=[("at", 1)]):
         if beat["writer"] not in ended:
             found[beat["writer"]] = (beat["counters"], beat["ledger_counters"])
-        if beat["state"] != "running":
+        if beat["state"] in {"stopped", "adopted"}:
             ended.add(beat["writer"])
     adopted: dict[str, Any] = {}
     for event in database[f"{records}_ledger"].find({"event_type": "spool_adopted"}):

@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import json
+import logging
 import os
 import random
 import resource
@@ -48,7 +49,8 @@ class Job:
     """What a worker does.
 
     ``rate`` is calls a second over all threads, 0 for as many as go; ``calls`` ends the threads
-    after so many calls each, 0 for no end. ``file_limit_bytes`` caps each file the process may
+    after so many calls each, 0 for no end; ``call_s`` is how long the model takes, which is not
+    counted as waiting. ``file_limit_bytes`` caps each file the process may
     write from then on, which is how a full disk looks to it.
     """
 
@@ -59,6 +61,7 @@ class Job:
     threads: int = 2
     rate: float = 200.0
     calls: int = 0
+    call_s: float = 0.0
     facade: str = "sync"
     text_bytes: int = 600
     seed: int = 0
@@ -169,8 +172,11 @@ class SyncWorker(Worker):
     def one(self, number: int) -> None:
         """Record one call and note it."""
         _state.set(State.QUEUED)
-        started_s = time.monotonic()
-        with self.audit.call(**self.request(number)) as call:
+        asked, started_s = self.request(number), time.monotonic()
+        with self.audit.call(**asked) as call:
+            if self.job.call_s:
+                time.sleep(self.job.call_s)
+                started_s += self.job.call_s
             call.complete(**self.answer())
         self.note(call.call_id, started_s)
 
@@ -219,8 +225,11 @@ class AsyncWorker(Worker):
             while not self.going.is_set():  # noqa: ASYNC110 - set from another thread
                 await asyncio.sleep(0.005)
             _state.set(State.QUEUED)
-            started_s = time.monotonic()
-            async with self.audit.call(**self.request(number)) as call:
+            asked, started_s = self.request(number), time.monotonic()
+            async with self.audit.call(**asked) as call:
+                if job.call_s:
+                    await asyncio.sleep(job.call_s)
+                    started_s += job.call_s
                 call.complete(**self.answer())
             self.note(call.call_id, started_s)
             number += job.threads
@@ -315,6 +324,7 @@ def zygote() -> None:
 
 
 if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     watch_waits()
     if sys.argv[1] == "zygote":
         zygote()

@@ -66,8 +66,11 @@ class Shipper:
             core.ship_wake.clear()
             try:
                 self.step()
-            except Exception:  # the thread must outlive anything a single step does
-                logger.exception("affidavit: a step of the shipper failed; it goes on.")
+            except Exception as error:  # the thread must outlive anything a single step does
+                # The text could hold content of a record; its type and place must do.
+                place = error.__traceback__.tb_lineno if error.__traceback__ else 0
+                kind = type(error).__name__
+                logger.error("affidavit: a step of the shipper failed (%s, %d).", kind, place)
                 time.sleep(TICK_S)
 
     def _pause_s(self) -> float:

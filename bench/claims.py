@@ -69,7 +69,7 @@ PROJECTION_HEAD: Final = ["volume", "claimed", "150 characters", "1.7 KB of text
 
 
 def _saved(figure: Figure) -> float:
-    return 100 * (1 - (figure.ratio or 0))
+    return round(100 * (1 - (figure.ratio or 0)), 1) + 0.0  # never "-0 %"
 
 
 def _claims() -> list[Claim]:
@@ -167,7 +167,9 @@ def _storage() -> list[Claim]:
             for block in ("snappy", "zstd")
         ]
         best = max(_saved(figures[key]) for key in fields)
-        return "; ".join(parts) + " characters", _yes(best, 40) + " (negative: it grows)"
+        grows = any(_saved(figures[key]) <= -0.5 for key in fields)
+        text = "; ".join(parts) + " characters"
+        return text, _yes(best, 40) + (" (below zero: it grows)" if grows else "")
 
     mixes = (0, 1, 5, 20)
 

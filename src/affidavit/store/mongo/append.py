@@ -7,6 +7,7 @@ a refused record becomes a verdict.
 from __future__ import annotations
 
 import contextlib
+import email.parser  # noqa: F401 - importlib.metadata loads it late; see the note below
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
@@ -31,6 +32,10 @@ from affidavit.errors import StoreRefused, StoreUnavailable
 from affidavit.event import NO_OUTCOME, Dest, Document, EventType, LedgerEvent, utc_from_ms
 from affidavit.store.base import STORED, Encoded, Outcome, Verdict
 from affidavit.store.mongo.connect import locate
+
+# Loaded with this module, by the application's own thread: a fork while a background thread is
+# importing leaves the module's lock held in the child, which then waits for it for ever.
+from affidavit.store.mongo.setup import ensure
 
 if TYPE_CHECKING:
     from pymongo.collection import Collection
@@ -67,8 +72,6 @@ class MongoStore:
 
     def prepare(self, timeout_s: float) -> None:
         """Look for a finished set-up, or do it where that is allowed."""
-        from affidavit.store.mongo.setup import ensure
-
         with _translated():
             state = ensure(self.location, self._config, timeout_s)
         self._block_compressor = state.block_compressor

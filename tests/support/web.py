@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import MutableMapping
 from typing import Any
 
 from affidavit import AsyncAuditLogger, AuditMiddleware
@@ -15,7 +16,7 @@ from affidavit import AsyncAuditLogger, AuditMiddleware
 audit = AsyncAuditLogger()
 
 
-async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+async def application(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
     """The application itself."""
     if scope["type"] == "lifespan":
         while True:

@@ -144,7 +144,7 @@ def evaluate(name: str, preset: str) -> Result:
 
 
 def ordinary(seed: int = 7) -> Iterator[str]:
-    """Give texts of one ordinary number each: prices, ids, times, amounts, as programs print them."""
+    """Give texts of one ordinary number each: prices, ids, times, amounts."""
     random = Random(seed)
     makers = (
         lambda: f"{random.uniform(0, 100_000):.2f}",
@@ -180,7 +180,8 @@ def speed() -> dict[str, float]:
     from bench.workload import English
 
     report = (
-        "BTCUSDT closed at 67250.50 on 2024-11-23 after a high of 68,100.25; RSI stands at 61.3 and "
+        "BTCUSDT closed at 67250.50 on 2024-11-23 after a high of 68,100.25; RSI stands at 61.3"
+        " and "
         "the volume of 1234.56 BTC is below its average. Analysts see support near 66,800 and, in "
         "the longer run, resistance at 68,500. A position of 0.25 BTC with a stop at 66750.00 "
         "would risk about one percent of the account. Funding turned positive on most venues. "

@@ -31,11 +31,10 @@ def replacement(action: Action, kind: str, value: str, key: bytes | None) -> str
 
 
 def mask(kind: str, value: str) -> str:
-    """Keep an end that does not give the value away; secrets and identifiers keep nothing."""
+    """Keep a little that does not give the value away; secrets and identifiers keep nothing."""
     plain = Shadow(value).latin
     if kind == kinds.EMAIL:
-        _local, sign, domain = plain.rpartition("@")
-        return f"[email \u2026 at {domain}]" if sign else "[email]"
+        return f"[email {plain[0]}\u2026]"
     if kind == kinds.IP:
         head = plain.split(":" if ":" in plain else ".")[:2]
         return f"[ip {(':' if ':' in plain else '.').join(head)}\u2026]"

@@ -17,7 +17,8 @@ WINDOW: Final = 56
 """Characters before a number in which a word counts."""
 
 BREAK: Final = SEPARATORS[1]
-"""No context reaches over it; over the other separator, from a field's name to its value, it does."""
+"""No context reaches over it; over the other separator, from a field's name to its value, it"
+" does."""
 
 DENIED: Final = "denied"
 """What words for ids, times and amounts speak for."""
@@ -25,36 +26,46 @@ DENIED: Final = "denied"
 FAR: Final = 99
 """Distance, in words, of what is not there."""
 
+_DENIAL_REACH: Final = 4
+"""Words back at which a denial still counts."""
+
 # A star stands for any ending. Lower case; two-word terms are told by the rarer word.
 _VOCABULARY: Final = {
     kinds.CARD: (
-        "card cards cardnumber cardno creditcard debitcard tarjeta tarjetas visa mastercard amex"
-        " diners discover maestro jcb unionpay credit debit cr\xe9dito d\xe9bito credito debito kredit*"
-        " kartennummer karte carte carta cart\xe3o cartao pan cvv cvc cvv2 charge charged payment pago pagar"
-        " pagamento pagamentos paiement zahlung bezahl* zahl* billing bill expiry expires exp cc"
+        "card cards cardnumber cardno creditcard debitcard tarjeta tarjetas visa mastercard amex "
+        "diners discover maestro jcb unionpay credit debit cr\xe9dito d\xe9bito credito debito "
+        "kredit* kartennummer karte carte carta cart\xe3o cartao pan cvv cvc cvv2 charge charged "
+        "payment pago pagar pagamento pagamentos paiement zahlung bezahl* zahl* billing bill "
+        "expiry expires exp cc"
     ),
     kinds.PHONE: (
-        "tel telf tlf tfno telef* t\xe9l\xe9* t\xe9l* tele* phone* call calls called calling callback m\xf3vil movil"
-        " mobil* mobile cell cellulare cellphone fax whatsapp sms text texted ring ll\xe1m* llam* handy anruf*"
-        " rufnummer rufen ruf r\xfcckruf* portable appel* joindre joignable chiam* telem\xf3vel telemovel ligue"
-        " ligar liga contact contacto contactar kontakt dial reach erreich* bizum mob ph hotline voicemail"
-        " localizable atiendo signal telegram recapito numeri"
+        "tel telf tlf tfno telef* tel\xe9* t\xe9l* tele* phone* call calls called calling "
+        "callback m\xf3vil movil mobil* mobile cell cellulare cellphone fax whatsapp sms "
+        "texted ring ll\xe1m* llam* handy anruf* rufnummer rufen ruf r\xfcckruf* portable appel* "
+        "joindre joignable chiam* telem\xf3vel telemovel ligue ligar liga contact contacto "
+        "contactar kontakt dial reach erreich* bizum mob ph hotline voicemail localizable atien* "
+        "signal telegram recapito numeri"
     ),
     kinds.ID_ES: "dni nie nif documento identidad identificaci* pasaporte nacional",
     kinds.ID_DE: "steuer* idnr tin tax finanzamt identifikationsnummer",
-    kinds.ID_FR: "nir s\xe9cu s\xe9curit\xe9 secu securite insee ss nss vitale assur* immatriculation social*",
+    kinds.ID_FR: (
+        "nir s\xe9cu s\xe9curit\xe9 secu securite insee ss nss vitale assur* immatriculation"
+        " social*"
+    ),
     kinds.ID_PT: "nif contribuinte fiscal fiscais fatura factura tax vat iva",
     kinds.ID_UK: "nhs nino insurance ni patient nin",
     kinds.ID_US: "ssn social itin tax ss taxpayer ssns",
     DENIED: (
-        "order orders ord orderid id ids oid uid ref refer* txn tx txid transac* trade trades tradeid ticket"
-        " invoice factura rechnung* seq sequen* timestamp* ts epoch ms ns time trace traceid request requests"
-        " pedido pedidos orden ordenes \xf3rdenes bestell* auftrag* commande ordine hash block nonce volum* isin"
-        " sku track* serial batch lot build version versi\xf3n release qty quantity cantidad amount price prices"
-        " balance supply notional shares fill fills filled execution exec snowflake cursor offset event session"
-        " correlation message position positions cusip ean upc barcode figi lei contract contracts deal quote"
-        " confirmation shipment parcel pid bytes size cap turnover liquidity seed close open high low"
-        " precio importe betrag menge preis volumen volume prix montant prezzo valor row line case job"
+        "order orders ord orderid id ids oid uid ref refer* txn tx txid transac* trade trades "
+        "tradeid ticket invoice factura rechnung* seq sequen* timestamp* ts epoch ms ns time "
+        "trace traceid request requests pedido pedidos orden ordenes \xf3rdenes bestell* auftrag* "
+        "commande ordine hash block nonce volum* isin sku track* serial batch lot build version "
+        "versi\xf3n release qty quantity cantidad amount price prices balance supply notional "
+        "shares fill fills filled execution exec snowflake cursor offset event session "
+        "correlation message position positions cusip ean upc barcode figi lei contract contracts "
+        "deal quote confirmation shipment parcel pid bytes size cap turnover liquidity seed close "
+        "open high low precio importe betrag menge preis volumen volume prix montant prezzo valor "
+        "row line case job claim part model policy docket article catalog* code codes item product"
     ),
 }
 
@@ -96,7 +107,7 @@ def distances(kind: str, window: str) -> tuple[int, int]:
             continue
         if kind in meant:
             spoken = min(spoken, distance)
-        elif DENIED in meant:
+        elif DENIED in meant and distance <= _DENIAL_REACH:
             denied = min(denied, distance)
     return spoken, denied
 

@@ -11,29 +11,28 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from affidavit.pipeline.redact import checks, context, kinds
+from affidavit.pipeline.redact import addresses, checks, context, kinds
 from affidavit.pipeline.redact.context import FAR
 from affidavit.pipeline.redact.kinds import Span
 from affidavit.pipeline.redact.phones import WRITTEN, Weight, national
+from affidavit.pipeline.redact.place import Place
 
 # It looks at the shape of the text. It cannot be driven: each repeat is of one set of characters,
 # and what follows is one of its own members, so a place that fails costs the run it stands in, and
 # only the last places of a run fail.
 _CLUSTER: Final = re.compile(
     rb"0(?<!00)"
-    rb"(?:(?<!0\.0)[0 ()/-]{4,}0"  # digits with separators
+    rb"(?:(?<!0\.0)[0 ()/-]{4,}0(?!\.?0)"  # digits with separators, no decimals
     rb"|(?<!\.0)0{0,3}\.0{1,4}\.0[0.-]*)"  # two dots: addresses, dotted groups
 )
 _SHAPE: Final = bytes(
     0x30 if code in b"0123456789" else code if code in b" ()/.-" else 0x78 for code in range(256)
 )
-_DIGITS: Final = str.maketrans("", "", " ()/.-")
 _LONGEST_SHAPE: Final = 64
 _SHAPES_KEPT: Final = 4096
 
-_IPV4: Final = re.compile(r"(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(?:\.(?!\Z)|\Z)){4}")
 _IBAN_LEFT: Final = re.compile(
-    r"(?<![A-Za-z0-9])[A-Za-z]{2}(?:[0-9]{2}[ -]?(?:[A-Za-z0-9]{4}[ -]?){0,2})?\Z"
+    r"(?<![A-Za-z0-9])[A-Za-z]{2}(?:[0-9]{2}[ -]?(?:[A-Za-z0-9]{4}[ -]?){0,2}[A-Za-z0-9]{0,3})?\Z"
 )
 _IBAN_REACH: Final = 16
 _NIR_SHORT: Final = re.compile(r"[12][0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[1-8][0-9]|9[0-8])")
@@ -43,18 +42,12 @@ _NINO_RIGHT: Final = re.compile(r"[ -]?[A-D](?![A-Za-z0-9])", re.IGNORECASE)
 _DNI_RIGHT: Final = re.compile(r"(-| )?([A-HJ-NP-TV-Za-hj-np-tv-z])(?![A-Za-z0-9])")
 _NIE_LEFT: Final = re.compile(r"(?<![A-Za-z0-9])([XYZxyz])[ -]?\Z")
 _PT_LEFT: Final = re.compile(r"(?<![A-Za-z0-9])(?:PT|pt) ?\Z")
-_AMOUNT_LEFT: Final = re.compile(r"[$\xa3\xa5#%]\s?\Z|[0-9],\Z|\b(?:usd|eur|gbp|btc|eth|us\$)\s\Z")
-_AMOUNT_RIGHT: Final = re.compile(
-    r" ?(?:%|\xa2|usd[tc]?\b|eur\b|gbp\b|jpy\b|btc\b|eth\b|sol\b|shares?\b|units?\b|contracts?\b"
-    r"|lots?\b|tokens?\b|coins?\b|sats?\b|satoshis?\b|wei\b|gwei\b|bytes\b|ms\b|ns\b|dollars?\b|euros?\b)"
-    r"|[.,][0-9]"
+_MY_NUMBER: Final = re.compile(
+    r"\b(?:my|his|her|our|their|your|mi|su|nuestro|meine?|seine?|ihre?|unsere?|mon|son|notre|mio"
+    r"|suo|meu|seu)"
+    r" (?:number|n\xfamero|numero|nummer|num\xe9ro)\b[^0-9]{0,16}\Z|\b[tmpf][:.] ?\(?\Z"
+    r"|\btext (?:me|us|him|her|them)(?: (?:at|on))? ?\Z"
 )
-_IN_IDENTIFIER: Final = re.compile(r"[A-Za-z0-9]{2,}-\Z|[A-Za-z0-9_]\Z")
-_NO_ADDRESS: Final = re.compile(
-    r"(?:versi(?:on|\xf3n)|release|build|firmware|driver|section|secci\xf3n|chapter|clause|article"
-    r"|\bv|\xa7|kapitel|abschnitt|\bver\.?|upgraded? to|updated? to) ?[:=]? ?[\"']?\Z"
-)
-_ESCAPED: Final = re.compile(r"\\[nrt]\Z")
 
 CARD: Final = kinds.CARD
 SSN: Final = "ssn"
@@ -78,26 +71,25 @@ _STRUCTURES: Final = tuple(
         (SSN, r"000([ -]?)00\1 ?0000"),
         (DNI, r"0{8}|00[ -]?000[ -]?000"),
         (NIE, r"0{7}|0[ -]000[ -]000"),
-        (STEUER, r"0{11}|00 ?[ /]000[ /]000[ /]000|000 000 000 00"),
+        (STEUER, r"0{11}|00([ /-])000(?:\1)000(?:\1)000|000 000 000 00"),
         (NIR, r"0 ?00 ?00 ?00 ?000 ?000(?: ?00|/00|-00| - 00)?"),
         (NIR_TAIL, r"000 ?000 ?00"),
         (NIF, r"000([ -]?)000\1 ?000"),
         (NHS, r"000([ -]?)000\1 ?0000"),
         (NINO, r"00([ -]?)00\1[ -]?00"),
-        (IBAN, r"00[ -]0{3,4}|0000[ -]0{1,4}"),
+        (IBAN, r"0{1,4}[ -]0{3,4}|0000[ -]0{1,4}"),
     )
 )
 # How their digits begin; most times and ids are sorted out here, before anything is cut out.
 _BEGINS: Final = {
-    CARD: re.compile(r"[45689]|3[05-9]|22|2[3-7]"),
+    CARD: re.compile(r"[45689]|3[04-9]|2[2-7]"),
     NIR: re.compile(r"[1-478] ?[0-9]{2} ?(?:0[1-9]|1[0-2]|[2-9][0-9])"),
-    PHONE: re.compile(
-        r"[02-9]|1[ -]?\(?[2-9][0-9]{2}\)?[ -]?[2-9][0-9]{2}[ -]?[0-9]{4}(?![0-9])"
-    ),
+    PHONE: re.compile(r"[02-9]|1[ -]?\(?[2-9][0-9]{2}\)?[ -]?[2-9][0-9]{2}[ -]?[0-9]{4}(?![0-9])"),
     STEUER: re.compile(r"[1-9]"),
 }
 _DATE: Final = re.compile(
-    rb"(?<!0)(?<!0[-/])(?:0{4}-00-00(?: 00)?|00?/00?/0{4}(?: 00)?|00-00-0{4}(?: 00)?|0{4}/00/00(?: 00)?)"
+    rb"(?<!0)(?<!0[-/])(?:0{4}-00-00(?: 00)?|00?/00?/0{4}(?: 00)?|00-00-0{4}(?: 00)?"
+    rb"|0{4}/00/00(?: 00)?)"
     rb"(?!0)(?![-/]0)"
 )
 
@@ -133,7 +125,7 @@ def _blank(match: re.Match[bytes]) -> bytes:
 
 
 class Numbers:
-    """Finds numbers; ``bold`` takes weak shapes without a word for them, ``shy`` wants more words."""
+    """Finds numbers; ``bold`` takes weak shapes without a word for them, ``shy`` wants more."""
 
     def __init__(self, *, bold: bool = False, shy: bool = False) -> None:
         self._bold = bold
@@ -148,7 +140,7 @@ class Numbers:
             if pieces is None:
                 if b"." in shape:
                     low = low or data.lower().decode("latin-1")
-                    if _address(text, low, *match.span(), found):
+                    if addresses.version_4(text, low, *match.span(), found, shy=self._shy):
                         continue
                     shape = shape.replace(b".", b"-")
                 pieces = _shapes.get(shape) or _pieces(shape)
@@ -300,78 +292,19 @@ class Numbers:
         """National numbers: by their grouping, or after a word for it."""
         if place.text[place.start - 1 : place.start] == "(":
             place.start -= ")" in place.text[place.start : place.end]
-        weight = national(place.text[place.start : place.end], place.digits)
+        written = place.text[place.start : place.end]
+        weight = national(written, place.digits, shy=self._shy)
         if weight is Weight.NONE or not place.alone or place.is_amount or place.in_identifier:
             return None
         spoken, denied = place.words(kinds.PHONE)
-        if weight is Weight.STRONG and denied == FAR and not self._shy:
+        if weight is Weight.SURE or (weight is Weight.STRONG and denied == FAR):
+            return kinds.PHONE
+        if place.follows(_MY_NUMBER):
             return kinds.PHONE
         if spoken == FAR:
             late = context.distances(kinds.PHONE, place.after)[0] < FAR
             return kinds.PHONE if late and denied == FAR else None
         return kinds.PHONE if spoken < denied else None
-
-
-class Place:
-    """A piece where it stands, and what stands around it; looked up when asked for."""
-
-    __slots__ = ("_before", "_low", "end", "start", "text")
-
-    def __init__(self, text: str, low: str, start: int, end: int) -> None:
-        self.text = text
-        self._low = low
-        self.start = start
-        self.end = end
-        self._before: str | None = None
-
-    @property
-    def digits(self) -> str:
-        """The digits alone."""
-        return self.text[self.start : self.end].translate(_DIGITS)
-
-    def words(self, kind: str) -> tuple[int, int]:
-        """How near a word stands before it that speaks for the kind, and one that denies it."""
-        if self._before is None:
-            self._before = context.before(self._low, self.start)
-        return context.distances(kind, self._before)
-
-    @property
-    def after(self) -> str:
-        """A little of what follows, in lower case."""
-        return context.after(self._low, self.end)
-
-    @property
-    def alone_left(self) -> bool:
-        """Whether no letter or digit touches it on the left; ``\\n`` written out is a line break."""
-        left = self.text[self.start - 1 : self.start]
-        if not left.isalnum():
-            return True
-        return _ESCAPED.search(self.text, max(0, self.start - 2), self.start) is not None
-
-    @property
-    def alone_right(self) -> bool:
-        """Whether no letter or digit touches it on the right."""
-        return not self.text[self.end : self.end + 1].isalnum()
-
-    @property
-    def alone(self) -> bool:
-        """Whether no letter or digit touches it."""
-        return self.alone_right and self.alone_left
-
-    @property
-    def in_identifier(self) -> bool:
-        """Whether it goes on from something like ``ord-`` or ``a716-``, or goes on as one."""
-        if _IN_IDENTIFIER.search(self.text, max(0, self.start - 8), self.start):
-            return _ESCAPED.search(self.text, max(0, self.start - 2), self.start) is None
-        right = self.text[self.end : self.end + 2]
-        return right[:1] in {"-", "_"} and right[1:].isalnum()
-
-    @property
-    def is_amount(self) -> bool:
-        """Whether a currency, a unit or a decimal part belongs to it."""
-        if _AMOUNT_RIGHT.match(self._low, self.end):
-            return True
-        return _AMOUNT_LEFT.search(self._low, max(0, self.start - 4), self.start) is not None
 
 
 _JUDGES: Final = {
@@ -388,17 +321,3 @@ _JUDGES: Final = {
     IBAN: Numbers.iban,
     PHONE: Numbers.phone,
 }
-
-
-def _address(text: str, low: str, at: int, stop: int, found: list[Span]) -> bool:
-    """Add an IPv4 address; versions and numbered sections have the same shape."""
-    plain = text[at:stop].rstrip(".-")
-    if _IPV4.fullmatch(plain) is None:
-        return False
-    end = at + len(plain)
-    if text[at - 1 : at].isalnum() and not _ESCAPED.search(text, max(0, at - 2), at):
-        return True
-    if text[end : end + 1].isalnum() or _NO_ADDRESS.search(low, max(0, at - 24), at):
-        return True
-    found.append((at, end, kinds.IP))
-    return True

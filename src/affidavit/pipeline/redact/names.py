@@ -1,3 +1,4 @@
+# ruff: noqa: SIM905 - long lists of words read better as text
 """Names of fields: what they say about their values, and which of them announce a secret."""
 
 from __future__ import annotations
@@ -8,20 +9,28 @@ from typing import Final, NamedTuple
 from affidavit.pipeline.redact import context, kinds
 
 _PASSWORDS: Final = (
-    "password passwd passphrase passcode pwd passwort kennwort contrasena contraseña senha"
-    " motdepasse userpass dbpass"
+    "password passwd passphrase passcode pwd passwort kennwort contrasena contraseña senha "
+    "motdepasse userpass dbpass"
 ).split()
 _KEYS: Final = (
-    "apikey secretkey accesskey accesstoken refreshtoken idtoken authtoken bearertoken"
-    " sessiontoken csrftoken apitoken bottoken clientsecret apisecret webhooksecret signingsecret"
-    " sharedsecret signingkey encryptionkey accountkey authorization cookie setcookie authkey"
-    " credentials secretaccesskey jwt connectionstring sastoken"
+    "apikey secretkey accesskey accesstoken refreshtoken idtoken authtoken bearertoken "
+    "sessiontoken csrftoken apitoken bottoken clientsecret apisecret webhooksecret signingsecret "
+    "sharedsecret signingkey encryptionkey accountkey authorization cookie setcookie authkey "
+    "credentials secretaccesskey jwt connectionstring sastoken"
 ).split()
 _WALLET: Final = ["privatekey", "mnemonic", "seedphrase", "recoveryphrase", "privkey"]
-_PERHAPS: Final = frozenset(("token", "secret", "secrets", "auth", "credential", "sessionid", "sid"))
+_PERHAPS: Final = frozenset(
+    ("token", "secret", "secrets", "auth", "credential", "sessionid", "sid")
+)
 """Also names of harmless things (a coin is a token): the value decides."""
 
 _EXACTLY: Final = {"pass": kinds.PASSWORD, "pw": kinds.PASSWORD, "clave": kinds.PASSWORD}
+_GENERAL: Final = frozenset(
+    "text texts call calls message messages content contents line lines message_id reach signal"
+    " note request response time open close high low price amount size value data title".split()
+)
+"""Names of fields that hold anything: they say nothing about a number in a long text."""
+
 _HUMPS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _NO_LETTER: Final = re.compile(r"[^a-z\xf1]+")
 
@@ -49,4 +58,5 @@ def look(name: str) -> Name:
         secret = kinds.PRIVATE_KEY
     elif letters.endswith(tuple(_PASSWORDS)):
         secret = kinds.PASSWORD
-    return Name(words if context.tells(words) else "", secret, perhaps)
+    told = words not in _GENERAL and context.tells(words)
+    return Name(words if told else "", secret, perhaps)

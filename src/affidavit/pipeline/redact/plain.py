@@ -1,3 +1,4 @@
+# ruff: noqa: SIM905 - long lists of words read better as text
 """What is told by punctuation: e-mail addresses, private keys, URLs with a password, IPv6.
 
 Each search begins at a character that ordinary text has rarely, and looks a bounded way around.
@@ -5,7 +6,6 @@ Each search begins at a character that ordinary text has rarely, and looks a bou
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import Final
 
@@ -20,8 +20,7 @@ _DOMAIN: Final = re.compile(
 _AT: Final = re.compile(r"@|%40| ?[\[(] ?(?:at|arroba) ?[\])] ?", re.IGNORECASE)
 _NO_DOMAIN: Final = frozenset(
     (
-        "png jpg jpeg gif svg webp css js ts py json html htm md txt yaml yml toml lock whl exe"
-        " dll"
+        "png jpg jpeg gif svg webp css js ts py json html htm md txt yaml yml toml lock whl exe dll"
     ).split()
 )
 
@@ -29,26 +28,30 @@ _BEGIN: Final = "-----BEGIN "
 _END: Final = "-----END "
 _KEY_TITLE: Final = re.compile(r"(?:[A-Z0-9]{2,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _CLOSING: Final = re.compile(r"-----END [A-Z0-9 ]{0,40}-----")
+_SOME_BODY: Final = re.compile(r"[A-Za-z0-9+/=]{16}")
+_HEADERS: Final = 1000
 _LONGEST_BLOCK: Final = 20_000
 _BODY: Final = re.compile(r"[A-Za-z0-9+/= \t\r\n\\:,.-]{0,16000}")
 
-_USERINFO: Final = re.compile(r"://([^\s/?#:@\"'<>\[\]]{0,128}):([^\s/?#\"'<>]{1,256})@(?=[^\s@])")
+_SIGN: Final = re.compile(r":(?=//)")
+_USERINFO: Final = re.compile(r"://([^\s/?#:@\"'<>\[\]]{0,128}):([^\s/\"'<>]{1,256})@(?=[^\s@])")
 _TOKEN_INFO: Final = re.compile(r"://([A-Za-z0-9_.~%-]{16,256})@(?=[A-Za-z0-9])")
 
 _HOOK: Final = re.compile(
     r"://(?:hooks\.slack\.com/(?:services|workflows|triggers)/[A-Za-z0-9/_-]{20,}"
-    r"|(?:[a-z]{2,8}\.)?discord(?:app)?\.com/api/(?:v[0-9]{1,2}/)?webhooks/[0-9]{15,21}/[A-Za-z0-9_-]{30,}"
+    r"|(?:[a-z]{2,8}\.)?discord(?:app)?\.com/api/(?:v[0-9]{1,2}/)?webhooks/[0-9]{15,21}"
+    r"/[A-Za-z0-9_-]{30,}"
     r"|[A-Za-z0-9-]{1,63}\.webhook\.office\.com/webhookb2/[A-Za-z0-9@/-]{30,}"
+    r"|[a-z0-9-]{1,40}\.infura\.io/(?:ws/)?v3/[a-f0-9]{32}"
+    r"|[a-z0-9-]{1,40}\.(?:g\.)?alchemy(?:api)?\.(?:com|io)/v2/[A-Za-z0-9_-]{20,}"
+    r"|[a-z0-9.-]{1,80}\.quiknode\.pro/[a-f0-9]{30,}"
     r"|hooks\.zapier\.com/hooks/catch/[0-9]{4,12}/[A-Za-z0-9/]{5,}"
     r"|chat\.googleapis\.com/v1/spaces/[A-Za-z0-9_-]{5,40}/messages\?key=[^\s\"'<>]{20,}"
     r"|api\.telegram\.org/bot[0-9]{8,10}:[A-Za-z0-9_-]{35})"
 )
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,15}\Z")
-_COLONS: Final = re.compile(
-    r":(?::|[0-9A-Fa-f]{1,4}:(?::|[0-9A-Fa-f]{1,4}:))(?<![0-9A-Fa-f:.]{40})"
-)
-_SIX: Final = re.compile(r"[0-9A-Fa-f:]{2,39}(?:(?<=:)[0-9]{1,3}(?:\.[0-9]{1,3}){3})?")
-_WIDEST_SIX: Final = 39
+# A wallet as its file has it: an array of 64 bytes.
+_BYTES: Final = re.compile(r"\[ ?[0-9]{1,3}(?:, ?[0-9]{1,3}){63} ?\]")
 
 
 def emails(text: str, found: list[Span]) -> None:
@@ -99,14 +102,20 @@ def private_keys(text: str, found: list[Span]) -> None:
         end = body.end() if body is not None else title.end()
         if closing is not None and closing.end() - at <= _LONGEST_BLOCK:
             end = max(end if end < stop else 0, closing.end())
-        found.append((at, end, kinds.PRIVATE_KEY))
+        if _SOME_BODY.search(text, title.end(), min(end, title.end() + _HEADERS)) is not None:
+            found.append((at, end, kinds.PRIVATE_KEY))
         at = text.find(_BEGIN, end)
+
+
+def wallets(text: str, found: list[Span]) -> None:
+    """Add wallets written as an array of bytes."""
+    found += ((*match.span(), kinds.PRIVATE_KEY) for match in _BYTES.finditer(text))
 
 
 def urls(text: str, found: list[Span]) -> None:
     """Add the password of an address such as ``scheme://user:password@host``."""
-    at = text.find("://")
-    while at >= 0:
+    for sign in _SIGN.finditer(text):
+        at = sign.start()
         match = _USERINFO.match(text, at)
         if (hook := _HOOK.match(text, at)) is not None:  # the address itself is the secret
             scheme = _SCHEME.search(text, max(0, at - 16), at)
@@ -116,31 +125,3 @@ def urls(text: str, found: list[Span]) -> None:
             found.append((*match.span(2), kinds.PASSWORD))
         elif (match := _TOKEN_INFO.match(text, at)) is not None:
             found.append((*match.span(1), kinds.API_KEY))
-        at = text.find("://", at + 3)
-
-
-def addresses(text: str, found: list[Span]) -> None:
-    """Add IPv6 addresses; times and C++ names have colons, too."""
-    reach = 0
-    for match in _COLONS.finditer(text):
-        if match.start() < reach:
-            continue
-        start = match.start()
-        floor = max(reach, start - _WIDEST_SIX)
-        while start > floor and text[start - 1] in "0123456789abcdefABCDEF:":
-            start -= 1
-        six = _SIX.match(text, start)
-        if six is None:
-            continue
-        reach = six.end()
-        written = six[0].rstrip(":") if not six[0].endswith("::") else six[0]
-        end = start + len(written)
-        if text[start - 1 : start].isalnum() or text[end : end + 1].isalnum():
-            continue
-        if not any(character.isdigit() for character in written):
-            continue
-        try:
-            ipaddress.IPv6Address(written)
-        except ValueError:
-            continue
-        found.append((start, end, kinds.IP))

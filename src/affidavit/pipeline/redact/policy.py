@@ -124,7 +124,9 @@ class Policy:
         """Check that what the actions need is there."""
         used = set(self.actions.values()).union(*(rule.actions.values() for rule in self.fields))
         if self.enabled and Action.PSEUDONYMIZE in used and self.key is None:
-            msg = "The action 'pseudonymize' needs a key. Set redaction_key to a file with 32 bytes."
+            msg = (
+                "The action 'pseudonymize' needs a key. Set redaction_key to a file with 32 bytes."
+            )
             raise ConfigError(msg)
         if self.keyed_identity and self.key is None:
             msg = "identity='keyed' needs a key. Set redaction_key to a file with 32 bytes."
@@ -171,9 +173,8 @@ class Policy:
         finders = (finders,) if callable(finders) else tuple(finders)
         own = {name for name, _pattern in patterns}
         changed = _actions(given.pop("kinds", {}), own, "redaction.kinds")
-        fields = tuple(
-            _field_rule(path, rule, own) for path, rule in dict(given.pop("fields", {})).items()
-        )
+        rules_of_fields: Any = given.pop("fields", {})
+        fields = tuple(_field_rule(path, rule, own) for path, rule in dict(rules_of_fields).items())
         if given:
             known = "preset, kinds, fields, patterns, finders"
             msg = f"redaction does not know {', '.join(map(repr, given))}; it takes {known}."
@@ -205,7 +206,7 @@ def _known(value: object, known: Iterable[str], what: str) -> str:
     raise ConfigError(msg)
 
 
-def _patterns(given: Mapping[str, str]) -> tuple[tuple[str, re.Pattern[str]], ...]:
+def _patterns(given: Any) -> tuple[tuple[str, re.Pattern[str]], ...]:
     compiled = []
     for name, pattern in dict(given).items():
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name) or name in kinds.KINDS:

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from affidavit.event import Document
-from affidavit.pipeline.redact import act, seal
-from affidavit.pipeline.redact.assigned import is_placeholder, is_secret
+from affidavit.pipeline.redact import act, kinds, seal
 from affidavit.pipeline.redact.kinds import Span
 from affidavit.pipeline.redact.policy import Action, Policy, Reading
 from affidavit.pipeline.redact.scan import Scanner, merged
+from affidavit.pipeline.redact.secretive import is_placeholder, is_secret
 from affidavit.pipeline.redact.shadow import SEPARATORS
 from affidavit.pipeline.redact.walk import NAME, NUMBER, TEXT, UNTOUCHED, Gatherer, Leaf
 
@@ -25,6 +25,9 @@ FAILED: Final = "redaction_failed"
 _FIELD, _END = SEPARATORS
 _LISTED: Final = 100
 """Entries ``redactions`` may have; the rest is summed up in one."""
+
+_TIMES: Final = 4
+"""Searches of one text at most."""
 
 _KEYED: Final = ("user_id", "session_id", "conversation_id")
 _WITHHELD: Final = "withheld"
@@ -86,10 +89,12 @@ class Redactor:
             leaf.container[leaf.key] = act.WITHHELD
             self._count("text", leaf, _WITHHELD)
         found = self._search(leaves)
+        if found is None:
+            return
         renamed: list[tuple[Leaf, str]] = []
         for leaf, spans in zip(leaves, found, strict=True):
             try:
-                text = self._replaced(leaf, spans)
+                text = self._settled(leaf, self._replaced(leaf, spans))
             except Exception:
                 text = act.WITHHELD
                 self._failed = True
@@ -105,7 +110,7 @@ class Redactor:
         if renamed:
             self._rename(renamed)
 
-    def _search(self, leaves: list[Leaf]) -> list[list[Span]]:
+    def _search(self, leaves: list[Leaf]) -> list[list[Span]] | None:
         """Search all texts at once; if that breaks, one by one, to lose as little as possible."""
         try:
             return self._search_joined(leaves)
@@ -121,7 +126,8 @@ class Redactor:
             self._failed = True
             return [(0, len(leaf.text), _WITHHELD)]
 
-    def _search_joined(self, leaves: list[Leaf]) -> list[list[Span]]:
+    def _search_joined(self, leaves: list[Leaf]) -> list[list[Span]] | None:
+        """Give the finds in each text; None where nothing needs to be done at all."""
         parts: list[str] = []
         starts: list[int] = []
         at = 0
@@ -133,10 +139,12 @@ class Redactor:
             starts.append(at)
             parts += (leaf.text, _END)
             at += len(leaf.text) + 1
-        joined = "".join(parts)
+        spans = self._scanner.find("".join(parts))
+        if not spans and not self._gatherer.special and not self._policy.finders:
+            return None
         found: list[list[Span]] = [[] for _ in leaves]
         number = 0
-        for start, end, kind in self._scanner.find(joined):
+        for start, end, kind in spans:
             while number + 1 < len(starts) and starts[number + 1] <= start:
                 number += 1
             base, size = starts[number], len(leaves[number].text)
@@ -144,15 +152,32 @@ class Redactor:
                 found[number].append((start - base, min(end - base, size), kind))
         return found
 
-    def _replaced(self, leaf: Leaf, spans: list[Span]) -> str | None:
+    def _settled(self, leaf: Leaf, text: str | None) -> str | None:
+        """Search what was written once more, until nothing is found.
+
+        A replacement shortens a text, and a word that was too far from a number may be near it
+        now: whoever redacts a stored record again must find nothing.
+        """
+        for _ in range(_TIMES):
+            if text is None or text == act.WITHHELD:
+                break
+            again = leaf._replace(text=text)
+            more = self._replaced(again, self._search_one(again), again=True)
+            if more is None:
+                break
+            text = more
+        return text
+
+    def _replaced(self, leaf: Leaf, spans: list[Span], *, again: bool = False) -> str | None:
         """Write a text anew; None where nothing of it changes."""
         text = leaf.text
         name = leaf.name
-        if name.secret is not None and leaf.form is not NAME and not is_placeholder(text):
+        told = name.secret is not None and leaf.form is not NAME
+        if told and not (is_placeholder(text) or self._scanner.is_own(text)):
             sure = leaf.form is NUMBER or not name.perhaps
             if text and (sure or is_secret(text)):
-                spans = [(0, len(text), name.secret)]
-        if leaf.form is not NUMBER:
+                spans = [(0, len(text), name.secret or kinds.PASSWORD)]
+        if leaf.form is not NUMBER and not again:
             for finder in self._policy.finders:
                 answer = finder(text)
                 if isinstance(answer, str):
@@ -161,9 +186,9 @@ class Redactor:
                         return answer
                 elif answer is not None:
                     spans = sorted([*spans, *_checked(answer, len(text))])
-        return self._written(leaf, spans) if spans else None
+        return self._written(leaf, spans, again=again) if spans else None
 
-    def _written(self, leaf: Leaf, spans: list[Span]) -> str | None:
+    def _written(self, leaf: Leaf, spans: list[Span], *, again: bool) -> str | None:
         steps = tuple(leaf.path.split("."))
         policy, text = self._policy, leaf.text
         going: list[Span] = []
@@ -172,7 +197,8 @@ class Redactor:
                 self._count("text", leaf, _WITHHELD)
                 return act.WITHHELD
             if policy.action(span[2], steps) is Action.KEEP:
-                self._count(span[2], leaf, Action.KEEP)
+                if not again:
+                    self._count(span[2], leaf, Action.KEEP)
             else:
                 going.append(span)
         if not going:
@@ -242,22 +268,14 @@ class Redactor:
         self._counts[note] = self._counts.get(note, 0) + 1
 
     def _listed(self) -> list[dict[str, Any]]:
-        entries = [
+        notes = list(self._counts.items())
+        rest: dict[tuple[str, str, str], int] = {}
+        for (kind, _path, action), count in notes[_LISTED:]:
+            rest[kind, "*", action] = rest.get((kind, "*", action), 0) + count
+        return [
             {"kind": kind, "count": count, "path": path, "action": action}
-            for (kind, path, action), count in self._counts.items()
+            for (kind, path, action), count in [*notes[:_LISTED], *rest.items()]
         ]
-        if len(entries) > _LISTED:
-            rest = entries[_LISTED:]
-            entries = entries[:_LISTED]
-            summed: dict[tuple[str, str], int] = {}
-            for entry in rest:
-                key = (entry["kind"], entry["action"])
-                summed[key] = summed.get(key, 0) + entry["count"]
-            entries += [
-                {"kind": kind, "count": count, "path": "*", "action": action}
-                for (kind, action), count in summed.items()
-            ]
-        return entries
 
 
 def _checked(answer: Any, size: int) -> Iterator[Span]:

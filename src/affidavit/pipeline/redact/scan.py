@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from affidavit.pipeline.redact import assigned, phones, plain
+from affidavit.pipeline.redact import addresses, assigned, kinds, phones, plain
 from affidavit.pipeline.redact.digits import Numbers
 from affidavit.pipeline.redact.kinds import RANK, Span
-from affidavit.pipeline.redact.shadow import Shadow
+from affidavit.pipeline.redact.shadow import BLANK, Shadow
 from affidavit.pipeline.redact.tokens import Runs
 
 _OWN_RANK: Final = -1
@@ -29,9 +29,16 @@ class Scanner:
         self._numbers = Numbers(bold=bold, shy=shy)
         self._runs = Runs(bold=bold)
         self._patterns = tuple(patterns)
+        self._own = placeholders([*kinds.KINDS, *(kind for kind, _pattern in self._patterns)])
+
+    def is_own(self, text: str) -> bool:
+        """Whether a text is what redaction wrote."""
+        return self._own.fullmatch(text) is not None
 
     def find(self, text: str) -> list[Span]:
         """Give everything found, in order; finds may overlap, see :func:`merged`."""
+        if "[" in text or "<" in text:
+            text = self._own.sub(_blanked, text)
         shadow = Shadow(text)
         latin = shadow.latin
         found: list[Span] = []
@@ -42,8 +49,10 @@ class Scanner:
         if "+" in latin:
             phones.find(latin, found)
         if ":" in latin:
-            plain.addresses(latin, found)
+            addresses.version_6(latin, found)
             plain.urls(latin, found)
+        if "[" in latin:
+            plain.wallets(latin, found)
         if "-----BEGIN " in latin:
             plain.private_keys(latin, found)
         for kind, pattern in self._patterns:
@@ -53,8 +62,22 @@ class Scanner:
         return found
 
 
+def placeholders(names: Sequence[str]) -> re.Pattern[str]:
+    """Match what redaction writes for these kinds; what can stand inside is kept very small."""
+    kind = "|".join(map(re.escape, names))
+    return re.compile(
+        rf"\[(?:withheld|(?:{kind})"
+        rf"(?: \u2026[A-Za-z0-9]{{1,4}}| [^\]\s]\u2026| [0-9a-f.:]{{1,12}}\u2026)?"
+        rf"|sealed (?:{kind}) [0-9]{{1,6}})\]|<(?:{kind}):[a-r]{{16}}>"
+    )
+
+
+def _blanked(match: re.Match[str]) -> str:
+    return BLANK * len(match[0])
+
+
 def merged(found: list[Span]) -> list[Span]:
-    """Join finds that overlap, so that nothing of the longer one stays; the higher kind names it."""
+    """Join finds that overlap, so that nothing of either stays; the higher kind names it."""
     if len(found) < 2:  # noqa: PLR2004 - nothing to join
         return found
     result: list[Span] = []

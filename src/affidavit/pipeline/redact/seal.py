@@ -70,7 +70,8 @@ def open_box(private: bytes, box: bytes, record: bytes) -> dict[str, str]:
     public = holder.public_key().public_bytes_raw()
     if box[1 : 1 + _ID_SIZE] != key_id(public):
         msg = (
-            f"The box was sealed to key {box[1 : 1 + _ID_SIZE].hex()}, and this is the private half "
+            f"The box was sealed to key {box[1 : 1 + _ID_SIZE].hex()}, and this is the private"
+            f" half "
             f"of {key_id(public).hex()}. Use the other key."
         )
         raise SealError(msg)

@@ -34,10 +34,14 @@ _UNUSUAL: Final = re.compile(f"[^{_PLAIN}]")
 SEPARATORS: Final = "\x1d\x1e"
 """Stand between the texts of a record that are looked at together; no find reaches over them."""
 
-_KEPT_CONTROLS: Final = (9, 10, 13, 0x1D, 0x1E, 0x85)
+BLANK: Final = "\x1f"
+"""Stands in the shadow for each character of what redaction wrote itself: never found again."""
+
+_KEPT_CONTROLS: Final = (9, 10, 13, 0x1D, 0x1E, 0x1F, 0x85)
 _CONTROLS: Final = dict.fromkeys(
     c for c in (*range(32), *range(127, 160)) if c not in _KEPT_CONTROLS
 )
+_INVISIBLE_CONTROLS: Final = frozenset(chr(c) for c, fold in _CONTROLS.items() if fold is None)
 _TOKEN: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 _CLASSES: Final = bytes(
     0 if code in _CONTROLS else 0x78 if code in _TOKEN else 0x20 for code in range(256)
@@ -47,7 +51,7 @@ _CLASSES: Final = bytes(
 _LOOKALIKES: Final = {
     ord(character): digit
     for digit, characters in {
-        "0": "\u041e\u043e\u039f\u03bf\u0555\u0585\u2c9e\u2c9f",  # Cyrillic, Greek, Armenian, Coptic o
+        "0": "\u041e\u043e\u039f\u03bf\u0555\u0585\u2c9e\u2c9f",  # o of Cyrillic, Greek and others
         "1": "\u0406\u04c0\u04cf\u0399\u0456",  # Cyrillic and Greek i
         "3": "\u0417\u0437\u04e0\u04e1",  # Cyrillic ze
         "4": "\u0427",  # Cyrillic che
@@ -83,7 +87,7 @@ class Shadow:
         data = shadow.encode("latin-1", "replace")
         classes = data.translate(_CLASSES)
         if 0 in classes:
-            self._dropped |= frozenset(map(chr, _CONTROLS))
+            self._dropped |= _INVISIBLE_CONTROLS
             shadow = shadow.translate(_CONTROLS)
             data = shadow.encode("latin-1", "replace")
             classes = data.translate(_CLASSES)

@@ -36,19 +36,22 @@ _KEYS: Final = re.compile(
     rf"|gh[pousr]_[{_B62}]{{30,}}|github_pat_[{_B62}_]{{30,}}"  # GitHub
     rf"|gl(?:pat|ptt|rt|soat|dt|cbt|ft|imt|agent)-[{_ANY}]{{18,}}"  # GitLab
     rf"|xox[abeoprs]-[{_B62}-]{{10,}}|xapp-[{_B62}-]{{15,}}"  # Slack
-    rf"|[srp]k_(?:live|test)_[{_B62}]{{16,}}|whsec_[{_B62}+/=]{{20,}}"  # Stripe
+    rf"|[sr]k_(?:live|test)_[{_B62}]{{16,}}|whsec_[{_B62}+/=]{{20,}}"  # Stripe
     rf"|hf_[{_B62}]{{30,}}|api_org_[{_B62}]{{30,}}"  # Hugging Face
-    rf"|npm_[{_B62}]{{36}}|pypi-[{_ANY}]{{50,}}|rubygems_[{_HEX}]{{48}}|oy2[a-z0-9]{{43}}"  # registries
+    rf"|npm_[{_B62}]{{36}}|pypi-[{_ANY}]{{50,}}|rubygems_[{_HEX}]{{48}}"
+    rf"|oy2[a-z0-9]{{43}}"  # registries
     rf"|dckr_(?:pat|oat)_[{_ANY}]{{20,}}|cio[{_B62}]{{32}}"
     rf"|SK[{_HEX}]{{32}}(?![{_B62}])"  # Twilio
     rf"|gsk_[{_B62}]{{40,}}|xai-[{_B62}]{{40,}}|pplx-[{_B62}]{{40,}}|r8_[{_B62}]{{30,}}"  # models
     rf"|fw_[{_B62}]{{20,}}|nvapi-[{_ANY}]{{40,}}|csk-[a-z0-9]{{40,}}|tgp_v1_[{_ANY}]{{30,}}"
     rf"|lsv2_[a-z]{{2}}_[{_HEX}_]{{30,}}|ls__[{_HEX}]{{30,}}"
     rf"|do[opr]_v1_[{_HEX}]{{60,}}|dapi[{_HEX}]{{32}}|shp(?:at|ca|pa|ss)_[A-Fa-f0-9]{{32}}"  # shops
-    rf"|sq0(?:atp|csp|idp)-[{_ANY}]{{20,}}|EAAA[{_ANY}]{{50,}}|EAAC[{_B62}]{{60,}}|key-[{_HEX}]{{32}}"
+    rf"|sq0(?:atp|csp|idp)-[{_ANY}]{{20,}}|EAAA[{_ANY}]{{50,}}|EAAC[{_B62}]{{60,}}"
+    rf"|key-[{_HEX}]{{32}}"
     rf"|lin_(?:api|oauth)_[{_B62}]{{32,}}|ntn_[{_B62}]{{40,}}|secret_[{_B62}]{{40,}}"
     rf"|gl(?:c|sa)_[{_B62}_+/=]{{30,}}|sntry[su]_[{_B62}_=+/-]{{30,}}"
-    rf"|NRAK-[A-Z0-9]{{27}}|NRII-[{_ANY}]{{32}}|tskey-[a-z]{{2,12}}-[{_B62}-]{{15,}}|sbp_[{_HEX}]{{40}}"
+    rf"|NRAK-[A-Z0-9]{{27}}|NRII-[{_ANY}]{{32}}|tskey-[a-z]{{2,12}}-[{_B62}-]{{15,}}"
+    rf"|sbp_[{_HEX}]{{40}}"
     rf"|pscale_(?:tkn|pw|oauth)_[{_ANY}.]{{30,}}|pul-[{_HEX}]{{40}}"
     rf"|AT[AC]TT3[{_ANY}=]{{50,}}|PMAK-[{_HEX}]{{24}}-[{_HEX}]{{34}}|CFPAT-[{_ANY}]{{40,}}"
     rf"|figd_[{_ANY}]{{38,}}|ph[cx]_[{_B62}]{{40,}}|rnd_[{_B62}]{{28,}}|xkeysib-[{_HEX}]{{60,}}"
@@ -70,8 +73,10 @@ _WORDY: Final = re.compile(r"[a-z_-]+\Z|[A-Z_]+\Z")
 _CODICE: Final = re.compile(
     r"[A-Z]{6}[0-9LMNP-V]{2}[ABCDEHLMPRST][0-9LMNP-V]{2}[A-Z][0-9LMNP-V]{3}[A-Z]"
 )
-_EXTENDED: Final = re.compile(r"[xyztuv]prv[1-9A-HJ-NP-Za-km-z]{100,112}")
+_EXTENDED: Final = re.compile(r"[xyztuv]prv[1-9A-HJ-NP-Za-km-z]{80,112}")
 _WIF: Final = re.compile(r"[5KL9c][1-9A-HJ-NP-Za-km-z]{50,51}")
+_KEY_WORD: Final = re.compile(r"wif|priv|key|schl\xfcssel|clave|cl\xe9|chiave|chave", re.IGNORECASE)
+_SAID: Final = 40
 _BASE58: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _AWS_SECRET: Final = re.compile(rf"(?<![{_B62}/+=])[{_B62}/+]{{40}}(?![{_B62}/+=])")
 _NEAR: Final = 200
@@ -113,7 +118,7 @@ class Runs:
             if match[0][0] == "A":
                 _secret_of(text, match.end(), found)
         if len(found) == before and not self._dotted(text, start, end, found):
-            kind = self._code(run)
+            kind = self._code(run, text[max(0, start - _SAID) : start])
             if kind is not None:
                 found.append((start, end, kind))
 
@@ -131,7 +136,7 @@ class Runs:
         found.append((*match.span(), kinds.API_KEY))
         return True
 
-    def _code(self, run: str) -> str | None:
+    def _code(self, run: str, left: str) -> str | None:
         """Tell what a whole run is: an account, an Italian code, a wallet's private key."""
         size = len(run)
         if size <= 34:  # noqa: PLR2004 - the longest IBAN
@@ -142,7 +147,7 @@ class Runs:
                 if _CODICE.fullmatch(code) is not None and checks.codice_fiscale(code):
                     return kinds.ID_IT
         elif size <= 52:  # noqa: PLR2004 - the longest wallet import format
-            if _WIF.fullmatch(run) is not None and _base58_check(run):
+            if _WIF.fullmatch(run) is not None and (_base58_check(run) or _KEY_WORD.search(left)):
                 return kinds.PRIVATE_KEY
         elif _EXTENDED.fullmatch(run) is not None:
             return kinds.PRIVATE_KEY

@@ -69,12 +69,15 @@ class Gatherer:
         self._rules = tuple(rule for rule in policy.fields if rule.withhold)
         self.leaves: list[Leaf] = []
         self.withheld: list[Leaf] = []
+        self.special = False
+        """Whether a leaf must be looked at even where nothing was found: a name, a secret field."""
         self.nodes: dict[int, dict[str, Node]] = {}
 
     def gather(self, document: Document) -> list[Leaf]:
         """List the texts of a record."""
         self.leaves = []
         self.withheld = []
+        self.special = False
         self.nodes = {}
         self._mapping(document, None, document.keys() - UNTOUCHED)
         return self.leaves
@@ -86,7 +89,7 @@ class Gatherer:
                 self._names.clear()
             self._names[name] = look(name)
 
-    def _mapping(
+    def _mapping(  # noqa: C901 - a dispatch over types, all in one loop for speed
         self, mapping: dict[str, Any], node: Node | None, only: set[str] | None = None
     ) -> None:
         names, leaves = self._names, self.leaves
@@ -98,12 +101,15 @@ class Gatherer:
             if name is None:
                 name = look(key)
                 leaves.append(Leaf(mapping, key, key, node, NAME, _SILENT))
+                self.special = True
             if told is not None and key == "value":
                 name = told
             if self._rules and self._is_withheld(mapping, key, value, node):
                 continue
             kind = type(value)
             if kind is str:
+                if name.secret is not None:
+                    self.special = True
                 if len(value) >= _SHORTEST or name.secret is not None:
                     leaves.append(Leaf(mapping, key, value, node, TEXT, name))
             elif kind is dict:
@@ -117,8 +123,12 @@ class Gatherer:
             self.nodes.setdefault(id(mapping), {})[key] = below
         return below
 
-    def _value(self, container: Any, key: Any, value: Any, node: Node | None, name: Name) -> None:
+    def _value(  # noqa: C901 - a dispatch over types
+        self, container: Any, key: Any, value: Any, node: Node | None, name: Name
+    ) -> None:
         kind = type(value)
+        if name.secret is not None:
+            self.special = True
         if kind is str:
             if len(value) >= _SHORTEST or name.secret is not None:
                 self.leaves.append(Leaf(container, key, value, node, TEXT, name))
@@ -154,7 +164,9 @@ class Gatherer:
                 silent = index == 0 and name.secret is not None and item is first
                 self._value(items, index, item, node, _SILENT if silent else name)
 
-    def _is_withheld(self, mapping: dict[str, Any], key: str, value: Any, node: Node | None) -> bool:
+    def _is_withheld(
+        self, mapping: dict[str, Any], key: str, value: Any, node: Node | None
+    ) -> bool:
         path = f"{node.path()}.{key}" if node is not None else key
         steps = tuple(path.split("."))
         if not any(rule.covers(steps) for rule in self._rules):

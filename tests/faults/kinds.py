@@ -19,6 +19,7 @@ from pymongo import MongoClient
 from affidavit.demo.mongod import Mongod
 from affidavit.demo.replica_set import ReplicaSet
 from tests.support.accounts import Account, Returned, read_acks, take_account
+from tests.support.disk import DiskFloor
 from tests.support.processes import WorkerProcess, Zygote
 from tests.support.proxy import Proxy
 from tests.support.worker import Job
@@ -132,11 +133,11 @@ class Stage:
 
     def stop(self) -> None:
         """Stop what was started, and remove the files."""
+        if self._client is not None:
+            self._client.close()  # while there is a server: it says good-bye to it
         for thing in (self._zygote, self._proxy, self._mongod, self._set):
             if thing is not None:
                 thing.stop()
-        if self._client is not None:
-            self._client.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def drop_set(self) -> None:
@@ -539,7 +540,8 @@ def outage(stage: Stage, mode: str, seconds: float) -> Row:
         before = len(worker.returned)
         stage.proxy.black_hole()
         row.faults += 1
-        time.sleep(seconds)
+        with DiskFloor(one.folder) as disk:
+            time.sleep(seconds)
         during = worker.returned[before:]
         stage.proxy.heal()
         _ended(row, worker)
@@ -552,8 +554,13 @@ def outage(stage: Stage, mode: str, seconds: float) -> Row:
         row.errors.append(f"a caller waited {first[-1]:.0f} ms")
     if rest[-1] > WRITE_TIMEOUT_MS / 2:
         row.errors.append(f"callers waited again: {rest[-4:]} ms")
-    if row.p95_wait_ms > P95_LIMIT_MS:
-        row.errors.append(f"p95 of a caller's wait in the outage is {row.p95_wait_ms:.1f} ms")
+    # A call is two records, each with an fsync, and meets those of the other callers.
+    limit_ms = max(P95_LIMIT_MS, 4 * disk.p95_ms)
+    if row.p95_wait_ms > limit_ms:
+        row.errors.append(
+            f"p95 of a caller's wait in the outage is {row.p95_wait_ms:.1f} ms, over "
+            f"{limit_ms:.1f} ms; one commit of this disk takes {disk.p95_ms:.1f} ms"
+        )
     if len(during) < 0.9 * (seconds - 1.5) * 100:
         row.errors.append(f"only {len(during)} calls in {seconds} s")
     if account.missing:

@@ -46,6 +46,9 @@ _RawCollection: TypeAlias = "Collection[RawBSONDocument]"
 MAX_DOCUMENT: Final = 16 * 1024**2
 """Bytes MongoDB takes in one document."""
 
+GOODBYE_S: Final = 0.5
+"""Seconds the driver may look for a server to end its sessions on; 5 s by default."""
+
 _DUPLICATE: Final = 11000
 _REFUSED: Final = frozenset({8000, 13, 18, 20, 31, 33, 53, 59, 73})
 """Codes of an answer that will be the same tomorrow: rights, credentials, illegal operation."""
@@ -207,8 +210,9 @@ class MongoStore:
             return {cast("int", document["seq"]) for document in cursor}
 
     def close(self) -> None:
-        """Close the client if it is ours."""
-        self.location.close()
+        """Close the client if it is ours; the driver's good-bye to a dead server is cut short."""
+        with pymongo.timeout(GOODBYE_S):
+            self.location.close()
 
 
 def closing_query(call_ids: list[str]) -> dict[str, Any]:

@@ -24,7 +24,6 @@ import logging
 import os
 import random
 import resource
-import signal
 import sys
 import threading
 import time
@@ -315,11 +314,13 @@ def zygote() -> None:
         if word == "reap":
             print(os.waitpid(int(rest), 0)[1], flush=True)
             continue
-        pid = os.fork()
+        parent, pid = os.getpid(), os.fork()
         if pid == 0:
             os.close(0)
             begin(Job(**json.loads(line)))
-            signal.pause()
+            while os.getppid() == parent:  # nobody is left behind by a campaign that is killed
+                time.sleep(0.2)
+            os._exit(1)
         print(pid, flush=True)
 
 

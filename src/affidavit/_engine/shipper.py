@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -28,6 +29,9 @@ SHIP_RECORDS: Final = 1000
 SHIP_BYTES: Final = 8 * 1024**2
 SHIP_TIMEOUT_S: Final = 5.0
 PROBE_TIMEOUT_S: Final = 2.0
+REMOVE_AGAIN_S: Final = 2.0
+"""Pause after a batch was stored and could not be removed from the spool."""
+
 HEARTBEAT_S: Final = 10.0
 ADOPT_S: Final = 30.0
 
@@ -47,6 +51,9 @@ class Shipper:
         self._behind = False
         self._shipped_until = -1
         """The highest number that went through the spool of our own."""
+        self._remove_again_s = 0.0
+        self._buried: set[int] = set()
+        """Dead letters that are still in the spool."""
         self.thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -123,6 +130,8 @@ class Shipper:
             self._behind = False
             core.flush_wanted.clear()
             return False
+        if time.monotonic() < self._remove_again_s:
+            return False
         if core.mode in {"direct", "async"} or core.flush_wanted.is_set() or core.breaker.is_open:
             return True
         if spool.count >= core.config.batch_size:
@@ -150,15 +159,30 @@ class Shipper:
             return None
         stored, refused = sent
         mine = writer == core.writer
-        if refused:
-            core.bury(refused) if mine else self._adopter.bury(writer, refused)
-        spool.remove(batch)
+        if refused and not mine:
+            self._adopter.bury(writer, refused)
+        elif refused:
+            self._bury(refused)
+        try:
+            spool.remove(batch)
+        except SpoolError as error:  # a full disk: the batch is safe, and is sent again later
+            core.note_problem(str(error))
+            self._remove_again_s = time.monotonic() + REMOVE_AGAIN_S
+            return None
         if mine:
+            self._buried.clear()
             self._shipped_until = batch[-1].seq
             core.tally(Slot.SPOOLED_OUT, batch)
             core.tally(Slot.STORED, stored)
             core.tally(Slot.REPLAYED, stored)
         return len(stored), len(refused)
+
+    def _bury(self, refused: Sequence[tuple[Encoded, str]]) -> None:
+        """Bury each record once, also if it could not be removed from the spool then."""
+        fresh = [(record, reason) for record, reason in refused if record.seq not in self._buried]
+        if fresh:
+            self._core.bury(fresh)
+            self._buried.update(record.seq for record, _reason in fresh)
 
     def _ship_held(self) -> bool:
         core = self._core

@@ -175,6 +175,8 @@ class Counters:
         done = tally[Slot.STORED] + tally[Slot.DEAD] + tally[Slot.LOST]
         # A record can have left the spool before the writer has counted that it went in.
         spooled = max(0, tally[Slot.SPOOLED_IN] - tally[Slot.SPOOLED_OUT])
+        # On a full disk, a dead letter or a stored record may not have left the spool yet.
+        spooled = min(spooled, tally[Slot.RECORDED] - done)
         return {
             "recorded": tally[Slot.RECORDED],
             "queued": tally[Slot.RECORDED] - done - spooled,

@@ -16,7 +16,7 @@ PACKAGE := $(VENV)/.package
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check check-lint check-types check-layers check-spelling \
-    check-licences bench requirements campaign-faults lock wheel-size clean
+    check-licences bench bench-redaction requirements campaign-faults lock wheel-size clean
 
 help: ## Show this help
 	@echo "Usage: make TARGET"
@@ -70,6 +70,9 @@ check-licences: setup
 
 bench: setup ## Measure every figure that the README quotes, beside raw PyMongo
 	@$(BIN)/python -m bench
+
+bench-redaction: setup ## Precision and recall of redaction on the labelled corpora, and its time
+	@$(BIN)/python -m bench.redaction
 
 requirements: setup ## Run the tests, then print requirement, tests and result
 	@$(BIN)/python -m scripts.run_tests --quiet || true

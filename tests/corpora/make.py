@@ -17,6 +17,7 @@ from tests.corpora.values import Values
 FOLDER: Final = Path(__file__).parent
 _SLOT: Final = re.compile(r"\{\{(\w+)\}\}|\(\((\w+)\)\)")
 _ROUNDS: Final = 2
+SEEDS: Final = {"general": 41, "trading": 42}
 _NATIONAL: Final = {
     "dni": "ES",
     "nie": "ES",
@@ -86,7 +87,7 @@ def corpus(name: str, seed: int) -> list[dict[str, Any]]:
 
 def main() -> int:
     """Write both files."""
-    for seed, name in enumerate(("general", "trading"), 41):
+    for name, seed in SEEDS.items():
         items = corpus(name, seed)
         lines = (json.dumps(item, ensure_ascii=False) for item in items)
         (FOLDER / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -32,6 +32,10 @@ _GENERAL: Final = frozenset(
 """Names of fields that hold anything: they say nothing about a number in a long text."""
 
 _HUMPS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_NO_NAME: Final = re.compile(r"[\[<@:=]")
+"""A sentence, or a name that was redacted itself."""
+
+_LONGEST: Final = 64
 _NO_LETTER: Final = re.compile(r"[^a-z\xf1]+")
 
 
@@ -46,8 +50,13 @@ class Name(NamedTuple):
     """Whether only a value that looks like a secret is one."""
 
 
+_SILENT: Final = Name("", None, perhaps=False)
+
+
 def look(name: str) -> Name:
     """Look at a name such as ``steuer_id``, ``clientSecret`` or ``X-Api-Key``."""
+    if len(name) > _LONGEST or _NO_NAME.search(name):
+        return _SILENT
     words = _HUMPS.sub(" ", name).lower()
     letters = _NO_LETTER.sub("", words)
     secret = _EXACTLY.get(letters)

@@ -123,7 +123,10 @@ def find(text: str, found: list[Span]) -> None:
             continue
         if text[match.start() - 1 : match.start()].isdigit():
             continue
-        found.append((match.start(), end, kinds.PHONE))
+        bracket = (
+            text[match.start() - 1 : match.start()] == "(" and ")" in text[match.start() : end]
+        )
+        found.append((match.start() - bracket, end, kinds.PHONE))
 
 
 def _length(digits: str) -> int:

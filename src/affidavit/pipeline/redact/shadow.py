@@ -38,9 +38,10 @@ BLANK: Final = "\x1f"
 """Stands in the shadow for each character of what redaction wrote itself: never found again."""
 
 _KEPT_CONTROLS: Final = (9, 10, 13, 0x1D, 0x1E, 0x1F, 0x85)
-_CONTROLS: Final = dict.fromkeys(
-    c for c in (*range(32), *range(127, 160)) if c not in _KEPT_CONTROLS
-)
+_CONTROLS: Final[dict[int, str | None]] = {
+    **dict.fromkeys(c for c in (*range(32), *range(127, 160)) if c not in _KEPT_CONTROLS),
+    1: "|",  # the separator of FIX messages
+}
 _INVISIBLE_CONTROLS: Final = frozenset(chr(c) for c, fold in _CONTROLS.items() if fold is None)
 _TOKEN: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 _CLASSES: Final = bytes(

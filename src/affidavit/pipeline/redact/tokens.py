@@ -27,8 +27,7 @@ _HEX: Final = "a-f0-9"
 
 # What providers give out: a literal prefix, then one set of characters with a lower bound, so a
 # place that fails has cost no more than that bound.
-_KEYS: Final = re.compile(
-    rf"(?<![{_B62}])(?:"
+_KEY: Final = (
     rf"sk-(?:ant|proj|svcacct|admin|or-v1|lf|None)-[{_ANY}]{{16,}}"  # Anthropic, OpenAI, OpenRouter
     rf"|sk-[{_B62}]{{20,}}|sess-[{_B62}]{{36,}}"  # OpenAI, DeepSeek
     rf"|A(?:KI|SI|BI|CC|GP|ID|RO|NP)A[A-Z0-9]{{16}}(?![{_B62}])|ABSK[{_B62}+/=]{{60,}}"  # AWS
@@ -56,8 +55,9 @@ _KEYS: Final = re.compile(
     rf"|AT[AC]TT3[{_ANY}=]{{50,}}|PMAK-[{_HEX}]{{24}}-[{_HEX}]{{34}}|CFPAT-[{_ANY}]{{40,}}"
     rf"|figd_[{_ANY}]{{38,}}|ph[cx]_[{_B62}]{{40,}}|rnd_[{_B62}]{{28,}}|xkeysib-[{_HEX}]{{60,}}"
     rf"|re_[{_B62}]{{8,12}}_[{_B62}]{{16,}}|ops_eyJ[{_ANY}]{{80,}}"
-    r")"
 )
+_KEYS: Final = re.compile(rf"(?<![{_B62}])(?:{_KEY})")
+_KEY_HERE: Final = re.compile(_KEY)
 _KEYS_WITH_DOT: Final = re.compile(
     rf"SG\.[{_ANY}]{{16,32}}\.[{_ANY}]{{30,64}}|hv[sbr]\.[{_ANY}]{{20,}}|ya29\.[{_ANY}.]{{20,}}"
     rf"|dp\.(?:pt|st|ct|sa)\.[{_B62}]{{40,}}|mlsn\.[{_HEX}]{{60,}}|xoxe\.[{_ANY}]{{15,}}"
@@ -94,13 +94,18 @@ class Runs:
         at = classes.find(_RUN)
         while at >= 0:
             start = at
+            written = False
             end = classes.find(_SPACE, at)
             if end < 0:
                 end = len(classes)
             if text[start - 1 : start] == "\\" and text[start] in "nrt":  # a line break written out
                 start += 1
+                written = True
             run = text[start:end]
             if _WORDY.match(run) is None:
+                here = _KEY_HERE.match(text, start) if written else None
+                if here is not None:
+                    found.append((*here.span(), kinds.API_KEY))
                 self._look(text, run, start, end, found)
             at = classes.find(_RUN, end)
 

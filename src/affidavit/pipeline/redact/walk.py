@@ -155,13 +155,14 @@ class Gatherer:
 
     def _list(self, items: list[Any], node: Node, name: Name) -> None:
         first = items[0] if len(items) == _PAIR else None
+        header = False
         if type(first) is str and len(first) <= _LONGEST_NAME and type(items[1]) is str:
             told = look(first)  # a header as it comes from ASGI: [name, value]
-            if told.secret is not None:
-                name = told
+            header = told.secret is not None
+            name = told if header else name
         for index, item in enumerate(items):
             if item is not None and type(item) is not bool:
-                silent = index == 0 and name.secret is not None and item is first
+                silent = header and index == 0
                 self._value(items, index, item, node, _SILENT if silent else name)
 
     def _is_withheld(

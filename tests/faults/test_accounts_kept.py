@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from affidavit import AuditConfig, AuditLogger
+from affidavit._engine.inbox import Item
 from affidavit.errors import StoreUnavailable
 from affidavit.event import Dest
 from affidavit.spool import owner
@@ -387,3 +388,15 @@ def test_the_numbers_add_up_at_every_moment(tmp_path: Path) -> None:
     assert [numbers for numbers in seen if not adds_up(numbers)] == []
     parts = ("queued", "stored", "spooled", "lost")
     assert [numbers for numbers in seen if min(numbers[part] for part in parts) < 0] == []
+
+
+@pytest.mark.requirement("R6")
+def test_a_caller_that_met_the_writer_just_before_it_closed_is_turned_away(tmp_path: Path) -> None:
+    """It holds the old queue in its hand: the record is refused there, without an error."""
+    audit = AuditLogger(MemoryStore("memory:stale"), spool_dir=str(tmp_path / "spool"))
+    one_call(audit)
+    running = audit._engine._running
+    assert running is not None
+    audit.close()
+    late = Item(Dest.RECORDS, b"x" * 12, b"", None, time.monotonic())
+    assert running.core.inbox.put(late) is False

@@ -33,15 +33,23 @@ class Returned:
 
 
 def read_acks(path: Path) -> list[Returned]:
-    """Read a worker's file; a last line cut short by a kill was no acknowledgement."""
-    if not path.exists():
-        return []
-    lines = path.read_text("ascii").split("\n")[:-1]
+    """Read the calls that returned from a worker's file."""
     found = []
-    for line in lines:
+    for line in _lines(path):
         kind, call_id, at_s, waited_ms = line.split(" ")
-        found.append(Returned(call_id, kind == "P", float(at_s), float(waited_ms)))
+        if kind != "I":
+            found.append(Returned(call_id, kind == "P", float(at_s), float(waited_ms)))
     return found
+
+
+def read_intents(path: Path) -> list[str]:
+    """Read the calls that the worker was allowed to make, under ``on_failure="refuse"``."""
+    return [line.split(" ")[1] for line in _lines(path) if line.startswith("I ")]
+
+
+def _lines(path: Path) -> list[str]:
+    """A last line cut short by a kill was no acknowledgement."""
+    return path.read_text("ascii").split("\n")[:-1] if path.exists() else []
 
 
 @dataclass

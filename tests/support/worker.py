@@ -7,7 +7,9 @@ Run as ``python -m tests.support.worker run JSON`` (one worker, obeys lines on s
 After each call that returned, one line goes to the file of acknowledgements by a single ``write``
 to a descriptor opened before: it survives a SIGKILL. A line is
 ``<P|N> <call_id> <monotonic seconds at return> <milliseconds the caller waited>``: ``P`` when the
-record was promised (stored or in the spool) before the call returned, ``N`` when nothing was.
+record was promised (stored or in the spool) before the call returned, ``N`` when nothing was. Under
+``on_failure="refuse"`` there is a line with ``I`` too, when the model may be called: from then on
+the intent is promised.
 
 Commands on standard input: ``stats`` (answers with the numbers as JSON), ``pause``, ``resume``,
 ``kill-writer`` (the writer thread gets an unexpected exception), ``lift-limit`` (the disk is
@@ -18,6 +20,7 @@ drains, and prints the last numbers).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import json
 import logging
@@ -31,7 +34,7 @@ from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from affidavit import AsyncAuditLogger, AuditLogger, aio
+from affidavit import AsyncAuditLogger, AuditLogger, AuditUnavailable, aio
 from affidavit._engine.ticket import State, Ticket
 
 MODES: dict[str, dict[str, Any]] = {
@@ -108,14 +111,16 @@ class Worker:
         self.going = threading.Event()
         self.going.set()
         self.promises = job.mode in {"direct", "batch"}
+        self.refuses = job.settings.get("on_failure") == "refuse"
         self.random = random.Random(job.seed)
         self.text = "x" * 64 + "Analyze BTCUSDT and say what the indicators mean. " * 400
 
-    def note(self, call_id: str, started_s: float) -> None:
-        """Write the line of a call that returned."""
+    def note(self, call_id: str, started_s: float, kind: str = "") -> None:
+        """Write the line of a call that returned, or of another ``kind``."""
         now_s = time.monotonic()
-        kept = self.promises and _state.get() >= State.SPOOLED
-        line = f"{'P' if kept else 'N'} {call_id} {now_s:.6f} {(now_s - started_s) * 1000:.3f}\n"
+        if not kind:
+            kind = "P" if self.promises and _state.get() >= State.SPOOLED else "N"
+        line = f"{kind} {call_id} {now_s:.6f} {(now_s - started_s) * 1000:.3f}\n"
         os.write(self.acks, line.encode())
 
     def request(self, number: int) -> dict[str, Any]:
@@ -165,7 +170,8 @@ class SyncWorker(Worker):
                 time.sleep(max(0.0, next_s - time.monotonic()))
                 next_s = max(next_s + pause_s, time.monotonic() - 1.0)
             self.going.wait()
-            self.one(number)
+            with contextlib.suppress(AuditUnavailable):
+                self.one(number)
             number += job.threads
 
     def one(self, number: int) -> None:
@@ -173,6 +179,8 @@ class SyncWorker(Worker):
         _state.set(State.QUEUED)
         asked, started_s = self.request(number), time.monotonic()
         with self.audit.call(**asked) as call:
+            if self.refuses:
+                self.note(call.call_id, started_s, "I")
             if self.job.call_s:
                 time.sleep(self.job.call_s)
                 started_s += self.job.call_s

@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 Log = dict[str, Any]
 
 KILLS = {
-    kinds.application: 5,
-    kinds.application_in_outage: 4,
+    kinds.application: 6,
+    kinds.application_in_outage: 3,
     kinds.mongod: 2,
     kinds.both: 2,
 }
 SHORT = {
     kinds.network: (3, ["direct", "high_volume"]),
-    kinds.mongod_stopped: (3, ["direct", "async"]),
+    kinds.mongod_stopped: (3, ["direct"]),
     kinds.application_stopped: (3, ["direct", "batch"]),
     kinds.disk_full: (2, ["direct", "high_volume"]),
-    kinds.spool_full: (3, ["batch", "async"]),
+    kinds.spool_full: (3, ["batch"]),
     kinds.no_disk: (2, ["direct"]),
     kinds.forked: (3, list(MODES)),
     kinds.writer_dies: (4, list(MODES)),
-    kinds.outage: (6, ["direct", "batch"]),
+    kinds.outage: (5, ["direct", "batch"]),
 }
 SAMPLE = [
     *((kind, mode, kills) for kind, kills in KILLS.items() for mode in MODES),

@@ -31,7 +31,7 @@ def test_a_call_that_was_allowed_has_its_intent_after_a_kill(stage: Stage, durab
     one = stage.round(row)
     settings = {"on_failure": "refuse", "durable": durable, "write_timeout": 0.3}
     files = []
-    for number in range(5):
+    for number in range(3):
         stage.proxy.heal()
         job = one.job(rate=200.0, threads=4, call_s=0.05, settings=settings)
         pid = stage.zygote.spawn(job)
@@ -48,7 +48,7 @@ def test_a_call_that_was_allowed_has_its_intent_after_a_kill(stage: Stage, durab
         one.wait_for_adoption(last)
         last.stop()
     there = set(stage.client[one.name]["llm_audit"].distinct("call_id", {"status": "initiated"}))
-    assert len(allowed) > len(returned) > 50
+    assert len(allowed) > len(returned) > 30
     assert [call_id for call_id in allowed if call_id not in there] == []
 
 

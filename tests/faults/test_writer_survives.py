@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     from affidavit.event import Dest
 
 
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
+    # The interpreter drops the exception where it hits a destructor; kill() is then asked again.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 def one_call(audit: AuditLogger) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RATE = 500
-WINDOW_S = 1.0
+WINDOW_S = 0.7
 PAIRS = 3
 MORE_PAIRS = 9
 LIMIT_MS = 2.0

@@ -23,7 +23,7 @@ from typing import Final
 import pymongo
 
 from tests.faults import kinds
-from tests.faults.kinds import Row, Stage
+from tests.faults.stage import Row, Stage
 from tests.support.worker import MODES
 
 Kind = Callable[[Stage, str, int], Row]

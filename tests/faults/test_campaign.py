@@ -9,6 +9,7 @@ import pytest
 from affidavit import AuditLogger
 from tests.faults import kinds
 from tests.faults.campaign import plan
+from tests.faults.stage import Stage
 from tests.support.accounts import Returned, take_account
 from tests.support.worker import MODES
 
@@ -45,9 +46,9 @@ SAMPLE = [
 
 
 @pytest.fixture(scope="module")
-def stage() -> Iterator[kinds.Stage]:
+def stage() -> Iterator[Stage]:
     """Servers for all of this file."""
-    with kinds.Stage(seed=20) as opened:
+    with Stage(seed=20) as opened:
         yield opened
 
 
@@ -57,7 +58,7 @@ def stage() -> Iterator[kinds.Stage]:
     ("kind", "mode", "amount"),
     [pytest.param(*one, id=f"{one[0].__name__}-{one[1]}") for one in SAMPLE],
 )
-def test_every_promise_is_kept(stage: kinds.Stage, kind: Any, mode: str, amount: int) -> None:
+def test_every_promise_is_kept(stage: Stage, kind: Any, mode: str, amount: int) -> None:
     """What was acknowledged is there once, what is lost is counted, and the numbers add up."""
     row = kind(stage, mode, amount)
     assert row.errors == []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faults.kinds import Row, Stage
+from tests.faults.stage import Row, Stage
 from tests.support.accounts import read_acks, read_intents
 
 if TYPE_CHECKING:

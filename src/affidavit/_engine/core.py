@@ -57,6 +57,9 @@ class Core:
         self.breaker = Breaker()
         self.latencies = Latencies()
         self.held_lock = threading.Lock()
+        self.second_connection = threading.Lock()
+        """Held by the shipper while it works, else by a second batch of the writer: so the log
+        never uses more than two connections."""
         self.ship_wake = threading.Event()
         self.flush_wanted = threading.Event()
         self.stopping = threading.Event()

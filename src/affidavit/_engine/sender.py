@@ -1,77 +1,137 @@
-"""Sending one batch on a thread of its own, so that the writer can finish the next meanwhile.
+"""Sending batches on threads of their own, two at most, so that the writer need not wait for one.
 
-Used by the high-volume mode under a backlog only: there the writer's own work and the database's
-take about as long as each other, and one after the other would halve the throughput. Never more
-than one batch is under way, so the log still uses one connection for writing.
+While a batch is under way, the writer finishes the next; and a second may go out before the first
+has landed: the database's fsyncs then overlap, where 32 callers would wait for two in a row. The
+log still uses two connections: a second batch goes only while the shipper uses none.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
+from typing import Final
 
-from affidavit.store.base import Encoded, Verdict
+from affidavit.errors import StoreUnavailable
+from affidavit.store.base import Encoded, Store, Verdict
 
-Append = Callable[[Sequence[Encoded], float], Sequence[Verdict]]
+LEAST_TIMEOUT_S: Final = 0.02
+"""With less time than this left, a batch is not sent any more."""
+
+LIMIT: Final = 2
+"""Batches under way at a time."""
+
+
+class _Flight:
+    """A batch under way."""
+
+    __slots__ = ("answer", "batch", "end_s", "landed", "lock", "took_ms")
+
+    def __init__(self, batch: Sequence[Encoded], timeout_s: float) -> None:
+        self.batch = batch
+        self.end_s = time.monotonic() + timeout_s
+        self.answer: Sequence[Verdict] | BaseException = ()
+        self.took_ms = 0.0
+        self.landed = False
+        self.lock = threading.Lock()  # cheaper to wait on than an event, and whole if that dies
+        self.lock.acquire()
 
 
 class Sender:
-    """Owned by the writer's thread; only :meth:`_run` is on the other one."""
+    """Owned by the writer's thread; only :meth:`_run` and below are on others.
 
-    def __init__(self, append: Append, name: str) -> None:
-        self._append = append
+    ``tell`` is called from those whenever a batch has landed. Batches land in the order in which
+    they were launched: so those under way are always the first ones in the writer's hand. Locks are
+    taken, and threads started, elsewhere than on the writer's thread: it may die at any point.
+    """
+
+    def __init__(
+        self, store: Store, second: threading.Lock, tell: Callable[[], object], name: str
+    ) -> None:
+        self._store = store
+        self._first = threading.Lock()
+        self._second = second
+        self._tell = tell
         self._name = name
-        self._work: SimpleQueue[tuple[Sequence[Encoded], float] | None] = SimpleQueue()
-        self._done: SimpleQueue[tuple[Sequence[Verdict] | Exception, float]] = SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self.flying = 0
-        """Records under way: the first ones in the writer's hand."""
+        self._work: SimpleQueue[_Flight | None] = SimpleQueue()
+        self._flights: deque[_Flight] = deque()
 
-    def launch(self, batch: Sequence[Encoded], timeout_s: float) -> None:
-        """Start sending; nothing may be under way."""
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-            self._thread.start()
-        self.flying = len(batch)
-        self._work.put((batch, timeout_s))
+    def start(self) -> None:
+        """Start the threads."""
+        for _ in range(LIMIT):
+            threading.Thread(target=self._run, name=self._name, daemon=True).start()
+
+    @property
+    def under_way(self) -> int:
+        """Batches under way."""
+        return len(self._flights)
+
+    @property
+    def flying(self) -> int:
+        """Records under way."""
+        return sum(len(flight.batch) for flight in self._flights)
+
+    @property
+    def oldest(self) -> int:
+        """Records in the batch that lands next; 0 if nothing is under way."""
+        return len(self._flights[0].batch) if self._flights else 0
 
     @property
     def landed(self) -> bool:
-        """Whether the answer is there."""
-        return not self._done.empty()
+        """Whether the answer for the oldest batch is there."""
+        return bool(self._flights) and self._flights[0].landed
+
+    def launch(self, batch: Sequence[Encoded], timeout_s: float) -> None:
+        """Start sending; fewer than :data:`LIMIT` may be under way."""
+        flight = _Flight(batch, timeout_s)
+        self._flights.append(flight)
+        self._work.put(flight)
 
     def land(self) -> tuple[Sequence[Verdict], float]:
-        """Wait for the answer: the verdicts, and the milliseconds it took; or raise its error.
+        """Wait for the oldest batch: its verdicts, and the milliseconds it took; or its error.
 
         The store's own time-out bounds the wait.
         """
-        answer, took_ms = self._done.get()
-        self.flying = 0
-        if isinstance(answer, Exception):
-            raise answer
-        return answer, took_ms
-
-    def forget(self) -> None:
-        """After a death of the owner: leave what is under way, as if it had not been sent."""
-        self.stop()
-        self._work, self._done = SimpleQueue(), SimpleQueue()
-        self.flying = 0
+        self._flights[0].lock.acquire()
+        flight = self._flights.popleft()
+        if isinstance(flight.answer, BaseException):
+            raise flight.answer
+        return flight.answer, flight.took_ms
 
     def stop(self) -> None:
-        """End the thread; nothing may be under way."""
-        if self._thread is not None:
+        """End the threads, each after what it is sending."""
+        for _ in range(LIMIT):
             self._work.put(None)
-            self._thread = None
 
     def _run(self) -> None:
-        wanted, done = self._work, self._done
-        while (work := wanted.get()) is not None:
+        while (flight := self._work.get()) is not None:
             started_s = time.monotonic()
-            answer: Sequence[Verdict] | Exception
             try:
-                answer = self._append(*work)
-            except Exception as error:
-                answer = error
-            done.put((answer, (time.monotonic() - started_s) * 1000))
+                flight.answer = self._send(flight)
+            except BaseException as error:  # also the end of this thread must not leave it flying
+                flight.answer = error
+                if not isinstance(error, Exception):
+                    raise
+            finally:
+                flight.took_ms = (time.monotonic() - started_s) * 1000
+                flight.landed = True
+                flight.lock.release()
+                self._tell()
+
+    def _send(self, flight: _Flight) -> Sequence[Verdict]:
+        """Send over the first connection, or the second while the shipper leaves it, or wait."""
+        connection = self._first
+        if not self._first.acquire(blocking=False):
+            if self._second.acquire(blocking=False):
+                connection = self._second
+            elif not self._first.acquire(timeout=max(0.0, flight.end_s - time.monotonic())):
+                raise StoreUnavailable("MongoDB has not answered for the records before these.")
+        try:
+            left_s = flight.end_s - time.monotonic()
+            if left_s < LEAST_TIMEOUT_S:
+                raise StoreUnavailable("There was no time left to wait for MongoDB.")
+            return self._store.append(flight.batch, left_s)
+        finally:
+            connection.release()

@@ -72,7 +72,8 @@ class Shipper:
             core.ship_wake.wait(self._pause_s())
             core.ship_wake.clear()
             try:
-                self.step()
+                with core.second_connection:
+                    self.step()
             except Exception as error:  # the thread must outlive anything a single step does
                 # The text could hold content of a record; its type and place must do.
                 place = error.__traceback__.tb_lineno if error.__traceback__ else 0

@@ -3,8 +3,9 @@
 What happens to a batch, by mode:
 
 ============  =================================================================================
-direct        sent at once; the caller is woken by the store's confirmation
-async         sent at once; nobody waits
+direct        sent at once, two batches at a time at most; the caller is woken by the store's
+              confirmation
+async         the same; nobody waits
 batch         into the spool (fsync wakes the caller); the shipper sends them on
 high_volume   gathered for at most 100 ms or 1,000 records; sent if a batch is due, else spooled;
               under a backlog sent by :class:`Sender` while the next batch is being finished
@@ -25,10 +26,11 @@ from typing import Final
 
 from affidavit._engine.core import Core, logger
 from affidavit._engine.inbox import Item
-from affidavit._engine.sender import Sender
+from affidavit._engine.sender import LEAST_TIMEOUT_S, LIMIT, Sender
 from affidavit._engine.ticket import State
 from affidavit.errors import StoreError, StoreUnavailable
 from affidavit.pipeline.chain import Chain
+from affidavit.pipeline.redact.configured import redactor_of
 from affidavit.spool.counters import Slot
 from affidavit.store.base import Encoded, Verdict
 
@@ -53,7 +55,6 @@ large that the database's fsync counts little, so small that a full queue moves 
 milliseconds.
 """
 
-_LEAST_TIMEOUT_S: Final = 0.02
 _SLOW_NOTE_S: Final = 60.0
 
 
@@ -73,7 +74,9 @@ class Writer:
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        self._chain = Chain(core.writer, core.config.max_field_size, None)
+        self._chain = Chain(
+            core.writer, core.config.max_field_size, None, redactor_of(core.config)
+        )
         self._config = core.config
         self._mode = core.mode
         self._timeout_s = core.config.write_timeout
@@ -81,16 +84,28 @@ class Writer:
         self._slow_ms = core.config.slow_query_threshold
         self._slow_noted_s = 0.0
         self._traffic_until_s = 0.0
-        self._sender = Sender(core.store.append, f"affidavit-sender-{core.writer}")
+        self._sender = self._new_sender()
         self.in_hand: list[_InHand] = []
         self.thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Start a thread, or another one after a death."""
+        if self.thread is not None:
+            # What was under way is sent again: its answer may have died with that thread.
+            self._sender.stop()
+            self._sender = self._new_sender()
+        if self._mode != "batch":
+            self._sender.start()
         self.thread = threading.Thread(
             target=self._run, name=f"affidavit-writer-{self._core.writer}", daemon=True
         )
         self.thread.start()
+
+    def _new_sender(self) -> Sender:
+        core = self._core
+        # The high-volume mode looks by itself, every few milliseconds.
+        tell = (lambda: None) if self._mode == "high_volume" else core.inbox.wake
+        return Sender(core.store, core.second_connection, tell, f"affidavit-sender-{core.writer}")
 
     def forget_spooled(self, until_seq: int) -> None:
         """Settle what the thread that died had spooled already; called before another starts."""
@@ -107,7 +122,6 @@ class Writer:
         self._prepare()
         if self.in_hand:  # left by a thread that died
             core.inbox.drop_first_if(self.in_hand[-1].item)
-            self._sender.forget()  # its answer may have died with that thread; it is sent again
         while not self._step():
             pass
 
@@ -124,7 +138,7 @@ class Writer:
             # The text could hold content of a record; its type is enough to find the cause.
             logger.error("affidavit: a batch failed with %s; it is spooled.", type(error).__name__)
             self._trip(StoreUnavailable(f"The store failed with {type(error).__name__}."))
-            if self._sender.flying:  # whatever comes of it, these go to the spool now
+            while self._sender.flying:  # whatever comes of it, these go to the spool now
                 with contextlib.suppress(Exception):
                     self._sender.land()
             self._put_aside(len(self.in_hand))
@@ -153,6 +167,8 @@ class Writer:
             time.sleep(GATHER_S)
 
     def _wait_s(self) -> float:
+        if self._sender.flying:
+            return EXPOSED_S  # landing wakes this thread; this is for the case that it did not
         if self.in_hand:
             return max(0.001, self.in_hand[0].item.at_s + EXPOSED_S - time.monotonic())
         return 60.0
@@ -217,35 +233,68 @@ class Writer:
         if self._mode == "batch":
             self._put_aside(len(self.in_hand))
         elif self._mode != "high_volume":
-            self._send()
+            self._route_at_once(force=force)
         elif self._may_route(force=force) and self._is_due(force=force):
             if not self._is_batch(force=force):
+                self._land_all()
                 self._put_aside(len(self.in_hand))
-            elif self._core.inbox.depth and len(self.in_hand) >= FLIGHT:
+            elif self._core.inbox.depth and self._waiting >= FLIGHT:
                 self._launch()
             else:
                 self._send()
 
-    def _may_route(self, *, force: bool) -> bool:
-        """Settle what is under way; False while it is better to go on collecting."""
-        waiting = len(self.in_hand) - self._sender.flying
-        if self._sender.flying:
-            if not (self._sender.landed or waiting >= FLIGHT or force):
-                return False
+    @property
+    def _waiting(self) -> int:
+        """Records in hand that are not under way."""
+        return len(self.in_hand) - self._sender.flying
+
+    def _route_at_once(self, *, force: bool) -> None:
+        """Direct and async: whatever has come goes out now, on another thread where that pays."""
+        while self._sender.landed:
             self._land()
+        if not self._waiting:
+            return
+        if force or self._core.breaker.is_open:
+            self._send()
+            return
+        if self._sender.under_way >= LIMIT:
+            return  # the landing of one wakes this thread
+        start = self._sender.flying
+        part = self.in_hand[start : start + MAX_SEND]
+        timeout_s = self._time_left_s(part)
+        alone = len(part) == 1 and part[0].item.ticket is not None and not self._core.inbox.depth
+        if timeout_s < LEAST_TIMEOUT_S or (alone and not start):
+            # One caller, waiting: sent from here, which saves waking another thread and back.
+            self._send()
+        else:
+            self._sender.launch(_encoded(part), timeout_s)
+
+    def _may_route(self, *, force: bool) -> bool:
+        """Settle what has landed; False while it is better to go on collecting."""
+        while self._sender.landed:
+            self._land()
+        if self._sender.flying and self._waiting < FLIGHT and not force:
+            return False
         backlog = self._core.inbox.depth >= TAKE
-        return bool(self.in_hand) and (force or not backlog or waiting >= FLIGHT)
+        return self._waiting > 0 and (force or not backlog or self._waiting >= FLIGHT)
 
     def _launch(self) -> None:
-        """Send the oldest in hand on the other thread, and go on with the next."""
-        part = self.in_hand[:FLIGHT]
+        """Send the oldest in hand on another thread, and go on with the next."""
+        if self._sender.under_way >= LIMIT:
+            self._land()
         if self._core.breaker.is_open:
-            self._put_aside(len(part))
-        else:
-            self._sender.launch(_encoded(part), self._time_left_s(part))
+            self._send()
+            return
+        start = self._sender.flying
+        part = self.in_hand[start : start + FLIGHT]
+        self._sender.launch(_encoded(part), self._time_left_s(part))
+
+    def _land_all(self) -> None:
+        while self._sender.flying:
+            self._land()
 
     def _land(self) -> None:
-        part = self.in_hand[: self._sender.flying]
+        part = self.in_hand[: self._sender.oldest]
         try:
             verdicts, took_ms = self._sender.land()
         except StoreError as error:
@@ -269,10 +318,11 @@ class Writer:
 
     def _send(self) -> None:
         """Send to the store; whatever it does not confirm in time goes to the spool."""
+        self._land_all()
         while self.in_hand:
             part = self.in_hand[:MAX_SEND]
             timeout_s = self._time_left_s(part)
-            if self._core.breaker.is_open or timeout_s < _LEAST_TIMEOUT_S:
+            if self._core.breaker.is_open or timeout_s < LEAST_TIMEOUT_S:
                 self._put_aside(len(part))
             else:
                 self._send_part(part, timeout_s)

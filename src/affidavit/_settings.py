@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,6 +13,9 @@ from affidavit.errors import ConfigError
 
 FOREIGN_VARIABLES: Final = ("AFFIDAVIT_TEST_",)
 """Prefixes of environment variables that belong to the project's own test suite."""
+
+REDACTION_PRESETS: Final = ("default", "strict", "trading", "off")
+"""Names that ``redaction`` takes; :mod:`affidavit.pipeline.redact.policy` says what they mean."""
 
 _UNITS: Final = {"": 1, "b": 1, "kb": 1024, "mb": 1024**2, "gb": 1024**3, "tb": 1024**4}
 
@@ -33,7 +37,7 @@ class Setting:
 
     name: str
     kind: str
-    """``bool``, ``int``, ``float``, ``str``, ``size`` or ``choice``."""
+    """``bool``, ``int``, ``float``, ``str``, ``size``, ``choice`` or ``rules``."""
     default: Any
     effect: str
     """What it does here, in a sentence or two."""
@@ -102,6 +106,12 @@ def _choice(setting: Setting, value: object, where: str) -> str:
     return str(value)
 
 
+def _rules(setting: Setting, value: object, where: str) -> str | dict[str, Any]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    return _choice(setting, value, where)
+
+
 _CHECKS: Final[dict[str, Callable[[Setting, object, str], Any]]] = {
     "bool": _bool,
     "int": _int,
@@ -109,6 +119,7 @@ _CHECKS: Final[dict[str, Callable[[Setting, object, str], Any]]] = {
     "size": _size,
     "str": _str,
     "choice": _choice,
+    "rules": _rules,
 }
 
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
@@ -128,6 +139,11 @@ def from_text(setting: Setting, text: str, variable: str) -> Any:
             return int(text) if setting.kind == "int" else float(text)
         except ValueError:
             raise setting.wrong(where, text, "a number") from None
+    if setting.kind == "rules" and text.lstrip().startswith("{"):
+        try:
+            return setting.check(json.loads(text), where)
+        except ValueError as error:
+            raise setting.wrong(where, text[:20], "a preset's name, or JSON") from error
     return setting.check(text, where)
 
 
@@ -299,6 +315,37 @@ SETTINGS: Final[dict[str, Setting]] = _table(
         "str",
         None,
         "Time zone of the naive local times an older logger wrote, for reading them.",
+    ),
+    Setting(
+        "redaction",
+        "rules",
+        "default",
+        "What is done with secrets and personal data in texts, before they leave the process: a "
+        "preset, or a table of rules. `affidavit redact --explain` shows each preset.",
+        choices=REDACTION_PRESETS,
+        remedy="`affidavit redact --explain` shows the presets; docs/how-to/redaction.md, rules.",
+    ),
+    Setting(
+        "identity",
+        "choice",
+        "plain",
+        "'keyed' stores user_id, session_id, conversation_id and the client's address as keyed "
+        "tokens: the same person stays linkable, and cannot be read without redaction_key.",
+        choices=("plain", "keyed"),
+    ),
+    Setting(
+        "redaction_key",
+        "str",
+        None,
+        "Key for pseudonyms and keyed identity: the path of a file with at least 32 bytes "
+        "(`affidavit redact key` makes one), or hex: and 64 digits. Never shown or stored.",
+    ),
+    Setting(
+        "seal_public_key",
+        "str",
+        None,
+        "Public key for the action 'seal': 64 hexadecimal digits, or the path of a file with "
+        "them. `affidavit redact keypair` makes a pair; the private half stays elsewhere.",
     ),
     Setting("department", "str", None, "Department of every record that names none."),
     Setting("tenant", "str", None, "Tenant of every record that names none."),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,9 +25,22 @@ from affidavit._settings import (
 )
 from affidavit.errors import ConfigError
 
-__all__ = ["SETTINGS", "AuditConfig", "Setting", "Settings", "mongodb_uri", "parse_bytes"]
+__all__ = [
+    "SETTINGS",
+    "AuditConfig",
+    "Setting",
+    "Settings",
+    "key_bytes",
+    "mongodb_uri",
+    "parse_bytes",
+    "public_key_bytes",
+]
 
 PREFIX: Final = "AFFIDAVIT_"
+
+_INLINE: Final = "hex:"
+_KEY_BYTES: Final = 32
+_HEX_KEY: Final = re.compile(r"[0-9a-fA-F]{64}")
 
 
 class Settings(TypedDict, total=False):
@@ -55,6 +69,10 @@ class Settings(TypedDict, total=False):
     collection: str | None
     auto_setup: bool
     legacy_timezone: str | None
+    redaction: str | Mapping[str, Any]
+    identity: Literal["plain", "keyed"]
+    redaction_key: str | None
+    seal_public_key: str | None
     department: str | None
     tenant: str | None
     environment: str | None
@@ -97,6 +115,10 @@ class AuditConfig:
     collection: str | None
     auto_setup: bool
     legacy_timezone: str | None
+    redaction: str | dict[str, Any]
+    identity: str
+    redaction_key: str | None
+    seal_public_key: str | None
     department: str | None
     tenant: str | None
     environment: str | None
@@ -144,8 +166,13 @@ class AuditConfig:
         return (_rebuild, (self.given(),))
 
     def public(self) -> dict[str, Any]:
-        """All settings as plain values, with a password inside a URI left out."""
+        """All settings as plain values, without keys and without a password inside a URI."""
         values = dict(self._values)
+        key = values["redaction_key"]
+        if key and key.startswith(_INLINE):
+            values["redaction_key"] = f"{_INLINE}***"
+        if isinstance(values["redaction"], dict):
+            values["redaction"] = _shown(values["redaction"])
         if values["audit_uri"]:
             values["audit_uri"] = without_password(values["audit_uri"])
         return values
@@ -208,6 +235,59 @@ def mongodb_uri(argument: str | None = None) -> str | None:
     for _origin_name, layer in _outside_layers():
         found = layer.get("mongodb_uri", found)
     return found
+
+
+def key_bytes(setting: str) -> bytes:
+    """Read ``redaction_key``: a file with at least 32 bytes, or ``hex:`` and 64 digits."""
+    if setting.startswith(_INLINE):
+        try:
+            key = bytes.fromhex(setting[len(_INLINE) :])
+        except ValueError:
+            key = b""
+    else:
+        try:
+            key = Path(setting).expanduser().read_bytes().strip()
+        except OSError as error:
+            msg = (
+                f"redaction_key: {setting} cannot be read ({error.strerror}). "
+                "`affidavit redact key` makes such a file."
+            )
+            raise ConfigError(msg) from error
+    if len(key) < _KEY_BYTES:
+        msg = (
+            f"redaction_key: {_KEY_BYTES} bytes or more are needed. "
+            "`affidavit redact key` makes a file with a good one."
+        )
+        raise ConfigError(msg)
+    return key
+
+
+def public_key_bytes(setting: str) -> bytes:
+    """Read ``seal_public_key``: 64 hexadecimal digits, or a file with them."""
+    text = setting
+    if not _HEX_KEY.fullmatch(text):
+        try:
+            text = Path(setting).expanduser().read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError):
+            text = ""
+    if not _HEX_KEY.fullmatch(text):
+        msg = (
+            f"seal_public_key: {setting} is neither 64 hexadecimal digits nor a file with them. "
+            "`affidavit redact keypair` makes a pair."
+        )
+        raise ConfigError(msg)
+    return bytes.fromhex(text)
+
+
+def _shown(value: Any) -> Any:
+    """Write rules as plain values: a function as its name."""
+    if isinstance(value, Mapping):
+        return {str(name): _shown(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shown(item) for item in value]
+    if callable(value):
+        return getattr(value, "__qualname__", type(value).__name__)
+    return value
 
 
 def without_password(uri: str) -> str:

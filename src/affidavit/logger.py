@@ -95,6 +95,11 @@ class Recorder:
             lambda: first.pop() if first else connect(where, resolved, uri), resolved
         )
         if self._enabled:
+            if self.config.redaction == "off":
+                _log.warning(
+                    "affidavit: texts are stored as they are (redaction='off'), with the secrets "
+                    "and personal data they hold. docs/how-to/redaction.md shows the choices."
+                )
             self._engine.start(check=self._refuse)
 
     # -- building and submitting -----------------------------------------------------------------

@@ -11,6 +11,7 @@ from affidavit.cli import (
     dead_letters,
     demo,
     doctor,
+    redact,
     search,
     setup,
     show,
@@ -61,5 +62,6 @@ app.command("stats")(stats.stats)
 app.command("setup")(setup.setup)
 app.command("doctor")(doctor.doctor)
 app.command("config")(config.config)
+app.add_typer(redact.commands, name="redact")
 app.add_typer(dead_letters.commands, name="dead-letters")
 app.command("demo")(demo.demo)

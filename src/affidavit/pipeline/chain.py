@@ -1,4 +1,4 @@
-"""The steps in order: decode, build, clean and cut, price, compress, encode.
+"""The steps in order: decode, build, redact, clean and cut, price, compress, encode.
 
 One :class:`Chain` belongs to one writer thread. A record that breaks a step is not lost: its
 envelope is stored with the content withheld and the reason in ``odd``.
@@ -16,6 +16,7 @@ from affidavit.event import Dest, Document, utc_from_ms
 from affidavit.pipeline import build
 from affidavit.pipeline.clean import Cleaner, money
 from affidavit.pipeline.compress import compress_fields
+from affidavit.pipeline.redact import Redactor
 
 _decode = msgspec.msgpack.Decoder().decode
 _bson_encode = bson.encode
@@ -26,9 +27,19 @@ _CONTENT: Final = ("request_data", "response_data", "details")
 class Chain:
     """Turns snapshots into the bytes that are stored."""
 
-    def __init__(self, writer: str, max_field_size: int, compression_level: int | None) -> None:
-        """``compression_level`` is None where single fields are not compressed."""
+    def __init__(
+        self,
+        writer: str,
+        max_field_size: int,
+        compression_level: int | None,
+        redactor: Redactor | None = None,
+    ) -> None:
+        """``compression_level`` is None where single fields are not compressed.
+
+        Without a ``redactor`` texts are stored as they are.
+        """
         self.writer = writer
+        self._redactor = redactor
         self.compression_level = compression_level
         self._cleaner = Cleaner(max_field_size)
 
@@ -48,7 +59,10 @@ class Chain:
 
     def _finish(self, dest: Dest, record_id: bytes, document: Document, seq: int) -> bytes:
         epoch_ms = document["timestamp"]
+        box = self._redactor.redact(document, record_id) if self._redactor is not None else None
         self._cleaner.clean(document)
+        if box is not None:
+            document["sealed"] = box
         document["timestamp"] = utc_from_ms(epoch_ms)
         if dest == Dest.RECORDS:
             response = document.get("response_data")

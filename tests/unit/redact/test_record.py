@@ -234,18 +234,19 @@ def test_fields_have_their_own_rules() -> None:
             "request_data": {"email": "keep"},
             "request_data.messages.*.content": "remove",
             "details.raw": "withhold",
+            "details.text": "withhold",
         }
     }
     stored = redacted(
         {
             "request_data": {"message": MAIL, "messages": [{"content": MAIL}]},
-            "details": {"raw": {"deep": ["anything"]}, "note": "x"},
+            "details": {"raw": {"deep": ["anything"]}, "text": "y", "note": "x"},
         },
         rules,
     )
     assert stored["request_data"]["message"] == MAIL
     assert stored["request_data"]["messages"] == [{"content": "[email]"}]
-    assert stored["details"] == {"raw": "[withheld]", "note": "x"}
+    assert stored["details"] == {"raw": {"withheld": True}, "text": "[withheld]", "note": "x"}
 
 
 def test_off_stores_everything() -> None:
@@ -334,7 +335,7 @@ def test_a_walk_that_breaks_keeps_only_what_happened() -> None:
     assert document == {
         "user_id": "ana",
         "event_type": "llm_request",
-        "request_data": "[withheld]",
+        "request_data": {"withheld": True},
         "error_message": "[withheld]",
         "truncated": [],
         "success": True,

@@ -29,7 +29,9 @@ _LISTED: Final = 100
 _TIMES: Final = 4
 """Searches of one text at most."""
 
-_KEYED: Final = ("user_id", "session_id", "conversation_id")
+KEYED: Final = ("user_id", "session_id", "conversation_id")
+"""Identity fields that ``identity="keyed"`` replaces, besides the client's address."""
+
 _WITHHELD: Final = "withheld"
 
 
@@ -86,7 +88,7 @@ class Redactor:
     def _content(self, document: Document) -> None:
         leaves = self._gatherer.gather(document)
         for leaf in self._gatherer.withheld:
-            leaf.container[leaf.key] = act.WITHHELD
+            leaf.container[leaf.key] = _withheld(leaf.container[leaf.key])
             self._count("text", leaf, _WITHHELD)
         found = self._search(leaves)
         if found is None:
@@ -256,7 +258,7 @@ class Redactor:
         key = self._policy.key
         if key is None:
             return
-        for name in _KEYED:
+        for name in KEYED:
             if document.get(name) is not None:
                 document[name] = act.identity(key, name, document[name])
         client = document.get("client_info")
@@ -290,7 +292,14 @@ def _withhold_all(document: Document) -> None:
     """Keep who, when and what happened; nothing that somebody wrote."""
     for name, value in document.items():
         if name not in UNTOUCHED and not isinstance(value, bool | int | float | type(None)):
-            document[name] = [] if isinstance(value, list) else act.WITHHELD
+            document[name] = _withheld(value)
+
+
+def _withheld(value: Any) -> Any:
+    """Stand for a value, in its own type: a validator refuses a text in place of an object."""
+    if isinstance(value, dict):
+        return {_WITHHELD: True}
+    return [] if isinstance(value, list) else act.WITHHELD
 
 
 def _texts(value: Any) -> list[str]:

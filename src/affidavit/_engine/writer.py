@@ -30,6 +30,7 @@ from affidavit._engine.sender import LEAST_TIMEOUT_S, LIMIT, Sender
 from affidavit._engine.ticket import State
 from affidavit.errors import StoreError, StoreUnavailable
 from affidavit.pipeline.chain import Chain
+from affidavit.pipeline.redact.configured import redactor_of
 from affidavit.spool.counters import Slot
 from affidavit.store.base import Encoded, Verdict
 
@@ -73,7 +74,7 @@ class Writer:
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        self._chain = Chain(core.writer, core.config.max_field_size, None)
+        self._chain = Chain(core.writer, core.config.max_field_size, None, redactor_of(core.config))
         self._config = core.config
         self._mode = core.mode
         self._timeout_s = core.config.write_timeout

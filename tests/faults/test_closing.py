@@ -28,6 +28,7 @@ def test_closing_in_an_outage_takes_little_more_than_its_timeout(
     for _ in range(5):
         with audit.call(provider="p", message="m", user_id="u") as call:
             call.complete(text="t")
+    assert audit.flush(20)
     assert audit.stats().stored == 10
     if fault == "killed":
         private_mongod.kill()

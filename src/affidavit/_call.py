@@ -67,6 +67,7 @@ class CallState:
         "_arguments",
         "_around",
         "_asked_plain",
+        "_begun",
         "_defaults",
         "_dimensions",
         "_error",
@@ -98,6 +99,7 @@ class CallState:
         self._around: Mapping[str, Any] | None = None
         self._length: int | None = None
         self._asked_plain: bool | None = None
+        self._begun = False
         self._request_brief: dict[str, Any] = {}
         self._reported: dict[str, Any] = {}
         self._fields: dict[str, Any] = {}
@@ -206,6 +208,17 @@ class CallState:
             self._fields,
             took_ms,
         )
+
+    def begin(self) -> None:
+        """Note that the block is entered; again, as in a loop of retries, it is another call."""
+        if not self._begun:
+            self._begun = True
+            return
+        self.intent_id = _records.new_id()
+        self.call_id = self.intent_id.hex()
+        self._reported, self._fields = {}, {}
+        self._status = self._error = None
+        self.waited_s = 0.0
 
     def is_plain(self) -> bool:
         """Whether the application's own fields can be snapshot the quick way."""

@@ -50,6 +50,7 @@ class AsyncCall(CallState):
         self._leave = leave
 
     async def __aenter__(self) -> Self:
+        self.begin()
         await self._enter(self)
         return self
 

@@ -14,6 +14,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, TypedDict, Unpack
+from urllib.parse import unquote_plus
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from affidavit._settings import (
@@ -210,6 +211,9 @@ class AuditConfig:
                 if name in SETTINGS:
                     merged[name] = value
                     sources[name] = origin if origin == "argument" else _origin(origin, name)
+                elif name != "mongodb_uri" or origin == "argument":
+                    where = "" if origin == "argument" else f" (in {origin})"
+                    raise ConfigError(_unknown(name, [*SETTINGS, "mongodb_uri"]) + where)
         loaded = cls(**merged)
         loaded._set(loaded._values, loaded._given, sources)
         return loaded
@@ -290,14 +294,45 @@ def _shown(value: Any) -> Any:
     return value
 
 
+_HARMLESS: Final = frozenset(
+    {
+        "appname", "authmechanism", "authsource", "connecttimeoutms", "directconnection", "j",
+        "journal", "loadbalanced", "maxpoolsize", "minpoolsize", "readconcernlevel",
+        "readpreference", "replicaset", "retryreads", "retrywrites", "serverselectiontimeoutms",
+        "sockettimeoutms", "ssl", "tls", "tlsallowinvalidcertificates", "tlscafile",
+        "tlscertificatekeyfile", "tlsinsecure", "w", "wtimeout", "wtimeoutms",
+    }
+)  # fmt: skip
+"""Options of an address whose values may be shown; all others could be secrets."""
+
+
 def without_password(uri: str) -> str:
-    """Replace the password of a URI by ``***`` so that it can be shown."""
+    """Replace what is secret in a URI by ``***``, in the login and in the options."""
     scheme, sep, rest = uri.partition("://")
-    userinfo, at, host = rest.rpartition("@")
-    if not at:
-        return uri
-    user, colon, _password = userinfo.partition(":")
-    return f"{scheme}{sep}{user}{':***' if colon else ''}@{host}"
+    address, mark, query = rest.partition("?")
+    userinfo, at, host = address.rpartition("@")
+    if at:
+        user, colon, _password = userinfo.partition(":")
+        address = f"{user}{':***' if colon else ''}@{host}"
+    shown = []
+    for option in query.split("&") if query else ():
+        name, equals, value = option.partition("=")
+        shown.append(f"{name}{equals}{value if name.lower() in _HARMLESS else '***'}")
+    return f"{scheme}{sep}{address}{mark}{'&'.join(shown)}"
+
+
+def without_secrets(text: str, uri: str) -> str:
+    """Remove from a text, such as the driver's own error, what the URI holds as secret."""
+    rest = uri.partition("://")[2]
+    address, _, query = rest.partition("?")
+    secrets = [address.rpartition("@")[0].partition(":")[2]]
+    for option in query.split("&"):
+        name, _, value = option.partition("=")
+        if name.lower() not in _HARMLESS:
+            secrets += [value, *re.split(r"[:,]", value)]
+    for secret in sorted(filter(None, {*secrets, *map(unquote_plus, secrets)}), key=len)[::-1]:
+        text = text.replace(secret, "***")
+    return text
 
 
 def _rebuild(settings: Settings) -> AuditConfig:
@@ -343,7 +378,8 @@ def _read_environment() -> dict[str, Any]:
         elif name in SETTINGS:
             found[name] = from_text(SETTINGS[name], text, variable)
         elif name != "config":
-            raise ConfigError(_unknown(variable, [PREFIX + n.upper() for n in SETTINGS]))
+            known = [PREFIX + n.upper() for n in (*SETTINGS, "mongodb_uri", "config")]
+            raise ConfigError(_unknown(variable, known))
     return found
 
 

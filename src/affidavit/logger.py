@@ -228,6 +228,7 @@ class Call(CallState):
         self._leave = leave
 
     def __enter__(self) -> Self:
+        self.begin()
         self._enter(self)
         return self
 

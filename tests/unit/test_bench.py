@@ -17,7 +17,7 @@ from bench.workload import English, calls
 TARGETS = {
     "caller": 4,
     "throughput": 6,
-    "sustained": 2,
+    "sustained": 4,
     "loop_lag": 6,
     "foreground": 2,
     "share": 2,

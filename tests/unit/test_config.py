@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from affidavit import AuditConfig, ConfigError
-from affidavit.config import SETTINGS, Settings, mongodb_uri, parse_bytes, without_password
+from affidavit.config import (
+    SETTINGS,
+    Settings,
+    mongodb_uri,
+    parse_bytes,
+    without_password,
+    without_secrets,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -167,6 +174,28 @@ def test_a_password_is_never_shown() -> None:
     config = AuditConfig(audit_uri="mongodb://me:s3cr%40t@host/db")
     assert "s3cr" not in repr(config) + str(config.public())
     assert without_password("mongodb://me:x@y@host/db") == "mongodb://me:***@host/db"
+
+
+def test_secret_options_of_an_address_are_not_shown() -> None:
+    """Only options known to be harmless keep their values; a driver's text loses the secrets."""
+    uri = "mongodb://h/d?w=majority&tlsCertificateKeyFilePassword=k3y&authMechanismProperties=T:t0k"
+    shown = "mongodb://h/d?w=majority&tlsCertificateKeyFilePassword=***&authMechanismProperties=***"
+    assert without_password(uri) == shown
+    assert without_secrets("bad option T:t0k or t0k, k3y", uri) == "bad option *** or ***, ***"
+
+
+@pytest.mark.requirement("R7")
+def test_unknown_names_are_errors_wherever_they_stand(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As an argument of a logger and in the file, as in the environment."""
+    with pytest.raises(ConfigError, match="Did you mean ttl_days"):
+        AuditConfig.load(ttl_day=3)
+    monkeypatch.chdir(tmp_path)
+    for text in ("ttl_day = 3", "[section]\nx = 1"):
+        (tmp_path / "affidavit.toml").write_text(text)
+        with pytest.raises(ConfigError, match=r"affidavit\.toml"):
+            AuditConfig.load()
 
 
 def test_every_setting_is_typed_and_explained() -> None:

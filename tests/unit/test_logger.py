@@ -236,6 +236,37 @@ def test_hostile_objects_never_reach_the_application() -> None:
         assert stats.lost == 0
 
 
+@pytest.mark.requirement("R1")
+def test_a_call_entered_again_is_another_call() -> None:
+    """A loop of retries over one object leaves two calls, and no conflict of ids."""
+    with capture_events() as captured:
+        call = captured.audit.call(provider="p", message="hi")
+        ids = []
+        for cost in ("1", "1e50"):
+            with call:
+                call.complete(cost_usd=cost)
+            ids.append(call.call_id)
+        records = captured.records
+        assert captured.audit.stats().dead_lettered == 0
+    assert [r["call_id"] for r in records] == [ids[0], ids[0], ids[1], ids[1]]
+    assert records[3]["response_data"]["cost_usd"] is None
+    assert records[3]["odd"] == ["cost_not_a_number"]
+
+
+@pytest.mark.requirement("R6")
+def test_deeply_nested_fields_cost_the_outcome_nothing() -> None:
+    """They are cut where they are kept, and not repeated in the outcome."""
+    deep: Any = 1
+    for _ in range(2000):
+        deep = [deep]
+    with capture_events() as captured:
+        with captured.audit.call(provider="p", message="hi", fields={"d": deep}) as call:
+            call.complete(cost_usd="1.5")
+        intent, outcome = captured.records
+    assert intent["odd"] == ["too_deep"]
+    assert outcome["response_data"]["cost_usd"] == Decimal128("1.500000000")
+
+
 def test_unknown_keywords_are_refused_with_the_place_for_them() -> None:
     """A mistyped dimension is the developer's error, and shows at once."""
     with capture_events() as captured:

@@ -146,7 +146,11 @@ class Engine:
                 "and the next process goes on with it."
             )
             return
-        told = running.shipper.finish(deadline_s)
+        try:
+            told = running.shipper.finish(deadline_s)
+        except SpoolError as error:
+            core.note_problem(str(error))
+            told = False
         self._last = self._stats_of(core)
         if core.owned is not None:
             # What is left, or could not be told, is for the next process to send and to report.

@@ -106,6 +106,8 @@ class Shipper:
 
     def _regular_duties(self, now_s: float) -> None:
         core = self._core
+        if not core.prepared.is_set():
+            return  # a heartbeat that got through would call a store "up" that takes no records
         if now_s >= self._next_heartbeat_s and not self._behind:
             self._next_heartbeat_s = now_s + self._heartbeat_s
             self.beat("running")
@@ -150,7 +152,7 @@ class Shipper:
         return self._ship_from(core.owned.spool, core.writer) is not None
 
     def _ship_from(self, spool: Any, writer: str) -> tuple[int, int] | None:
-        """Send the oldest batch of a spool: (stored, dead), or None if the store is away."""
+        """Send the oldest batch of a spool: (records stored, dead); None if the store is away."""
         core = self._core
         batch = spool.read(SHIP_RECORDS, SHIP_BYTES)
         if not batch:
@@ -176,7 +178,7 @@ class Shipper:
             core.tally(Slot.SPOOLED_OUT, batch)
             core.tally(Slot.STORED, stored)
             core.tally(Slot.REPLAYED, stored)
-        return len(stored), len(refused)
+        return sum(1 for record in stored if record.dest is Dest.RECORDS), len(refused)
 
     def _bury(self, refused: Sequence[tuple[Encoded, str]]) -> None:
         """Bury each record once, also if it could not be removed from the spool then."""

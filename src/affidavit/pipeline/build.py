@@ -225,7 +225,8 @@ def _is_short(value: object) -> bool:
     if isinstance(value, str):
         return len(value) <= SHORT
     if isinstance(value, list):
-        return len(value) <= 20 and all(_is_short(item) for item in value)  # noqa: PLR2004 - a short list
+        flat = all(not isinstance(item, list) and _is_short(item) for item in value[:21])
+        return flat and len(value) <= 20  # noqa: PLR2004 - a short list of plain values
     return isinstance(value, int | float)
 
 

@@ -69,6 +69,8 @@ class Chain:
             if response is not None and "cost_usd" in response:
                 cost = response["cost_usd"]
                 response["cost_usd"] = money(cost) if type(cost) is str else None
+                if cost is not None and response["cost_usd"] is None:
+                    document["odd"] = sorted({*document.get("odd", ()), "cost_not_a_number"})
             if self.compression_level is not None:
                 for name in _CONTENT:
                     if name in document:

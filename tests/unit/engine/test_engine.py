@@ -15,6 +15,7 @@ from affidavit import AuditConfig, AuditLogger, AuditUnavailable
 from affidavit._engine.breaker import Breaker
 from affidavit._engine.stats import Latencies, Stats
 from affidavit._engine.ticket import State, Ticket
+from affidavit.errors import StoreRefused
 from affidavit.event import Dest
 from affidavit.store.memory import MemoryStore
 from affidavit.testing import capture_events
@@ -306,6 +307,28 @@ def test_a_store_that_fails_in_unforeseen_ways_counts_as_away() -> None:
     assert audit.flush()
     audit.close()
     assert len(store.documents()) == 4
+
+
+@pytest.mark.requirement("R6")
+def test_a_store_that_cannot_be_set_up_gets_no_records() -> None:
+    """Heartbeats that get through do not make it "up": records wait in the spool."""
+    store = MemoryStore("memory:unfit")
+
+    def refuse(_timeout_s: float) -> None:
+        raise StoreRefused("a capped collection cannot hold the log.")
+
+    store.prepare = refuse
+    audit = AuditLogger(store, write_timeout=0.2)
+    for _ in range(10):
+        one_call(audit)
+        time.sleep(0.1)
+    stats = audit.stats()
+    assert (stats.stored, stats.spooled, stats.lost) == (0, 20, 0)
+    assert "capped" in stats.store
+    del store.prepare
+    assert audit.flush()
+    audit.close()
+    assert len(store.documents()) == 20
 
 
 @pytest.mark.requirement("R6")

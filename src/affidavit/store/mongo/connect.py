@@ -19,7 +19,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
-from affidavit.config import AuditConfig, without_password
+from affidavit.config import AuditConfig, without_password, without_secrets
 from affidavit.errors import ConfigError
 from affidavit.store.mongo.names import Names
 
@@ -175,9 +175,14 @@ def _open(uri: str, database: str | None) -> tuple[MongoClient[dict[str, Any]], 
             retryWrites=False,
             appname="affidavit",
         )
-    except (InvalidURI, ConfigurationError, ValueError, TypeError) as error:
-        msg = f"{shown!r} is no usable MongoDB address: {error}."
+    except OSError as error:
+        named_file = f": {error.filename}" if error.filename else ""
+        msg = f"{shown!r} names a file that cannot be read ({error.strerror}{named_file})."
         raise ConfigError(msg) from error
+    except (InvalidURI, ConfigurationError, ValueError, TypeError) as error:
+        why = without_secrets(str(error), uri).rstrip(".")
+        msg = f"{shown!r} is no usable MongoDB address: {why}."
+        raise ConfigError(msg) from None  # the driver's own text could hold a secret
     except PyMongoError as error:
         msg = f"{shown!r} cannot be opened: {type(error).__name__}."
         raise ConfigError(msg) from error

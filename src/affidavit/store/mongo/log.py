@@ -15,6 +15,16 @@ from affidavit.store.mongo.read import Reader
 from affidavit.store.planning import Plan, Step
 
 
+def _redacted(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep what was looked for, but no secret: the ledger never expires."""
+    noted = dict(wanted)
+    if isinstance(noted.get("text"), str):
+        from affidavit.pipeline.redact import Policy, Redactor
+
+        noted["text"], _found = Redactor(Policy.read("default")).redact_text(noted["text"])
+    return noted
+
+
 class MongoLog:
     """One log in MongoDB, for reading and for its administration. No I/O happens on opening."""
 
@@ -35,7 +45,7 @@ class MongoLog:
 
         Raises StoreRefused without the right to insert: nothing is read unseen.
         """
-        details = {"command": command, "filter": dict(wanted), "count": count}
+        details = {"command": command, "filter": _redacted(wanted), "count": count}
         self._note(LedgerEvent.AUDIT_ACCESS, details)
 
     def note_retry(self, stored: int, refused: int) -> None:

@@ -94,7 +94,12 @@ def plan_setup(
     rules = validator.of_records(enforced=enforced)
     level = "strict" if enforced else "moderate"
     with translated("look at the oldest records"):
-        retention = ttl.step(found, config.ttl_days, confirmed=change_ttl)
+        retention = ttl.step(
+            found,
+            config.ttl_days,
+            confirmed=change_ttl,
+            asked=config.source("ttl_days") != "default",
+        )
     built_apart = quick and _is_large(found)
     steps = [
         *_collection(found, names.records, rules, level, "every call and event, append-only"),

@@ -22,8 +22,12 @@ KEY: Final = "ttl"
 _LOOK_MS: Final = 3_000
 
 
-def step(found: Found, ttl_days: int, *, confirmed: bool) -> Step:
-    """Plan the TTL index on ``timestamp``."""
+def step(found: Found, ttl_days: int, *, confirmed: bool, asked: bool = True) -> Step:
+    """Plan the TTL index on ``timestamp``.
+
+    Where nobody ``asked`` for a period, one that we once made by order is kept: a default must not
+    undo a decision.
+    """
     name = found.location.names.records
     index = next(index for index in of_records(ttl_days) if index.expire_s is not None)
     wanted_s = ttl_days * SECONDS_A_DAY
@@ -43,6 +47,8 @@ def step(found: Found, ttl_days: int, *, confirmed: bool) -> Step:
     if period_s == wanted_s:
         return found.step(KEY, what, why, State.DONE, command)
     ours = found.record.get("ttl_ours") and found.record.get("ttl_s") == period_s
+    if ours and not (asked or confirmed):
+        return found.step(KEY, what, why, State.DONE, command, f"kept as it is, {_days(period_s)}")
     longer = period_s is not None and wanted_s > period_s
     if confirmed or (ours and (longer or not _would_remove(found, ttl_days))):
         return found.step(KEY, what, why, State.TODO, command, f"now {_days(period_s)}")

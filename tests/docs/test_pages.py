@@ -136,7 +136,7 @@ def _fields(document: dict[str, Any]) -> set[str]:
 
 
 @pytest.mark.requirement("R1")
-@pytest.mark.parametrize("kind", (*EventType, *LedgerEvent), ids=str)
+@pytest.mark.parametrize("kind", [*EventType, *LedgerEvent], ids=str)
 def test_every_kind_of_record_is_documented(kind: str) -> None:
     """Each `event_type` that is written has its place on the page."""
     assert re.search(rf"[`\"]{kind}[`\"]", text_of(RECORDS))

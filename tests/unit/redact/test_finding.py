@@ -151,6 +151,27 @@ def test_a_line_break_written_out_is_no_letter() -> None:
     ]
 
 
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("x\nSteuer-ID 86 095 742 719", "national_id_de"),
+        ('{"password": "hunter2!"}', "password"),
+        ("s\u00e9cu 1 85 05 78 006 084 91", "national_id_fr"),
+        ("\uff14111 1111 1111 1111", "card"),
+        ("https://app:hunter2@db/x", "password"),
+    ],
+)
+def test_the_escapes_of_json_hide_nothing(text: str, kind: str, times: int) -> None:
+    """Arguments of tools are JSON in a text, and sometimes JSON in JSON."""
+    import json
+
+    for _ in range(times):
+        text = json.dumps(text)
+    assert [found_kind for found_kind, _value in found(text)] == [kind]
+    assert [found_kind for found_kind, _value in found(text.replace("/", "\\/"))] == [kind]
+
+
 def test_overlapping_finds_are_covered_together() -> None:
     """Nothing of the longer one stays, and the more telling kind names both."""
     assert merged([(0, 10, "email"), (5, 20, "password"), (20, 25, "ip")]) == [

@@ -126,7 +126,19 @@ UNITS = [
         '"',
         "[email]",
     ),
-    *("schl\u00fcssel ", "cl\u00e9 ", "<email:", "$", " = ", "12345678Z ", "AKIAIOSFODNN7EXAMPLE "),
+    *(
+        "\\n",
+        "\\u0031",
+        "\\/",
+        "password=\\",
+        "schl\u00fcssel ",
+        "cl\u00e9 ",
+        "<email:",
+        "$",
+        " = ",
+        "12345678Z ",
+        "AKIAIOSFODNN7EXAMPLE ",
+    ),
 ]
 
 

@@ -8,7 +8,6 @@ from typing import Final
 
 from affidavit.pipeline.redact import context, kinds
 from affidavit.pipeline.redact.kinds import Span
-from affidavit.pipeline.redact.place import written_break
 
 _IPV4: Final = re.compile(r"(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(?:\.(?!\Z)|\Z)){4}")
 _NO_ADDRESS: Final = re.compile(
@@ -35,7 +34,7 @@ def version_4(text: str, low: str, at: int, stop: int, found: list[Span], *, shy
     if _IPV4.fullmatch(plain) is None:
         return False
     end = at + len(plain)
-    if text[at - 1 : at].isalnum() and not written_break(text, at):
+    if text[at - 1 : at].isalnum():
         return True
     if text[end : end + 1].isalnum() or _NO_ADDRESS.search(low, max(0, at - 24), at):
         return True

@@ -26,7 +26,7 @@ from affidavit.pipeline.redact.secretive import (
 Look: TypeAlias = Callable[[str, int, list[Span]], int]
 """Looks at the place of a word; says from where to go on."""
 
-_GAP: Final = r"[\"'`\\\])*]{0,3}[ \t]{0,4}"
+_GAP: Final = r"[\"'`\\\])*]{0,9}[ \t]{0,4}"
 _SIGN: Final = r"(?::=|=>|==?|:|\xbb|->)[ \t]{0,4}(?:\r?\n)?\*{0,2}[ \t]?"
 _VERB: Final = (
     r"[ \t](?:is|was|are|es|era|ser\xe1|ist|lautet|war|est|\xe8|\xe9|equals|to|a|auf|to be)"

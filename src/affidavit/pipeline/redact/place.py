@@ -16,7 +16,6 @@ _AMOUNT_RIGHT: Final = re.compile(
     r"|[.,][0-9]"
 )
 _IN_IDENTIFIER: Final = re.compile(r"[A-Za-z0-9]{2,}-\Z|[A-Za-z0-9_]\Z")
-_ESCAPED: Final = re.compile(r"\\[nrt]\Z")
 
 
 class Place:
@@ -55,11 +54,8 @@ class Place:
 
     @property
     def alone_left(self) -> bool:
-        """Whether no letter or digit touches it on the left; a written-out line break may."""
-        left = self.text[self.start - 1 : self.start]
-        if not left.isalnum():
-            return True
-        return _ESCAPED.search(self.text, max(0, self.start - 2), self.start) is not None
+        """Whether no letter or digit touches it on the left."""
+        return not self.text[self.start - 1 : self.start].isalnum()
 
     @property
     def alone_right(self) -> bool:
@@ -75,7 +71,7 @@ class Place:
     def in_identifier(self) -> bool:
         """Whether it goes on from something like ``ord-`` or ``a716-``, or goes on as one."""
         if _IN_IDENTIFIER.search(self.text, max(0, self.start - 8), self.start):
-            return _ESCAPED.search(self.text, max(0, self.start - 2), self.start) is None
+            return True
         right = self.text[self.end : self.end + 2]
         return right[:1] in {"-", "_"} and right[1:].isalnum()
 
@@ -85,8 +81,3 @@ class Place:
         if _AMOUNT_RIGHT.match(self._low, self.end):
             return True
         return _AMOUNT_LEFT.search(self._low, max(0, self.start - 4), self.start) is not None
-
-
-def written_break(text: str, at: int) -> bool:
-    """Whether a line break written out, as in JSON within JSON, ends here."""
-    return _ESCAPED.search(text, max(0, at - 2), at) is not None

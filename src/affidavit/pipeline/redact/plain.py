@@ -67,9 +67,6 @@ def emails(text: str, found: list[Span]) -> None:
         if local is None:
             continue
         name = local[0][::-1]
-        start = at - len(name)
-        if text[start - 1 : start] == "\\" and name[0] in "nrt":  # a line break written out
-            start, name = start + 1, name[1:]
         name = name.lstrip(".'%-")
         start = at - len(name)
         if not name or (name == "git" and text[domain.end() : domain.end() + 1] == ":"):

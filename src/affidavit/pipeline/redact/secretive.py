@@ -62,7 +62,7 @@ _MOST_SPACES: Final = 5
 
 def value_at(text: str, at: int) -> tuple[int, int, bool] | None:
     """Find the value that begins here: start, end and whether it stands in quotes."""
-    if text[at : at + 1] == "\\":
+    while text[at : at + 1] == "\\":
         at += 1
     quote = text[at : at + 1]
     if quote and quote in "\"'`":

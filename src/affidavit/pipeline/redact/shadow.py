@@ -68,6 +68,12 @@ _AFTER_DIGIT: Final = re.compile(f"[0-9]{_ALIKE}{{1,4}}")
 _BEFORE_DIGIT: Final = re.compile(f"{_ALIKE}{{1,4}}[0-9]")
 _SOME_DIGITS: Final = re.compile("[0-9][0-9][^0-9]{0,2}[0-9]")
 
+_FILL: Final = "\ufdd0"
+"""Stands for what is left of an escape beside its sign: a code that is never a character."""
+
+_FILL_ONLY: Final = frozenset(_FILL)
+_ESCAPE: Final = re.compile(r"\\{1,8}u([0-9a-fA-F]{4})")
+
 _folds: dict[str, str] = {}
 
 
@@ -80,9 +86,15 @@ class Shadow:
     __slots__ = ("_dropped", "_starts", "_text", "classes", "data", "latin")
 
     def __init__(self, text: str) -> None:
-        self._text = text
         self._dropped: frozenset[str] = frozenset()
         self._starts: list[int] | None = None
+        if "\\" in text:
+            text = _unescaped(text)
+            if _FILL in text:
+                self._dropped = _FILL_ONLY
+        self._text = text
+        if self._dropped and _FILL in text:
+            text = text.replace(_FILL, "")
         ascii_only = text.isascii()
         shadow = text if ascii_only else self._folded(text)
         data = shadow.encode("latin-1", "replace")
@@ -112,7 +124,7 @@ class Shadow:
         else:
             for character, fold in changed.items():
                 text = text.replace(character, fold)
-        self._dropped = frozenset(c for c, fold in changed.items() if fold == _DROP)
+        self._dropped |= frozenset(c for c, fold in changed.items() if fold == _DROP)
         if _HAS_ALIKE.search(beyond):
             text = _AFTER_DIGIT.sub(_as_digits, text)
             if _SOME_DIGITS.search(text):
@@ -126,7 +138,22 @@ class Shadow:
         if self._starts is None:
             dropped = self._dropped
             self._starts = [i for i, character in enumerate(self._text) if character not in dropped]
-        return self._starts[start], self._starts[end - 1] + 1
+        last = self._starts[end - 1] + 1
+        while self._text[last : last + 1] == _FILL:  # the rest of an escape belongs to its sign
+            last += 1
+        return self._starts[start], last
+
+
+def _unescaped(text: str) -> str:
+    """Undo the escapes of JSON within a text, which tool calls are full of; the length stays."""
+    text = text.replace("\\n", "\\\n").replace("\\r", "\\\n").replace("\\t", "\\\t")
+    if "\\/" in text:
+        text = text.replace("\\/", "/" + _FILL)
+    return _ESCAPE.sub(_sign, text) if "\\u" in text else text
+
+
+def _sign(match: re.Match[str]) -> str:
+    return chr(int(match[1], 16)) + _FILL * (len(match[0]) - 1)
 
 
 def _as_digits(match: re.Match[str]) -> str:

@@ -57,7 +57,6 @@ _KEY: Final = (
     rf"|re_[{_B62}]{{8,12}}_[{_B62}]{{16,}}|ops_eyJ[{_ANY}]{{80,}}"
 )
 _KEYS: Final = re.compile(rf"(?<![{_B62}])(?:{_KEY})")
-_KEY_HERE: Final = re.compile(_KEY)
 _KEYS_WITH_DOT: Final = re.compile(
     rf"SG\.[{_ANY}]{{16,32}}\.[{_ANY}]{{30,64}}|hv[sbr]\.[{_ANY}]{{20,}}|ya29\.[{_ANY}.]{{20,}}"
     rf"|dp\.(?:pt|st|ct|sa)\.[{_B62}]{{40,}}|mlsn\.[{_HEX}]{{60,}}|xoxe\.[{_ANY}]{{15,}}"
@@ -94,18 +93,11 @@ class Runs:
         at = classes.find(_RUN)
         while at >= 0:
             start = at
-            written = False
             end = classes.find(_SPACE, at)
             if end < 0:
                 end = len(classes)
-            if text[start - 1 : start] == "\\" and text[start] in "nrt":  # a line break written out
-                start += 1
-                written = True
             run = text[start:end]
             if _WORDY.match(run) is None:
-                here = _KEY_HERE.match(text, start) if written else None
-                if here is not None:
-                    found.append((*here.span(), kinds.API_KEY))
                 self._look(text, run, start, end, found)
             at = classes.find(_RUN, end)
 

@@ -114,7 +114,8 @@ def _one_by_one(raw: Documents, load: Workload, count: int) -> float:
 
 
 def _bulk(raw: Documents, load: Workload, count: int) -> float:
+    batches = max(1, count // 500)
     start_s = time.perf_counter()
-    for _ in range(count // 500):
+    for _ in range(batches):
         raw.insert_many([d for _ in range(500) for d in load.two_records()], ordered=False)
-    return count // 500 * 1000 / (time.perf_counter() - start_s)
+    return batches * 1000 / (time.perf_counter() - start_s)

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
 PROGRAM = """
-import sys, time
+import signal, sys, time
 from affidavit import AuditConfig, AuditLogger
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 audit = AuditLogger(sys.argv[1], AuditConfig.high_volume(separate_database=False))
 for _ in range(200):
     with audit.call(provider="p", message="hi") as call:
@@ -46,8 +47,12 @@ def test_interpreter_exit_drains(end: str, mongodb_uri: str, database: Database[
     if end == "is interrupted":
         time.sleep(0.1)
         process.send_signal(signal.SIGINT)
-    process.wait(30)
-    process.stdout.close()
+    try:
+        process.wait(30)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
     assert database.llm_audit.count_documents({}) == 400
     kinds = [d["event_type"] for d in database.llm_audit_ledger.find().sort("seq")]
     assert kinds[-1] == "writer_stop"

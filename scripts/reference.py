@@ -137,6 +137,8 @@ def _commands(name: str, held: Any) -> Iterator[str]:
     if inner is None:
         yield from _command(name, held)
         return
+    if held.invoke_without_command:
+        yield from _command(name, held)
     for part, command_ in inner.items():
         yield from _commands(f"{name} {part}", command_)
 

@@ -6,7 +6,7 @@ import time
 from asyncio import CancelledError
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Final, NamedTuple, TypedDict, Unpack, cast
+from typing import Any, Final, TypeAlias, TypedDict, Unpack
 
 from affidavit import _records, context
 from affidavit.event import Status
@@ -21,14 +21,10 @@ ABORTING: Final = (CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)
 """Leaving by one of these is an abort by the caller's side, not a failure of the call."""
 
 
-class RequestArguments(NamedTuple):
-    """What the application sends to the model."""
-
-    provider: str
-    model: str | None
-    message: str | None
-    messages: Sequence[Any] | None
-    parameters: Mapping[str, Any] | None
+Arguments: TypeAlias = tuple[
+    str, str | None, str | None, Sequence[Any] | None, Mapping[str, Any] | None
+]
+"""What the application sends to the model: provider, model, message, messages, parameters."""
 
 
 class Report(TypedDict, total=False):
@@ -61,6 +57,7 @@ class CallState:
 
     Attributes:
         call_id: 24 hexadecimal digits; every record of this call carries it.
+        facade: the logger that made it.
     """
 
     __slots__ = (
@@ -79,17 +76,20 @@ class CallState:
         "_started_s",
         "_status",
         "call_id",
+        "facade",
         "intent_id",
         "waited_s",
     )
 
     def __init__(
         self,
-        arguments: RequestArguments,
+        arguments: Arguments,
         fields: Mapping[str, Any] | None,
         dimensions: Mapping[str, Any],
         defaults: Mapping[str, Any],
+        facade: Any = None,
     ) -> None:
+        self.facade = facade
         self.intent_id = _records.new_id()
         self.call_id = self.intent_id.hex()
         self._arguments = arguments
@@ -112,13 +112,13 @@ class CallState:
 
     def partial(self, **report: Unpack[Report]) -> None:
         """Note what has arrived so far, without finishing; later values replace earlier ones."""
-        if not report.keys() <= _REPORTABLE:
+        if not _REPORTABLE.issuperset(report):
             names = ", ".join(sorted(report.keys() - _REPORTABLE))
             msg = f"Unknown keyword {names}. Fields of your own go into fields={{...}}."
             raise TypeError(msg)
         fields = report.pop("fields", None)
         if not self._reported:
-            self._reported = cast("dict[str, Any]", report)
+            self._reported = {**report}
         else:
             self._reported.update({k: v for k, v in report.items() if v is not None})
         if isinstance(fields, Mapping):
@@ -126,7 +126,13 @@ class CallState:
 
     def complete(self, **report: Unpack[Report]) -> None:
         """Say that the call succeeded; takes what :meth:`partial` takes. Sent on leaving."""
-        self.partial(**report)
+        if self._reported or not _REPORTABLE.issuperset(report):
+            self.partial(**report)
+        else:  # the usual case, without handing everything on once more
+            fields = report.pop("fields", None)
+            self._reported = {**report}
+            if type(fields) is dict or isinstance(fields, Mapping):
+                self._fields.update(fields)
         self._status = _COMPLETED
 
     def fail(self, error: BaseException | str, **report: Unpack[Report]) -> None:
@@ -161,24 +167,23 @@ class CallState:
     def intent(self) -> build.Parts:
         """Say what the record before the model is asked consists of."""
         arguments = self._arguments
-        message = arguments.message
+        message = arguments[2]
         # The application may change its own list and dictionary before the call is over.
         self._length = (
-            len(message) if type(message) is str else build.text_length(message, arguments.messages)
+            len(message) if type(message) is str else build.text_length(message, arguments[3])
         )
         fields = self._request_fields
-        if type(fields) is dict or isinstance(fields, Mapping):
-            self._request_brief = {
-                name: value
-                for name, value in fields.items()
-                if type(value) is not str or len(value) <= build.SHORT
-            }
+        if isinstance(fields, dict) or isinstance(fields, Mapping):  # noqa: SIM101 - the quick one first
+            self._request_brief = brief = dict(fields)
+            for name, value in fields.items():
+                if type(value) is str and len(value) > build.SHORT:
+                    del brief[name]
         self._around = context.current()
         self._started_s = time.perf_counter()
         return (
             build.INTENT,
             self.call_id,
-            _records.now_ms(),
+            time.time_ns() // 1_000_000,
             self._dimensions,
             self._around,
             self._defaults,
@@ -190,16 +195,14 @@ class CallState:
     def outcome(self) -> build.Parts:
         """Say what the record after the call consists of."""
         took_ms = round((time.perf_counter() - self._started_s) * 1000, 3)
-        arguments = self._arguments
         return (
             build.OUTCOME,
             self.call_id,
-            _records.now_ms(),
+            time.time_ns() // 1_000_000,
             self._dimensions,
             context.current() if self._around is None else self._around,
             self._defaults,
-            arguments.provider,
-            arguments.model,
+            *self._arguments[:2],
             self._length,
             self._request_brief,
             self._status or _ABORTED,

@@ -11,13 +11,13 @@ import contextlib
 import time
 import weakref
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, Unpack
 
 from affidavit import _records
-from affidavit._call import CallState, RequestArguments
+from affidavit._call import CallState
 from affidavit._engine import State, Ticket
 from affidavit._engine.inbox import Item
 from affidavit._engine.ticket import SLICE_S
@@ -37,21 +37,11 @@ from affidavit.pipeline.build import Parts
 class AsyncCall(CallState):
     """An audited call as an asynchronous context manager."""
 
-    __slots__ = ("_enter", "_leave")
-
-    def __init__(
-        self,
-        enter: Callable[[AsyncCall], Awaitable[None]],
-        leave: Callable[[AsyncCall], Awaitable[None]],
-        *what: Any,
-    ) -> None:
-        super().__init__(*what)
-        self._enter = enter
-        self._leave = leave
+    __slots__ = ()
 
     async def __aenter__(self) -> Self:
         self.begin()
-        await self._enter(self)
+        await self.facade._enter(self)  # noqa: SLF001 - the other half of this class
         return self
 
     async def __aexit__(
@@ -61,7 +51,7 @@ class AsyncCall(CallState):
         trace: TracebackType | None,
     ) -> None:
         self.left_by(error)
-        await self._leave(self)
+        await self.facade._leave(self)  # noqa: SLF001 - the other half of this class
 
 
 class _Mailbox:
@@ -140,12 +130,11 @@ class AsyncAuditLogger(Recorder):
         """Audit one call: an ``async with`` block; see :meth:`AuditLogger.call`."""
         check_dimensions(dimensions)
         return AsyncCall(
-            self._enter,
-            self._leave,
-            RequestArguments(provider, model, message, messages, parameters),
+            (provider, model, message, messages, parameters),
             fields,
             dimensions,
             self._defaults,
+            self,
         )
 
     async def _put(

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Final, Literal, Self, TypedDict, Unpack
 
 from affidavit import _records, context
-from affidavit._call import CallState, RequestArguments
+from affidavit._call import CallState
 from affidavit._engine import Engine, State, Stats, Ticket
 from affidavit.config import AuditConfig, Settings, mongodb_uri
 from affidavit.errors import AuditUnavailable, ConfigError
@@ -218,18 +218,11 @@ class Recorder:
 class Call(CallState):
     """An audited call as a context manager; see :meth:`AuditLogger.call`."""
 
-    __slots__ = ("_enter", "_leave")
-
-    def __init__(
-        self, enter: Callable[[Call], None], leave: Callable[[Call], None], *what: Any
-    ) -> None:
-        super().__init__(*what)
-        self._enter = enter
-        self._leave = leave
+    __slots__ = ()
 
     def __enter__(self) -> Self:
         self.begin()
-        self._enter(self)
+        self.facade._enter(self)  # noqa: SLF001 - the other half of this class
         return self
 
     def __exit__(
@@ -239,7 +232,7 @@ class Call(CallState):
         trace: TracebackType | None,
     ) -> None:
         self.left_by(error)
-        self._leave(self)
+        self.facade._leave(self)  # noqa: SLF001 - the other half of this class
 
 
 class AuditLogger(Recorder):
@@ -271,14 +264,14 @@ class AuditLogger(Recorder):
         ``department``, ``tenant``, ``environment``, ``service``, ``session_id``,
         ``conversation_id``, ``ip_address``, ``user_agent``) and go over those of the context.
         """
-        check_dimensions(dimensions)
+        if not context.KNOWN.issuperset(dimensions):
+            check_dimensions(dimensions)
         return Call(
-            self._enter,
-            self._leave,
-            RequestArguments(provider, model, message, messages, parameters),
+            (provider, model, message, messages, parameters),
             fields,
             dimensions,
             self._defaults,
+            self,
         )
 
     def _enter(self, call: Call) -> None:

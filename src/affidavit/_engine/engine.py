@@ -175,6 +175,9 @@ class Engine:
         """
         ticket = Ticket() if wait else None
         item = Item(dest, record_id, snapshot, ticket, time.monotonic())
+        running = self._running
+        if running is not None and running.core.inbox.put(item):
+            return ticket
         if not self.try_put(item):
             give_up_s = item.at_s + self.config.queue_wait
             while time.monotonic() < give_up_s:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from bson.objectid import ObjectId
 
-from affidavit._call import CallState, RequestArguments
+from affidavit._call import CallState
 from affidavit.event import Dest
 from affidavit.pipeline import build
 from affidavit.pipeline.chain import Chain
@@ -20,7 +20,7 @@ FIELDS = {"symbol": "BTCUSDT", "provider": "mine", "long": "x" * 300, "numbers":
 
 def finished_call() -> CallState:
     """A call with everything reported."""
-    arguments = RequestArguments("anthropic", "m", None, [{"content": "four"}], {"top_p": 0.5})
+    arguments = ("anthropic", "m", None, [{"content": "four"}], {"top_p": 0.5})
     call = CallState(arguments, FIELDS, {"user_id": "u", "ip_address": "::1"}, {"service": "s"})
     call.intent()
     call.complete(text="yes", input_tokens=3, output_tokens=4, cost_usd=0.1, fields={"text": "t"})
@@ -62,7 +62,7 @@ def test_the_outcome_repeats_short_fields_only() -> None:
 def test_what_the_application_changes_during_the_call_is_not_the_request() -> None:
     """The outcome shows the fields and the length as they were when the model was asked."""
     turns, fields = [{"content": "four"}], {"symbol": "BTCUSDT"}
-    call = CallState(RequestArguments("p", None, None, turns, None), fields, {}, {})
+    call = CallState(("p", None, None, turns, None), fields, {}, {})
     call.intent()
     turns.append({"content": "an answer"})
     fields["symbol"] = "ETHUSDT"

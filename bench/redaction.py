@@ -20,7 +20,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from affidavit.pipeline.redact import kinds
+from affidavit.pipeline.redact import Policy, Redactor, kinds
 from affidavit.pipeline.redact.policy import PRESETS, Reading
 from affidavit.pipeline.redact.scan import Scanner, merged
 
@@ -187,7 +187,7 @@ def touched(preset: str) -> float:
 
 
 def speed() -> dict[str, float]:
-    """Measure microseconds for 4 KB of clean text: prose, and a report full of numbers."""
+    """Measure microseconds for a record with 4 KB of clean text, of three sorts."""
     from bench.workload import English
 
     report = (
@@ -202,11 +202,16 @@ def speed() -> dict[str, float]:
         "report with numbers": (report * 20)[:4096],
         "prose, not ASCII": English(2).text(3900).replace("'", "\u2019").replace(". ", " \u2014 "),
     }
-    search = scanner("default")
-    return {
-        name: min(timeit.repeat(lambda t=text: search.find(t), number=200, repeat=9)) / 200 * 1e6  # type: ignore[misc]
-        for name, text in texts.items()
-    }
+    redactor = Redactor(Policy.read("default"))
+    return {name: _best_us(redactor, text) for name, text in texts.items()}
+
+
+def _best_us(redactor: Redactor, text: str) -> float:
+    """Time one whole record: nothing is found, so it is the same one each time."""
+    asked = {"message": text, "message_length": len(text), "provider": "canned", "symbol": "BTC"}
+    record = {"event_type": "llm_request", "user_id": "u", "request_data": asked, "model": "m"}
+    redactor.redact(record)
+    return min(timeit.repeat(lambda: redactor.redact(record), number=100, repeat=15)) / 100 * 1e6
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -238,9 +243,10 @@ def main(arguments: list[str] | None = None) -> int:
         share = touched(preset)
         print(f"  {preset:16} {share:8.3%}")
         reached &= preset == "strict" or share <= NUMBERS_GOAL
-    print(f"\n4 KB of clean text (goal: at most {TIME_GOAL_US:g} us)")
+    print(f"\na record with 4 KB of clean text (goal: at most {TIME_GOAL_US:g} us)")
     for name, took_us in speed().items():
         print(f"  {name:22} {took_us:6.1f} us")
+        reached &= took_us <= TIME_GOAL_US
     return 0 if reached else 1
 
 

@@ -150,7 +150,7 @@ def _password_later(text: str, at: int, found: list[Span], *, doubtful: bool) ->
             start, end, quoted = value
             option = text[max(0, at - 24) : at].rpartition(" ")[2].startswith("-")
             if is_random(text[start:end]) or (
-                (quoted or option)
+                ((quoted and not doubtful) or option)
                 and " " not in text[start:end]
                 and is_password(text, start, end, quoted=True, natural=False)
             ):

@@ -53,7 +53,7 @@ WRITTEN: Final = re.compile(
 )
 """Groupings of telephone numbers; each digit as a zero."""
 
-_INTERNATIONAL: Final = re.compile(r"\+ ?\(?[0-9][0-9 ()./-]{6,24}")
+_INTERNATIONAL: Final = re.compile(r"\+\(?[0-9][0-9 ()./-]{6,24}")
 _LEAST_STRONG: Final = 9
 _COMPACT: Final = str.maketrans("", "", " ()/.-")
 

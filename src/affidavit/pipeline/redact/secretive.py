@@ -13,7 +13,7 @@ _BARE: Final = re.compile(
     r"[^\s\"'`<>,;&|(){}\[\]\\](?:[^\s\"'`<>,;&|\\]|[,;](?![\s\"']|\Z|[A-Za-z_]{1,32}[=:])){0,510}"
 )
 _PLACEHOLDER: Final = re.compile(
-    r"<[A-Za-z_ :-]{1,60}>"
+    r"<[A-Za-z_ :-]{1,60}>|(?:[a-z]{1,20}_){1,3}(?:pass|pwd|passwd|password|getpass)"
     r"|\*{3,}.*|.*\*{4,}.*|[xX]{3,}|\.{3,}|\$.*|\{.*|%[({s].*|@[a-z]+|#+|-+|_+|\?+"
     r"|(?:your|my|the|some|change|insert|enter|put)[_ -].*|.{0,20}(?:_here|-here"
     r"|placeholder).{0,20}",
@@ -33,10 +33,10 @@ _NOT_SECRET: Final = frozenset(
         "required optional string str text none null nil true false undefined hidden redacted "
         "masked empty missing invalid incorrect wrong expired changed reset forgotten protected "
         "correct valid varchar char bytes any int integer number boolean bool object type field "
-        "input value default self not and the for you your must should needed unknown n/a na tbd "
-        "todo expires secret password token key secretstr strong weak encrypted hashed stored "
-        "sent shared securely visible accepted rejected rotated disabled enabled public private "
-        "bearer basic"
+        "input value default self user username pwd passwd not and the for you your must should "
+        "needed unknown n/a na tbd todo expires secret password token key secretstr strong weak "
+        "encrypted hashed stored sent shared securely visible accepted rejected rotated disabled "
+        "enabled public private bearer basic"
     ).split()
 )
 _ALGORITHM: Final = re.compile(

@@ -1,0 +1,143 @@
+"""Redaction as a step of the pipeline, and as the settings ask for it."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import bson
+import pytest
+
+from affidavit import AuditConfig, ConfigError
+from affidavit.event import Dest
+from affidavit.pipeline.chain import Chain
+from affidavit.pipeline.redact import seal
+from affidavit.pipeline.redact.configured import policy_of, redactor_of
+from affidavit.pipeline.snapshot import take
+from affidavit.testing import capture_events
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.requirement("R21", "R7")
+
+MAIL = "ana@example.com"
+RECORD = b"r" * 12
+
+
+def stored(document: dict[str, Any], config: AuditConfig, limit: int = 10_240) -> dict[str, Any]:
+    """Run a record through snapshot and chain."""
+    chain = Chain("w", limit, None, redactor_of(config))
+    snapshot = take({"timestamp": 1_700_000_000_123, **document}, plain=False)
+    return bson.decode(chain.finish(Dest.RECORDS, RECORD, snapshot, 1))
+
+
+def test_a_text_is_redacted_before_it_is_cut() -> None:
+    """A value on the cut is gone, and the noted length is that of the redacted text."""
+    text = f"{'x ' * 495}{MAIL} and {'y ' * 2000}"
+    record = stored({"details": {"note": text}}, AuditConfig(), limit=1000)
+    assert "example" not in repr(record)
+    (cut,) = record["truncated"]
+    assert cut["bytes"] == len(text) - len(MAIL) + len("[email]")
+
+
+def test_a_sealed_box_travels_with_its_record() -> None:
+    """It is no odd content, is not cut, and opens with the record's id."""
+    private, public = seal.keypair()
+    config = AuditConfig(redaction={"kinds": {"email": "seal"}}, seal_public_key=public.hex())
+    record = stored({"details": {"note": MAIL * 1}}, config, limit=16)
+    assert record["details"]["note"] == "[sealed email 1]"
+    assert "odd" not in record
+    assert seal.open_box(private, record["sealed"], RECORD) == {"1": MAIL}
+
+
+def test_a_record_that_breaks_another_step_is_redacted_all_the_same() -> None:
+    """What is kept of it passes the redactor, too."""
+    chain = Chain("w", 10_240, None, redactor_of(AuditConfig()))
+    chain._cleaner.clean = _fail_once(chain._cleaner.clean)  # type: ignore[method-assign]
+    snapshot = take({"timestamp": 1_700_000_000_123, "error_message": MAIL}, plain=True)
+    record = bson.decode(chain.finish(Dest.RECORDS, RECORD, snapshot, 1))
+    assert record["error_message"] == "[email]"
+    assert record["odd"] == ["withheld_ValueError"]
+
+
+def _fail_once(clean: Any) -> Any:
+    calls: list[None] = []
+
+    def failing(document: Any) -> None:
+        calls.append(None)
+        if len(calls) == 1:
+            raise ValueError
+        clean(document)
+
+    return failing
+
+
+def test_off_and_plain_cost_nothing() -> None:
+    """No redactor is made at all."""
+    assert redactor_of(AuditConfig(redaction="off")) is None
+    assert redactor_of(AuditConfig()) is not None
+
+
+@pytest.mark.parametrize("written", ["file", "inline"])
+def test_a_key_comes_from_a_file_or_from_the_setting(written: str, tmp_path: Path) -> None:
+    """A file's path can be shown; a key itself never is."""
+    path = tmp_path / "key"
+    path.write_text("ab" * 32 + "\n")
+    given = str(path) if written == "file" else "hex:" + "ab" * 32
+    config = AuditConfig(redaction_key=given, identity="keyed")
+    assert policy_of(config).keyed_identity
+    assert "abab" not in repr(config)
+    assert "abab" not in str(config.public())
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"redaction": "defualt"}, "'trading'"),
+        ({"redaction": 3}, "redaction must be one of"),
+        ({"redaction": {"kinds": {"mail": "keep"}}}, "email"),
+        ({"redaction_key": "/no/such/file", "identity": "keyed"}, "affidavit redact key"),
+        ({"redaction_key": "hex:abcd", "identity": "keyed"}, "32 bytes"),
+        ({"seal_public_key": "nonsense"}, "affidavit redact keypair"),
+        ({"identity": "hashed"}, "'keyed'"),
+    ],
+)
+def test_wrong_settings_are_refused_with_the_remedy(settings: Any, says: str) -> None:
+    """When the logger is made, not when the first record comes."""
+    with pytest.raises(ConfigError, match=says):
+        policy_of(AuditConfig(**settings))
+
+
+def test_rules_come_from_the_environment_and_from_a_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A preset's name, JSON, or a table."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AFFIDAVIT_REDACTION", "strict")
+    assert policy_of(AuditConfig.load()).preset == "strict"
+    monkeypatch.setenv("AFFIDAVIT_REDACTION", '{"kinds": {"ip": "keep"}}')
+    assert policy_of(AuditConfig.load()).action("ip", ()) == "keep"
+    monkeypatch.delenv("AFFIDAVIT_REDACTION")
+    (tmp_path / "affidavit.toml").write_text('[redaction]\npreset = "trading"\n')
+    assert policy_of(AuditConfig.load()).preset == "trading"
+
+
+def test_functions_are_shown_by_name() -> None:
+    """The ledger notes the configuration, and a function is no value of BSON."""
+    config = AuditConfig(redaction={"finders": [_fail_once]})
+    assert config.public()["redaction"] == {"finders": ["_fail_once"]}
+
+
+def test_storing_plain_text_is_said_at_the_start(caplog: pytest.LogCaptureFixture) -> None:
+    """With the page that shows the choices."""
+    caplog.set_level(logging.WARNING, logger="affidavit")
+    with capture_events(redaction="off") as captured:
+        captured.audit.security_event(kind="x", details={"note": MAIL})
+        assert captured.records[0]["details"]["details"]["note"] == MAIL
+    assert "docs/how-to/redaction.md" in caplog.text
+    caplog.clear()
+    with capture_events() as captured:
+        captured.audit.security_event(kind="x", details={"note": MAIL})
+        assert captured.records[0]["details"]["details"]["note"] == "[email]"
+    assert "redaction" not in caplog.text

@@ -41,16 +41,14 @@ def _compiled(words: str) -> re.Pattern[str]:
     return re.compile(rf"(?:{words}){_ASSIGNS}", re.IGNORECASE)
 
 
-_PASSWORDS: Final = (
+_PASSWORD: Final = re.compile(
     r"(?:pass(?:wor[dt]e?s?|wd|[ -]?phrase|code|e)?|pwd?|contrase(?:\xf1|n)a|clave|senha|kennwort)"
-    r"(?:[_ -](?:value|actual|de acceso|current|new|old))?"
+    r"(?:[_ -](?:value|actual|de acceso|current|new|old))?(?![A-Za-z\xc0-\xff])",
+    re.IGNORECASE,
 )
-_PASSWORD_WORD: Final = re.compile(rf"(?:{_PASSWORDS})(?![A-Za-z\xc0-\xff])", re.IGNORECASE)
-_PASSWORD: Final = _compiled(_PASSWORDS)
-_PASSWORD_LATER: Final = re.compile(
-    rf"(?:{_PASSWORDS}){_WORDS}[ ]?(?:[:=]|{_VERB})[ \t]{{0,2}}", re.IGNORECASE
-)
-_PASSWORD_NEXT: Final = re.compile(rf"(?:{_PASSWORDS})[\"'`]?[ ]{{1,2}}", re.IGNORECASE)
+_ASSIGNMENT: Final = re.compile(_ASSIGNS, re.IGNORECASE)
+_LATER: Final = re.compile(rf"{_WORDS}[ ]?(?:[:=]|{_VERB})[ \t]{{0,2}}", re.IGNORECASE)
+_QUOTED: Final = re.compile(r"[\"'`]?[ ]{1,2}")
 _WORDS_ALONE: Final = re.compile(
     r"[\"']?((?:[A-Za-z]{2,12}[ ]){2,9}[A-Za-z]{2,12})(?=[ \t]{0,4}(?:[\n\r.,;\"']|\Z))"
 )
@@ -75,6 +73,8 @@ _KEY_OF: Final = tuple(
         "github gitlab slack twilio sendgrid datadog cloudflare"
     ).split()
 )
+_NOTHING_FOLLOWS: Final = frozenset((".", ",", ";", "!", "?", "\n", ""))
+_AFTER_KEY: Final = frozenset(" :=_-\"'`\\])*sSvV\t\xbb>")
 _TOKEN_OF: Final = ("api", "access", "auth", "bot", "refresh", "session", "bearer", "secret")
 _AUTHORIZATION: Final = re.compile(
     rf"authorization{_GAP}{_SIGN}[\"'\\]{{0,2}}(?P<scheme>[A-Za-z0-9-]{{3,20}})?[ ]{{1,2}}",
@@ -123,13 +123,12 @@ def find(text: str, data: bytes, found: list[Span]) -> None:
 
 
 def _password(text: str, at: int, found: list[Span]) -> int:
-    if text[at + 4 : at + 6] in {"ed", "in", "es", "ag", "iv", "io"}:  # passed, passing, passion
+    word = _PASSWORD.match(text, at)
+    if word is None or text[word.end() : word.end() + 1] in _NOTHING_FOLLOWS:
         return at
-    word = _PASSWORD_WORD.match(text, at)
-    if word is None:
-        return at
-    match = _PASSWORD.match(text, at)
-    if match is not None:
+    doubtful = word[0].lower() in {"pass", "pw"}
+    match = _ASSIGNMENT.match(text, word.end())
+    if match is not None and not (doubtful and match["verb"]):
         value = value_at(text, match.end())
         if value is not None and is_password(text, *value, natural=match["verb"] is not None):
             found.append((value[0], value[1], kinds.PASSWORD))
@@ -138,30 +137,28 @@ def _password(text: str, at: int, found: list[Span]) -> int:
         if words is not None and word[0].lower().startswith("passphrase"):
             found.append((*words.span(1), kinds.PASSWORD))
             return words.end()
-    return _password_later(text, at, found, doubtful=word[0].lower() in {"pass", "pw"})
+    return _password_later(text, at, word.end(), found, doubtful=doubtful)
 
 
-def _password_later(text: str, at: int, found: list[Span], *, doubtful: bool) -> int:
+def _password_later(text: str, at: int, end: int, found: list[Span], *, doubtful: bool) -> int:
     """A password that does not follow at once: after a few words, in quotes, as an option."""
-    match = _PASSWORD_NEXT.match(text, at)
-    if match is not None:
-        value = value_at(text, match.end())
-        if value is not None:
-            start, end, quoted = value
-            option = text[max(0, at - 24) : at].rpartition(" ")[2].startswith("-")
-            if is_random(text[start:end]) or (
-                ((quoted and not doubtful) or option)
-                and " " not in text[start:end]
-                and is_password(text, start, end, quoted=True, natural=False)
-            ):
-                found.append((start, end, kinds.PASSWORD))
-                return end
-    match = _PASSWORD_LATER.match(text, at) if not doubtful else None
-    if match is not None:
-        value = value_at(text, match.end())
-        if value is not None and is_strong(text[value[0] : value[1]]):
+    match = _QUOTED.match(text, end)
+    value = value_at(text, match.end()) if match is not None else None
+    if value is not None:
+        option = text[max(0, at - 24) : at].rpartition(" ")[2].startswith("-")
+        plain = option or (value[2] and not doubtful)
+        if is_random(text[value[0] : value[1]]) or (
+            plain
+            and " " not in text[value[0] : value[1]]
+            and is_password(text, value[0], value[1], quoted=True, natural=False)
+        ):
             found.append((value[0], value[1], kinds.PASSWORD))
             return value[1]
+    match = _LATER.match(text, end) if not doubtful else None
+    value = value_at(text, match.end()) if match is not None else None
+    if value is not None and is_strong(text[value[0] : value[1]]):
+        found.append((value[0], value[1], kinds.PASSWORD))
+        return value[1]
     return at
 
 
@@ -202,8 +199,7 @@ def _token(text: str, at: int, found: list[Span]) -> int:
 
 
 def _key(text: str, at: int, found: list[Span]) -> int:
-    follows = text[at + 3 : at + 4]
-    if "a" <= follows <= "z" and follows != "s":  # keyword, keyboard
+    if text[at + 3 : at + 4] not in _AFTER_KEY:  # keyword, "the key, the value"
         return at
     left = _left(text, at)
     if not left.endswith(_KEY_OF):

@@ -141,3 +141,11 @@ def test_storing_plain_text_is_said_at_the_start(caplog: pytest.LogCaptureFixtur
         captured.audit.security_event(kind="x", details={"note": MAIL})
         assert captured.records[0]["details"]["details"]["note"] == "[email]"
     assert "redaction" not in caplog.text
+
+
+def test_a_search_is_noted_without_the_secret_that_was_searched_for() -> None:
+    """The ledger never expires; who was looked up stays, whatever the name looks like."""
+    from affidavit.store.mongo.log import _redacted
+
+    noted = _redacted({"text": f"mail of {MAIL}", "user_id": MAIL, "since": None})
+    assert noted == {"text": "mail of [email]", "user_id": MAIL, "since": None}

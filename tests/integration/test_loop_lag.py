@@ -1,7 +1,8 @@
 """The event loop is never held up: 500 audited calls a second beside a task that only measures.
 
-Windows with and without auditing take turns, so that a busy machine slows both. If three pairs show
-too large a difference, six more are made, and the three with the quietest idle windows count.
+Windows with and without auditing take turns. Where other processes use the machine too, a thread
+that holds the interpreter is put to sleep by the system, and the loop with it: so the pairs of
+windows count in which others used least, and more are made until three were calm.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from affidavit import AsyncAuditLogger
 from affidavit.demo.mongod import Mongod
+from tests.support.load import ForeignLoad
 from tests.support.proxy import Proxy
 from tests.support.worker import MODES
 
@@ -25,9 +27,20 @@ if TYPE_CHECKING:
 RATE = 500
 WINDOW_S = 0.7
 PAIRS = 3
-MORE_PAIRS = 9
+MOST_PAIRS = 12
+CALM = 0.1
+"""Share of the processors that others may use in a pair that is judged."""
+
 LIMIT_MS = 2.0
 TEXT = "Analyze BTCUSDT and say what the indicators mean. " * 20
+
+
+class Pair(NamedTuple):
+    """Two windows: how much others used the machine meanwhile, and the two lags."""
+
+    foreign_share: float
+    idle_ms: float
+    busy_ms: float
 
 
 @pytest.fixture(scope="module")
@@ -70,21 +83,22 @@ async def window(audit: AsyncAuditLogger | None) -> tuple[float, int]:
     return await measuring, len(tasks)
 
 
-async def compare(audit: AsyncAuditLogger) -> tuple[float, list[tuple[float, float]]]:
-    """The median difference of the three quietest pairs, by their idle window, and all pairs."""
+async def compare(audit: AsyncAuditLogger, others: ForeignLoad) -> tuple[float, list[Pair]]:
+    """The median difference of the three pairs least disturbed by other processes, and all."""
     await window(audit)  # the first one warms up
-    pairs: list[tuple[float, float]] = []
-    for wanted in (PAIRS, MORE_PAIRS):
-        while len(pairs) < wanted:
-            idle_ms, _count = await window(None)
-            busy_ms, count = await window(audit)
-            assert count >= 0.5 * RATE * WINDOW_S, "the calls did not keep the pace"
-            pairs.append((idle_ms, busy_ms))
-        quietest = sorted(pairs)[:PAIRS]
-        median_ms = statistics.median(busy - idle for idle, busy in quietest)
-        if median_ms <= LIMIT_MS:
-            break
-    return median_ms, pairs
+    pairs: list[Pair] = []
+    while True:
+        others.share()
+        idle_ms, _count = await window(None)
+        busy_ms, count = await window(audit)
+        assert count >= 0.5 * RATE * WINDOW_S, "the calls did not keep the pace"
+        pairs.append(Pair(others.share(), idle_ms, busy_ms))
+        calm = sorted(pairs)[:PAIRS]
+        median_ms = statistics.median(pair.busy_ms - pair.idle_ms for pair in calm)
+        if len(pairs) >= MOST_PAIRS or (
+            len(pairs) >= PAIRS and (median_ms <= LIMIT_MS or calm[-1].foreign_share < CALM)
+        ):
+            return median_ms, pairs
 
 
 @pytest.mark.serial
@@ -106,7 +120,7 @@ async def test_the_loop_is_not_held_up(
             assert await audit.flush(20)
             if store != "up":
                 line.black_hole()
-            more_ms, pairs = await compare(audit)
+            more_ms, pairs = await compare(audit, ForeignLoad(server.pid))
             line.heal()
             assert await audit.flush(30)
             stats = audit.stats()

@@ -49,6 +49,9 @@ EXPOSED_S: Final = 0.1
 
 EXPOSED_RECORDS: Final = 1000
 MAX_SEND: Final = 1000
+MANY: Final = 8
+"""Records from which a batch of the direct mode goes by another thread, beside one under way."""
+
 FLIGHT: Final = 500
 """Records the high-volume mode sends at a time under a backlog, while it finishes as many more: so
 large that the database's fsync counts little, so small that a full queue moves every few
@@ -260,12 +263,11 @@ class Writer:
         start = self._sender.flying
         part = self.in_hand[start : start + MAX_SEND]
         timeout_s = self._time_left_s(part)
-        alone = len(part) == 1 and part[0].item.ticket is not None and not self._core.inbox.depth
-        if timeout_s < LEAST_TIMEOUT_S or (alone and not start):
-            # One caller, waiting: sent from here, which saves waking another thread and back.
-            self._send()
-        else:
+        if len(part) >= MANY and timeout_s >= LEAST_TIMEOUT_S:
             self._sender.launch(_encoded(part), timeout_s)
+        elif not start or timeout_s < LEAST_TIMEOUT_S:
+            # Few callers: sent from here, which saves waking another thread and back.
+            self._send()
 
     def _may_route(self, *, force: bool) -> bool:
         """Settle what has landed; False while it is better to go on collecting."""

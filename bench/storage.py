@@ -74,7 +74,9 @@ def _of_size(mongod: Mongod, spool: str, size: str, count: int) -> list[Figure]:
 
 def record(audit: AuditLogger, count: int, prompt: int, answer: int) -> None:
     """Record ``count`` calls with texts of their own, and wait until they are stored."""
-    for asked, answered, user, symbol in calls(count, prompt, answer, seed=7):
+    for number, (asked, answered, user, symbol) in enumerate(calls(count, prompt, answer, seed=7)):
+        if number % 2000 == 0:  # the size is in question here, not how much the queue holds
+            audit.flush(120)
         with audit.call(
             provider="anthropic",
             message=asked,

@@ -26,6 +26,8 @@ SECTIONS: Final = {
     "share": "share of a 1,200 ms call",
     "storage": "bytes a call",
     "writes": "what batching, compression and truncation save",
+    "redaction": "the writer's time for redacting clean text",
+    "views": "how fast the views answer",
 }
 ROOT: Final = Path(__file__).parents[1]
 

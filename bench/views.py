@@ -23,6 +23,7 @@ from affidavit.config import AuditConfig
 from affidavit.demo.mongod import Mongod
 from affidavit.store.mongo.connect import locate
 from affidavit.store.mongo.setup import ensure
+from bench.measure import Effort
 from bench.report import Figure
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ _WORDS_SEED = 7
 
 def main() -> int:
     """Measure and print; exit code 1 when a limit is missed."""
-    figures = run(quick="--quick" in sys.argv)
+    figures = run(Effort.QUICK if "--quick" in sys.argv else Effort.FULL)
     for figure in figures:
         verdict = {True: "ok", False: "MISSED", None: ""}[figure.met]
         print(
@@ -52,9 +53,9 @@ def main() -> int:
     return int(any(figure.met is False for figure in figures))
 
 
-def run(*, quick: bool) -> list[Figure]:
-    """Load a month, ask each question, and give the medians; ``quick`` takes a tenth."""
-    calls, old = (CALLS // 10, OLD // 10) if quick else (CALLS, OLD)
+def run(effort: Effort) -> list[Figure]:
+    """Load a month, ask each question, and give the medians; a quick look takes a tenth."""
+    calls, old = effort.of(CALLS, CALLS // 10, 200), effort.of(OLD, OLD // 10, 20)
     with ExitStack() as stack:
         server = stack.enter_context(Mongod.start())
         with server.client() as client:

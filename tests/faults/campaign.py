@@ -256,7 +256,7 @@ def _server_version() -> str:
     said = subprocess.run(
         [str(find_mongod()), "--version"], capture_output=True, text=True, check=False
     )
-    return said.stdout.partition("v")[2].split()[0] if said.stdout else "unknown"
+    return said.stdout.partition("version v")[2].split()[0] if said.stdout else "unknown"
 
 
 if __name__ == "__main__":

@@ -43,6 +43,11 @@ class DiskFloor:
         ordered = sorted(self._took_ms)
         return ordered[int(len(ordered) * 0.95)] if ordered else 0.0
 
+    @property
+    def longest_ms(self) -> float:
+        """The longest commit, in milliseconds."""
+        return max(self._took_ms, default=0.0)
+
     def _run(self) -> None:
         connection = sqlite3.connect(self._path, isolation_level=None)
         connection.execute("PRAGMA journal_mode=WAL")

@@ -100,6 +100,13 @@ class Sender:
             raise flight.answer
         return flight.answer, flight.took_ms
 
+    def abandon(self) -> None:
+        """Wait no more for what is under way; whatever the store answers is not looked at.
+
+        For batches that go another way now. The store may still take them: that is harmless.
+        """
+        self._flights.clear()
+
     def stop(self) -> None:
         """End the threads, each after what it is sending."""
         for _ in range(LIMIT):

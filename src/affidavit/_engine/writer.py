@@ -18,7 +18,6 @@ thread dies, the watchdog starts another one on the same :class:`Writer`, which 
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Sequence
@@ -139,10 +138,7 @@ class Writer:
             # The text could hold content of a record; its type is enough to find the cause.
             logger.error("affidavit: a batch failed with %s; it is spooled.", type(error).__name__)
             self._trip(StoreUnavailable(f"The store failed with {type(error).__name__}."))
-            while self._sender.flying:  # whatever comes of it, these go to the spool now
-                with contextlib.suppress(Exception):
-                    self._sender.land()
-            self._put_aside(len(self.in_hand))
+            self._put_all_aside()
         if stopping and not taken and not self.in_hand:
             self._sender.stop()
             return True
@@ -299,7 +295,8 @@ class Writer:
             verdicts, took_ms = self._sender.land()
         except StoreError as error:
             self._trip(error)
-            self._put_aside(len(part))
+            # The one behind it would keep later callers waiting until its own time is out, too.
+            self._put_all_aside()
         else:
             self._sent(part, verdicts, took_ms)
 
@@ -358,6 +355,11 @@ class Writer:
             if hand.item.ticket is not None:
                 hand.item.ticket.settle(dead if record.seq in gone else State.STORED)
         self._note_slow(took_ms)
+
+    def _put_all_aside(self) -> None:
+        """Spool everything in hand, also what is under way: its answer does not count any more."""
+        self._sender.abandon()
+        self._put_aside(len(self.in_hand))
 
     def _put_aside(self, count: int) -> None:
         part = self.in_hand[:count]

@@ -110,9 +110,10 @@ class MemoryStore:
         """Nothing to give back."""
 
     def _answer(self, timeout_s: float) -> None:
-        if self.hang_s:
-            time.sleep(min(self.hang_s, timeout_s))
-            if self.hang_s >= timeout_s:
+        hang_s = self.hang_s  # as it is now: others may change it meanwhile
+        if hang_s:
+            time.sleep(min(hang_s, timeout_s))
+            if hang_s >= timeout_s:
                 msg = "The store did not answer in time (asked to hang)."
                 raise StoreUnavailable(msg)
         if self.unavailable:

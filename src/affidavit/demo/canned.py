@@ -1,11 +1,11 @@
-"""A loopback endpoint that speaks OpenAI's chat API, with known usage and faults on demand.
+"""A loopback endpoint that speaks OpenAI's and Anthropic's chat, with known usage and faults.
 
 It listens on 127.0.0.1 only and needs nothing but the standard library. What it answers is in
-``usage.py``. A fault is asked for by a model name ``fault-<name>`` or the header
-``x-canned-fault: <name>``:
+``usage.py``, the words of both providers in ``wire.py``. A fault is asked for by a model name
+``fault-<name>`` or the header ``x-canned-fault: <name>``:
 
 ``rate-limit``
-    429 with ``retry-after`` and the ``x-ratelimit-*`` headers.
+    429 with ``retry-after`` and the provider's headers about the limit.
 ``error``
     500, as from an overloaded provider.
 ``hang``
@@ -28,7 +28,22 @@ from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 
-from affidavit.demo.usage import expected_answer, expected_finish_reason, expected_usage
+from affidavit.demo.usage import (
+    conversation,
+    expected_answer,
+    expected_finish_reason,
+    expected_usage,
+)
+from affidavit.demo.wire import (
+    CREATED,
+    DONE,
+    Reply,
+    chat_chunks,
+    chat_completion,
+    event,
+    message,
+    message_events,
+)
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -37,15 +52,29 @@ MODELS = ("canned-large", "canned-small", "canned-reasoning")
 """The models it lists; every other name that is no fault is answered alike."""
 
 _MAX_BODY_BYTES = 64 * 1024 * 1024
-_WORDS_PER_CHUNK = 4
-_CREATED = 1_750_000_000  # a fixed time: an answer depends on its request alone
+_CHAT, _MESSAGES = "/v1/chat/completions", "/v1/messages"
+_RATE_LIMITED = {
+    _CHAT: {
+        "retry-after": "1",
+        "x-ratelimit-limit-requests": "60",
+        "x-ratelimit-remaining-requests": "0",
+        "x-ratelimit-reset-requests": "1s",
+    },
+    _MESSAGES: {
+        "retry-after": "1",
+        "anthropic-ratelimit-requests-limit": "60",
+        "anthropic-ratelimit-requests-remaining": "0",
+        "anthropic-ratelimit-requests-reset": "2026-01-01T00:01:00Z",
+    },
+}
 
 
 class CannedEndpoint:
     """The endpoint, served from threads of this process. Make it with :meth:`start`.
 
     Attributes:
-        base_url: what an SDK wants, with ``/v1``.
+        base_url: what OpenAI's SDK wants, with ``/v1``.
+        anthropic_url: what Anthropic's SDK wants, without it.
         answered: number of requests by the HTTP status they got; ``hang`` and ``drop`` by name.
     """
 
@@ -54,7 +83,8 @@ class CannedEndpoint:
         self._server = _Server(("127.0.0.1", port), _Handler)
         self._server.latency_s = latency_ms / 1000
         self.answered = self._server.answered
-        self.base_url = f"http://127.0.0.1:{self._server.server_port}/v1"
+        self.anthropic_url = f"http://127.0.0.1:{self._server.server_port}"
+        self.base_url = f"{self.anthropic_url}/v1"
         self._thread = threading.Thread(
             target=self._server.serve_forever,
             kwargs={"poll_interval": 0.05},
@@ -132,13 +162,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._problem(404, "not_found", f"no such path: {self.path}")
             return
         models = [
-            {"id": name, "object": "model", "created": _CREATED, "owned_by": "canned"}
+            {"id": name, "object": "model", "created": CREATED, "owned_by": "canned"}
             for name in MODELS
         ]
         self._json(200, {"object": "list", "data": models})
 
     def do_POST(self) -> None:
-        """Answer a chat completion."""
+        """Answer a chat completion, or a message of Anthropic's."""
         request = self._read()
         if request is None:
             return
@@ -164,68 +194,51 @@ class _Handler(BaseHTTPRequestHandler):
     # -- the answers ------------------------------------------------------------------------
 
     def _answer(self, request: dict[str, Any], model: str, latency_s: float, *, drop: bool) -> None:
-        messages = request["messages"]
-        limit = request.get("max_completion_tokens") or request.get("max_tokens")
-        text = expected_answer(messages, max_tokens=limit)
-        finish = expected_finish_reason(messages, max_tokens=limit)
-        usage = expected_usage(messages, model=model, max_tokens=limit).as_openai()
-        head = {"id": f"chatcmpl-{self.server.answered.total()}", "created": _CREATED}
-        head["model"] = model
-        if request.get("stream"):
-            wants_usage = bool((request.get("stream_options") or {}).get("include_usage"))
-            self._stream(head, text, finish, usage if wants_usage else None, latency_s, drop=drop)
+        said = self._reply(request, model)
+        if not request.get("stream"):
+            time.sleep(latency_s)
+            self._json(200, message(said) if self._is_message else chat_completion(said), drop=drop)
             return
-        time.sleep(latency_s)
-        message = {"role": "assistant", "content": text}
-        choice = {"index": 0, "message": message, "finish_reason": finish, "logprobs": None}
-        body = {**head, "object": "chat.completion", "choices": [choice], "usage": usage}
-        self._json(200, body, drop=drop)
+        if self._is_message:
+            events = [event(one, one["type"]) for one in message_events(said)]
+        else:
+            wants_usage = bool((request.get("stream_options") or {}).get("include_usage"))
+            events = [*map(event, chat_chunks(said, with_usage=wants_usage)), DONE]
+        self._stream(events, latency_s, drop=drop)
 
-    def _stream(
-        self,
-        head: dict[str, Any],
-        text: str,
-        finish: str,
-        usage: dict[str, Any] | None,
-        latency_s: float,
-        *,
-        drop: bool,
-    ) -> None:
-        words = text.split()
-        parts = [
-            " ".join(words[at : at + _WORDS_PER_CHUNK]) + " "
-            for at in range(0, len(words), _WORDS_PER_CHUNK)
-        ]
-        parts[-1] = parts[-1].rstrip()
-        pause_s = latency_s / (len(parts) + 1)
+    def _reply(self, request: dict[str, Any], model: str) -> Reply:
+        turns = conversation(request)
+        limit = request.get("max_completion_tokens") or request.get("max_tokens")
+        prefix = "msg_" if self._is_message else "chatcmpl-"
+        cut = expected_finish_reason(turns, max_tokens=limit) == "length"
+        return Reply(
+            response_id=f"{prefix}{self.server.answered.total()}",
+            model=model,
+            usage=expected_usage(turns, model=model, max_tokens=limit),
+            text=expected_answer(turns, max_tokens=limit),
+            finish="length" if cut else "stop",
+        )
+
+    def _stream(self, events: list[bytes], latency_s: float, *, drop: bool) -> None:
+        pause_s = latency_s / (len(events) + 1)
         time.sleep(pause_s)
         self.send_response(200)
+        self._name_request()
         self.send_header("content-type", "text/event-stream")
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
-        head = {**head, "object": "chat.completion.chunk"}
-        for number, part in enumerate(parts):
-            if drop and number >= max(1, len(parts) // 2):
+        for number, one in enumerate(events):
+            if drop and number >= max(1, len(events) // 2):
                 self._cut("drop")
                 return
-            delta = {"role": "assistant", "content": part} if number == 0 else {"content": part}
-            self._event({**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
+            self._chunk(one)
             time.sleep(pause_s)
-        self._event({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
-        if usage is not None:
-            self._event({**head, "choices": [], "usage": usage})
-        self._chunk(b"data: [DONE]\n\n")
         self._chunk(b"")
         self.server.count("200")
 
     def _rate_limit(self) -> None:
-        headers = {
-            "retry-after": "1",
-            "x-ratelimit-limit-requests": "60",
-            "x-ratelimit-remaining-requests": "0",
-            "x-ratelimit-reset-requests": "1s",
-        }
         text = "rate limit reached on purpose; try again in 1 s"
+        headers = _RATE_LIMITED[_MESSAGES if self._is_message else _CHAT]
         self._problem(429, "rate_limit_exceeded", text, headers)
 
     def _hang(self) -> None:
@@ -247,7 +260,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._problem(413, "too_large", "the request is over 64 MiB")
             return None
         body = self.rfile.read(length)
-        if self.path.rstrip("/") != "/v1/chat/completions":
+        if self.path.rstrip("/") not in _RATE_LIMITED:
             self._problem(404, "not_found", f"no such path: {self.path}")
             return None
         try:
@@ -263,8 +276,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _problem(
         self, status: int, code: str, text: str, headers: dict[str, str] | None = None
     ) -> None:
-        error = {"message": text, "type": code, "param": None, "code": code}
-        self._json(status, {"error": error}, headers=headers)
+        error: dict[str, Any] = {"message": text, "type": code}
+        if self._is_message:
+            self._json(status, {"type": "error", "error": error}, headers=headers)
+        else:
+            error |= {"param": None, "code": code}
+            self._json(status, {"error": error}, headers=headers)
 
     def _json(
         self,
@@ -276,6 +293,7 @@ class _Handler(BaseHTTPRequestHandler):
     ) -> None:
         body = json.dumps(document).encode()
         self.send_response(status)
+        self._name_request()
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(body)))
         for name, value in (headers or {}).items():
@@ -288,8 +306,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
         self.server.count(str(status))
 
-    def _event(self, document: dict[str, Any]) -> None:
-        self._chunk(b"data: " + json.dumps(document).encode() + b"\n\n")
+    @property
+    def _is_message(self) -> bool:
+        """Whether Anthropic's dialect is spoken."""
+        return self.path.startswith(_MESSAGES)
+
+    def _name_request(self) -> None:
+        """Send the request's id, in the header that the dialect has for it."""
+        name = "request-id" if self._is_message else "x-request-id"
+        self.send_header(name, f"req_canned{self.server.answered.total():06d}")
 
     def _chunk(self, data: bytes) -> None:
         self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")

@@ -36,13 +36,15 @@ _WORDS = _TEXT.split()
 class Usage:
     """Token counts as the provider reports them.
 
-    ``input_tokens`` includes ``cached_tokens``; ``output_tokens`` includes ``reasoning_tokens``.
+    ``input_tokens`` includes ``cached_tokens`` (read from the cache) and ``cache_write_tokens``
+    (written to it); ``output_tokens`` includes ``reasoning_tokens``.
     """
 
     input_tokens: int
     cached_tokens: int
     output_tokens: int
     reasoning_tokens: int
+    cache_write_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -61,6 +63,38 @@ class Usage:
                 "audio_tokens": 0,
             },
         }
+
+    def as_responses(self) -> dict[str, Any]:
+        """The ``usage`` object of a response (OpenAI's other way to ask)."""
+        return {
+            "input_tokens": self.input_tokens,
+            "input_tokens_details": {"cached_tokens": self.cached_tokens, "cache_write_tokens": 0},
+            "output_tokens": self.output_tokens,
+            "output_tokens_details": {"reasoning_tokens": self.reasoning_tokens},
+            "total_tokens": self.total_tokens,
+        }
+
+    def as_anthropic(self) -> dict[str, Any]:
+        """The ``usage`` object of a message: cached tokens stand beside the input's, not in it."""
+        fresh = self.input_tokens - self.cached_tokens - self.cache_write_tokens
+        return {
+            "input_tokens": fresh,
+            "cache_creation_input_tokens": self.cache_write_tokens,
+            "cache_read_input_tokens": self.cached_tokens,
+            "cache_creation": {
+                "ephemeral_5m_input_tokens": self.cache_write_tokens,
+                "ephemeral_1h_input_tokens": 0,
+            },
+            "output_tokens": self.output_tokens,
+            "service_tier": "standard",
+        }
+
+
+def conversation(request: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The turns of a request; Anthropic's system text stands beside them and is the first here."""
+    system = request.get("system")
+    first = [{"role": "system", "content": system}] if system else []
+    return [*first, *request["messages"]]
 
 
 def expected_answer(messages: Iterable[Mapping[str, Any]], *, max_tokens: int | None = None) -> str:

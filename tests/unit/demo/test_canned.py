@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import anthropic
 import openai
 import pytest
 
@@ -61,6 +62,37 @@ def test_a_limit_cuts_the_answer_and_says_so(client: openai.OpenAI) -> None:
     assert len(reply.choices[0].message.content.split()) == 7
     assert reply.choices[0].finish_reason == "length"
     assert expected_finish_reason(MESSAGES, max_tokens=7) == "length"
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+def test_anthropics_sdk_gets_the_same_answer_in_its_own_words(
+    endpoint: CannedEndpoint, *, streamed: bool
+) -> None:
+    """Its input leaves the cached tokens out; together they are the expected ones."""
+    asked = {"model": "m", "system": MESSAGES[0]["content"], "messages": MESSAGES[1:]}
+    with anthropic.Anthropic(base_url=endpoint.anthropic_url, api_key="none") as claude:
+        if streamed:
+            with claude.messages.stream(max_tokens=500, **asked) as stream:
+                reply = stream.get_final_message()
+        else:
+            reply = claude.messages.create(max_tokens=500, **asked)
+    expected = expected_usage(MESSAGES, max_tokens=500)
+    assert reply.content[0].text == expected_answer(MESSAGES)
+    assert reply.usage.cache_read_input_tokens == expected.cached_tokens > 0
+    assert reply.usage.input_tokens + expected.cached_tokens == expected.input_tokens
+    assert reply.usage.output_tokens == expected.output_tokens
+    assert reply.stop_reason == "end_turn"
+
+
+def test_anthropics_sdk_gets_its_own_errors(endpoint: CannedEndpoint) -> None:
+    """A rate limit, with the headers that say which."""
+    url = endpoint.anthropic_url
+    with (
+        anthropic.Anthropic(base_url=url, api_key="none", max_retries=0) as claude,
+        pytest.raises(anthropic.RateLimitError) as raised,
+    ):
+        claude.messages.create(model="fault-rate-limit", max_tokens=5, messages=MESSAGES[1:])
+    assert raised.value.response.headers["anthropic-ratelimit-requests-remaining"] == "0"
 
 
 def test_a_stream_holds_the_same_answer_and_usage(client: openai.OpenAI) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         StoreError,
         StoreRefused,
         StoreUnavailable,
+        UnauditedEgress,
     )
     from affidavit.logger import AuditLogger
 
@@ -43,6 +44,7 @@ __all__ = [
     "StoreError",
     "StoreRefused",
     "StoreUnavailable",
+    "UnauditedEgress",
     "__version__",
 ]
 

@@ -162,6 +162,11 @@ class CallState:
         else:
             self._error = ("Error", str(error))
 
+    @property
+    def arguments(self) -> Arguments:
+        """What the application sends: provider, model, message, messages, parameters."""
+        return self._arguments
+
     # -- the two records -------------------------------------------------------------------------
 
     def intent(self) -> build.Parts:

@@ -347,6 +347,23 @@ SETTINGS: Final[dict[str, Setting]] = _table(
         "Public key for the action 'seal': 64 hexadecimal digits, or the path of a file with "
         "them. `affidavit redact keypair` makes a pair; the private half stays elsewhere.",
     ),
+    Setting(
+        "guard",
+        "choice",
+        "off",
+        "What a connection to a model provider's address outside an audited call does: 'record' "
+        "leaves a security_event of kind unaudited_egress, 'refuse' also stops the connection. "
+        "`instrument()` takes 'record' where nothing else is said.",
+        choices=("off", "record", "refuse"),
+        remedy="docs/how-to/guard.md says what it sees and what escapes it.",
+    ),
+    Setting(
+        "guard_hosts",
+        "str",
+        None,
+        "With guard: hosts of models of your own, beside the known providers. Names or addresses, "
+        "separated by commas, with * and a port where wanted: 'llm.internal, 127.0.0.1:11434'.",
+    ),
     Setting("department", "str", None, "Department of every record that names none."),
     Setting("tenant", "str", None, "Tenant of every record that names none."),
     Setting("environment", "str", None, "Environment of every record, such as 'production'."),

@@ -25,6 +25,7 @@ from affidavit._settings import (
     parse_bytes,
 )
 from affidavit.errors import ConfigError
+from affidavit.providers import parse_hosts
 
 __all__ = [
     "SETTINGS",
@@ -74,6 +75,8 @@ class Settings(TypedDict, total=False):
     identity: Literal["plain", "keyed"]
     redaction_key: str | None
     seal_public_key: str | None
+    guard: Literal["off", "record", "refuse"]
+    guard_hosts: str | None
     department: str | None
     tenant: str | None
     environment: str | None
@@ -120,6 +123,8 @@ class AuditConfig:
     identity: str
     redaction_key: str | None
     seal_public_key: str | None
+    guard: Literal["off", "record", "refuse"]
+    guard_hosts: str | None
     department: str | None
     tenant: str | None
     environment: str | None
@@ -436,6 +441,7 @@ def _flatten(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_together(config: AuditConfig) -> None:
+    parse_hosts(config.guard_hosts)
     if config.on_failure == "refuse" and config.async_writes:
         msg = (
             "on_failure='refuse' needs an acknowledgement to wait for, and async_writes=True gives "

@@ -2,6 +2,8 @@
 
 The middleware or ``audit.context(...)`` sets it; every call and event recorded below inherits it.
 Follows threads and tasks the way ``contextvars`` do: tasks inherit, new threads do not.
+
+:data:`in_call` says beside it whether an audited call is under way here.
 """
 
 from __future__ import annotations
@@ -15,6 +17,24 @@ from affidavit.event import DIMENSIONS
 
 _EMPTY: Final[Mapping[str, Any]] = {}
 _current: ContextVar[Mapping[str, Any]] = ContextVar("affidavit_context", default=_EMPTY)
+
+in_call: ContextVar[int] = ContextVar("affidavit_in_call", default=0)
+"""How many audited calls are under way around this code; the guard asks whether there is any.
+
+A number and no token: a block may be left in another context than it was entered in, as by an
+asynchronous generator that the event loop closes.
+"""
+
+
+def call_begins() -> None:
+    """Note that an audited call is under way from here on, in this task or thread."""
+    in_call.set(in_call.get() + 1)
+
+
+def call_ends() -> None:
+    """Note that the innermost audited call is over."""
+    in_call.set(max(0, in_call.get() - 1))
+
 
 CLIENT_FIELDS: Final = ("ip_address", "user_agent")
 KNOWN: Final = frozenset(DIMENSIONS) | frozenset(CLIENT_FIELDS)

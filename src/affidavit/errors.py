@@ -11,12 +11,15 @@
     │   └── SetupClash         set-up found something it must not force; ``remedy`` is the command
     ├── SpoolError             the local queue on disk cannot be used
     │   └── SpoolFull          it has reached ``max_spool_bytes``
+    ├── UnauditedEgress        ``guard="refuse"`` stopped a connection; it is an OSError too
     └── MissingExtra           an optional dependency is needed; the text names the command
 
 The text of each error names the cause and the next step. It never holds content of a record.
 """
 
 from __future__ import annotations
+
+import errno
 
 
 class AffidavitError(Exception):
@@ -60,6 +63,25 @@ class SpoolError(AffidavitError):
 
 class SpoolFull(SpoolError):  # noqa: N818 - a state, named as operators say it
     """The spool holds ``max_spool_bytes`` already."""
+
+
+class UnauditedEgress(AffidavitError, OSError):  # noqa: N818 - what happened, as its event says it
+    """The guard stopped a connection to a model provider that no audited call would have recorded.
+
+    ``host`` and ``port`` name where it would have gone.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        text = (
+            f"the guard stopped a connection to {host}:{port} outside an audited call "
+            "(guard='refuse'). Wrap the client with audit.wrap(client), or put the call into "
+            "`with audit.call(...)` or @audit.observe; guard='record' lets it pass and records it"
+        )
+        super().__init__(errno.EACCES, text)
+        self.host, self.port = host, port
+
+    def __reduce__(self) -> tuple[type[UnauditedEgress], tuple[str, int]]:
+        return type(self), (self.host, self.port)
 
 
 class MissingExtra(AffidavitError, ImportError):  # noqa: N818 - a state, named as operators say it

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, Final, Literal, Self, TypedDict, Unpack
+from typing import Any, Final, Literal, Self, TypedDict, TypeVar, Unpack, overload
 
 from affidavit import _records, context
+from affidavit._awaiting import GRACE_S
 from affidavit._call import CallState
 from affidavit._engine import Engine, State, Stats, Ticket
+from affidavit._engine.inbox import Item
 from affidavit.config import AuditConfig, Settings, mongodb_uri
 from affidavit.errors import AuditUnavailable, ConfigError
 from affidavit.event import Dest, Document, EventType
@@ -23,8 +26,7 @@ _log: Final = logging.getLogger("affidavit")
 
 _RECORDS: Final = Dest.RECORDS
 
-GRACE_S: Final = 1.0
-"""Beyond ``write_timeout``: time for the spool's fsync before a caller stops waiting."""
+F = TypeVar("F", bound=Callable[..., Any])
 
 AnnotationKind = Literal["score", "review", "decision"]
 Severity = Literal["low", "medium", "high", "critical"]
@@ -75,6 +77,7 @@ class Recorder:
                 )
                 raise ConfigError(msg)
         self._enabled = self.config.enabled
+        self._listeners: tuple[Callable[[CallState], None], ...] = ()
         self._defaults = {
             name: value
             for name in ("department", "tenant", "environment", "service")
@@ -101,6 +104,10 @@ class Recorder:
                     "and personal data they hold. docs/how-to/redaction.md shows the choices."
                 )
             self._engine.start(check=self._refuse)
+            if self.config.guard != "off":
+                from affidavit.capture import guard
+
+                guard.activate(self, self.config.guard, self.config.guard_hosts)
 
     # -- building and submitting -----------------------------------------------------------------
 
@@ -165,6 +172,45 @@ class Recorder:
             call_id=call_id,
         )
 
+    def _enqueue(self, record_id: bytes, build: Callable[[], Document | Parts]) -> None:
+        """Hand a record over and wait for nothing, not even for room in the queue.
+
+        For code that must not block, such as an audit hook. A full queue counts it as lost.
+        """
+        if not self._enabled:
+            return
+        snapshot = self._snapshot(build, plain=False)
+        item = Item(_RECORDS, record_id, snapshot, None, time.monotonic())
+        if not self._engine.try_put(item):
+            self._engine.give_up(item)
+
+    def _on_outcome(self, listener: Callable[[CallState], None]) -> Callable[[], None]:
+        """Have each call told to ``listener`` when it is over; returns what stops that."""
+        self._listeners = (*self._listeners, listener)
+
+        def stop() -> None:
+            self._listeners = tuple(one for one in self._listeners if one is not listener)
+
+        return stop
+
+    def _tell(self, call: CallState) -> None:
+        for listener in self._listeners:
+            listener(call)
+
+    def _observe(self, function: F | None, options: tuple[Any, ...]) -> F | Callable[[F], F]:
+        from affidavit.capture.observe import Options, observed
+
+        chosen = Options(*options)
+        if function is not None:
+            return observed(self, function, chosen)
+        return lambda wanted: observed(self, wanted, chosen)
+
+    def _unguard(self) -> None:
+        """Switch off the guard that this logger switched on."""
+        guard = sys.modules.get("affidavit.capture.guard")
+        if guard is not None:
+            guard.deactivate(self)
+
     def _annotation(
         self, call_id: str, kind: str, name: str, value: object, ref: str | None, note: str | None
     ) -> tuple[bytes, Callable[[], Document]]:
@@ -183,6 +229,35 @@ class Recorder:
                 "(`affidavit doctor`), or set durable='spool' or on_failure='spool'."
             )
             raise AuditUnavailable(msg)
+
+    # -- a call, for whoever may block -----------------------------------------------------------
+
+    def _enter_blocking(self, call: CallState) -> None:
+        if not self._enabled:
+            return
+        started_s = time.monotonic()
+        ticket = self._submit(call.intent_id, call.intent, plain=call.is_plain(), wait=self._refuse)
+        if ticket is None:
+            return
+        state = ticket.wait(self._write_timeout_s + GRACE_S)
+        call.waited_s = time.monotonic() - started_s
+        try:
+            self._check_intent(state)
+        except AuditUnavailable as error:
+            call.fail(error)
+            self._submit(_records.new_id(), call.outcome, plain=call.is_plain(), wait=False)
+            raise
+
+    def _leave_blocking(self, call: CallState) -> None:
+        if not self._enabled:
+            return
+        if self._listeners:
+            self._tell(call)
+        ticket = self._submit(
+            _records.new_id(), call.outcome, plain=call.is_plain(), wait=self._waits
+        )
+        if ticket is not None:
+            ticket.wait(max(0.0, self._write_timeout_s - call.waited_s) + GRACE_S)
 
     # -- looking at it ---------------------------------------------------------------------------
 
@@ -223,6 +298,7 @@ class Call(CallState):
     def __enter__(self) -> Self:
         self.begin()
         self.facade._enter(self)  # noqa: SLF001 - the other half of this class
+        context.call_begins()
         return self
 
     def __exit__(
@@ -231,6 +307,7 @@ class Call(CallState):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        context.call_ends()
         self.left_by(error)
         self.facade._leave(self)  # noqa: SLF001 - the other half of this class
 
@@ -274,30 +351,8 @@ class AuditLogger(Recorder):
             self,
         )
 
-    def _enter(self, call: Call) -> None:
-        if not self._enabled:
-            return
-        started_s = time.monotonic()
-        ticket = self._submit(call.intent_id, call.intent, plain=call.is_plain(), wait=self._refuse)
-        if ticket is None:
-            return
-        state = ticket.wait(self._write_timeout_s + GRACE_S)
-        call.waited_s = time.monotonic() - started_s
-        try:
-            self._check_intent(state)
-        except AuditUnavailable as error:
-            call.fail(error)
-            self._submit(_records.new_id(), call.outcome, plain=call.is_plain(), wait=False)
-            raise
-
-    def _leave(self, call: Call) -> None:
-        if not self._enabled:
-            return
-        ticket = self._submit(
-            _records.new_id(), call.outcome, plain=call.is_plain(), wait=self._waits
-        )
-        if ticket is not None:
-            ticket.wait(max(0.0, self._write_timeout_s - call.waited_s) + GRACE_S)
+    _enter = Recorder._enter_blocking  # noqa: SLF001 - our own base class
+    _leave = Recorder._leave_blocking  # noqa: SLF001 - as above
 
     def _record(self, record_id: bytes, build: Callable[[], Document]) -> str:
         if self._enabled:
@@ -347,6 +402,49 @@ class AuditLogger(Recorder):
         """
         return self._record(*self._annotation(call_id, kind, name, value, ref, note))
 
+    @overload
+    def observe(self, function: F, /) -> F: ...
+
+    @overload
+    def observe(
+        self,
+        function: None = None,
+        /,
+        *,
+        provider: str = ...,
+        model: str | None = ...,
+        name: str | None = ...,
+        arguments: bool | Collection[str] = ...,
+        result: bool = ...,
+        fields: Mapping[str, Any] | None = ...,
+        **dimensions: Unpack[Dimensions],
+    ) -> Callable[[F], F]: ...
+
+    def observe(
+        self,
+        function: F | None = None,
+        /,
+        *,
+        provider: str = "function",
+        model: str | None = None,
+        name: str | None = None,
+        arguments: bool | Collection[str] = True,
+        result: bool = True,
+        fields: Mapping[str, Any] | None = None,
+        **dimensions: Unpack[Dimensions],
+    ) -> F | Callable[[F], F]:
+        """Record each call of a function: ``@audit.observe``, or ``@audit.observe(model="m")``.
+
+        Plain functions, coroutines, generators and asynchronous generators. ``arguments`` are all
+        recorded (True), none, or those named; ``result`` says whether what it gives is kept;
+        ``name`` stands for the function's own. An exception that leaves it makes the call failed,
+        cancellation or a generator closed early makes it aborted.
+        """
+        check_dimensions(dimensions)
+        return self._observe(
+            function, (provider, model, name, arguments, result, fields, dimensions)
+        )
+
     def flush(self, timeout_s: float = 10.0) -> bool:
         """Send everything recorded so far; False if it is not all in the store in time.
 
@@ -356,6 +454,7 @@ class AuditLogger(Recorder):
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Drain and stop. What cannot be sent in time stays in the spool for the next process."""
+        self._unguard()
         self._engine.close(timeout_s)
 
     def __enter__(self) -> Self:

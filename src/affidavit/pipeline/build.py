@@ -24,20 +24,15 @@ OUTCOME: Final = EventType.LLM_RESPONSE.value
 
 _COMPLETED: Final = Status.COMPLETED.value
 _INITIATED: Final = Status.INITIATED.value
-_COUNTS: Final = (
-    "input_tokens",
-    "output_tokens",
-    "cached_tokens",
-    "reasoning_tokens",
-    "finish_reason",
-    "time_to_first_token_ms",
-)
+_COUNTS: Final = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens")
+_TOLD: Final = ("finish_reason", "time_to_first_token_ms")
 _REQUEST_OWN: Final = frozenset(
     {"message", "message_length", "messages", "provider", "model", "parameters"}
 )
 _RESPONSE_OWN: Final = frozenset(
     {"text", "response_length", "provider_used", "tokens_used", "cost_usd", "processing_time_ms"}
 )
+_INT64: Final = 2**63
 SHORT: Final = 256
 """Characters up to which a field of the application is repeated in the outcome, for questions."""
 
@@ -110,10 +105,7 @@ def outcome(  # noqa: PLR0913, PLR0917 - as above
     model = asked_model if model is None else model
     if model is not None:
         whole["model"] = model
-    for name in _COUNTS:
-        value = report.get(name)
-        if value is not None:
-            whole[name] = value
+    odd = _add_told(whole, report)
     brief: Document = {"message_length": length, "provider": asked_provider}
     if asked_model is not None:
         brief["model"] = asked_model
@@ -124,7 +116,7 @@ def outcome(  # noqa: PLR0913, PLR0917 - as above
     answer: Document = {} if text is None else {"text": text}
     answer["response_length"] = len(text) if isinstance(text, str) else None
     answer["provider_used"] = provider
-    answer["tokens_used"] = _tokens_used(report)
+    answer["tokens_used"] = _tokens_used(report, whole, odd)
     answer["cost_usd"] = decimal_text(cost)
     answer["processing_time_ms"] = took_ms
     if report.get("tool_calls") is not None:
@@ -132,8 +124,24 @@ def outcome(  # noqa: PLR0913, PLR0917 - as above
     _add(answer, fields, _RESPONSE_OWN)
     whole["response_data"] = answer
     if cost is not None and answer["cost_usd"] is None:
-        whole["odd"] = ["cost_not_a_number"]
+        odd.append("cost_not_a_number")
+    if odd:
+        whole["odd"] = sorted(set(odd))
     return whole
+
+
+def _add_told(whole: Document, report: Mapping[str, Any]) -> list[str]:
+    """Add what the provider told of its work; return what was odd about it."""
+    odd: list[str] = []
+    for name in _COUNTS:
+        value = report.get(name)
+        if value is not None:
+            whole[name] = _count(value, odd)
+    for name in _TOLD:
+        value = report.get(name)
+        if value is not None:
+            whole[name] = value
+    return odd
 
 
 def known(
@@ -230,13 +238,20 @@ def _is_short(value: object) -> bool:
     return isinstance(value, int | float)
 
 
-def _tokens_used(report: Mapping[str, Any]) -> int | None:
+def _count(value: object, odd: list[str]) -> int | None:
+    """Read a number of tokens; what is no whole number from 0 on is null, and noted in ``odd``."""
+    # A float of a whole value is what JSON makes of a count in other languages.
+    whole = int(value) if isinstance(value, float) and value.is_integer() else value
+    if isinstance(whole, int) and not isinstance(whole, bool) and 0 <= whole < _INT64:
+        return whole
+    odd.append("tokens_not_a_number")
+    return None
+
+
+def _tokens_used(report: Mapping[str, Any], counted: Document, odd: list[str]) -> int | None:
+    """Take the total that was given, else add up what was ``counted``; null if not known."""
     given = report.get("tokens_used")
     if given is not None:
-        return int(given) if isinstance(given, int) else None
-    asked, answered = report.get("input_tokens"), report.get("output_tokens")
-    if asked is None and answered is None:
-        return None
-    asked, answered = 0 if asked is None else asked, 0 if answered is None else answered
-    both = isinstance(asked, int) and isinstance(answered, int)
-    return asked + answered if both else None
+        return _count(given, odd)
+    both = [counted[name] for name in ("input_tokens", "output_tokens") if name in counted]
+    return _count(sum(both), odd) if both and None not in both else None

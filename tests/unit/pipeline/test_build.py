@@ -80,3 +80,35 @@ def test_parts_that_cannot_be_built_leave_an_envelope() -> None:
     assert record["call_id"] == call_id
     assert record["status"] == "aborted"
     assert record["odd"] == ["withheld_TypeError"]
+
+
+COUNTS = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "tokens_used")
+
+
+@pytest.mark.requirement("R3")
+@pytest.mark.parametrize("plain", [True, False])
+@pytest.mark.parametrize("said", ["many", -1, 1.5, True, float("nan"), 2**70, [3]])
+@pytest.mark.parametrize("name", COUNTS)
+def test_tokens_that_are_no_count_are_null_and_flagged(
+    name: str, said: Any, *, plain: bool
+) -> None:
+    """A sum over calls must not meet a text or a negative number; the call itself is kept."""
+    call = CallState(("p", None, "hi", None, None), None, {}, {})
+    call.complete(text="yes", **{name: said})
+    record = stored(call.outcome(), plain=plain)
+    place = record["response_data"] if name == "tokens_used" else record
+    assert place[name] is None
+    assert record["response_data"]["tokens_used"] is None
+    assert "tokens_not_a_number" in record["odd"]
+    assert record["response_data"]["text"] == "yes"
+
+
+@pytest.mark.requirement("R3")
+def test_whole_numbers_of_tokens_are_counts_also_as_floats() -> None:
+    """JSON of other languages knows one kind of number; nothing is flagged."""
+    call = CallState(("p", None, "hi", None, None), None, {}, {})
+    call.complete(input_tokens=300.0, output_tokens=0, cached_tokens=0)
+    record = stored(call.outcome(), plain=True)
+    assert (record["input_tokens"], record["output_tokens"]) == (300, 0)
+    assert record["response_data"]["tokens_used"] == 300
+    assert "odd" not in record

@@ -19,8 +19,11 @@ from affidavit.spool.owner import dataset_folder, default_directory
 from affidavit.store import connect
 from affidavit.store.base import Encoded
 from tests.support.documents import Numbered, old_call
+from tests.support.hang_up import run_into_closed_pipe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pymongo.database import Database
 
     Log = Database[dict[str, Any]]
@@ -128,6 +131,24 @@ def test_content_cannot_steer_the_terminal(log: Log, capsys: pytest.CaptureFixtu
         shown = capsys.readouterr().out
         assert not set(shown) & {"\x1b", "\x07", "\u202e", "\r", "\x9b"}
         assert "1b" in shown
+
+
+def test_set_up_is_finished_also_when_its_reader_hangs_up(database: Log, mongodb_uri: str) -> None:
+    """`affidavit setup | head` makes the last index as well as the first, and notes it."""
+    assert run_into_closed_pipe("setup", "--uri", mongodb_uri) == (0, "")
+    assert "outcome_costs" in database.llm_audit.index_information()
+    assert {"llm_calls", "llm_outcomes"} <= set(database.list_collection_names())
+    assert database.llm_audit_ledger.count_documents({"event_type": "setup"}) == 1
+
+
+@pytest.mark.parametrize(
+    "command", [["tail"], ["tail", "--follow"], ["search"], ["status", "--watch"], ["stats"]]
+)
+def test_reading_into_a_pipe_that_is_closed_ends_quietly(log: Log, command: list[str]) -> None:
+    """`affidavit tail | head` exits with 0; what follows without end does end."""
+    with AuditLogger(log) as audit, audit.call(provider="p", message="hello") as call:
+        call.complete(text="answer")
+    assert run_into_closed_pipe(*command) == (0, "")
 
 
 def test_an_unknown_call_is_exit_code_1(log: Log, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,12 +9,14 @@ import sys
 from collections.abc import Sequence
 
 from affidavit.cli._errors import explain
+from affidavit.cli._pipe import outlive_readers
 
 __all__ = ["main", "run"]
 
 
 def main() -> None:
     """Run the command of this process and exit."""
+    outlive_readers()
     sys.exit(run(sys.argv[1:]))
 
 

@@ -60,6 +60,11 @@ def raw(text: str) -> None:
     sys.stdout.write(f"{text}\n")
 
 
+def flush() -> None:
+    """Hand on what was printed, for a reader that waits while the command goes on."""
+    sys.stdout.flush()
+
+
 def note(text: str) -> None:
     """Print one line beside the result, where it does not disturb a program that reads it."""
     sys.stderr.write(f"{escape(text)}\n")

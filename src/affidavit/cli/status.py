@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from affidavit.cli import _common as common
+from affidavit.cli._pipe import reader_is_gone
 
 if TYPE_CHECKING:
     from affidavit.store.questions import LogStatus
@@ -33,7 +34,7 @@ def status(
         found = log.reader.status()
         _print(found, json=json, clear=watch)
         try:
-            while watch:
+            while watch and not reader_is_gone():
                 time.sleep(_EVERY_S)
                 found = log.reader.status()
                 _print(found, json=json, clear=True)
@@ -74,6 +75,7 @@ def _print(found: LogStatus, *, json: bool, clear: bool) -> None:
         )
     total = ("all", "", "", "", "", *(found.totals.get(name, 0) for name in _COUNTS), "", "", "")
     output.table(columns, [*rows, total])
+    output.flush()
     if not found.writers:
         output.note("No writer has been heard in the last 24 hours.")
     if found.unaccounted:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from affidavit.cli import _common as common
+from affidavit.cli._pipe import reader_is_gone
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -43,7 +44,7 @@ def tail(  # noqa: PLR0913, PLR0917 - one parameter for each option
         log.note_access("tail", asked, len(rows))
         _print(rows, json=json, header=True)
         try:
-            while follow:
+            while follow and not reader_is_gone():
                 time.sleep(_EVERY_S)
                 rows, since = log.reader.tail(wanted, seen, since)
                 _print(rows, json=json, header=False)
@@ -67,3 +68,4 @@ def _print(rows: Iterable[Mapping[str, Any]], *, json: bool, header: bool) -> No
         *short, text = (output.cell(value) for value in cells)
         fixed = (f"{shorten(value, w):{w}s}" for value, w in zip(short, widths, strict=True))
         output.say("  ".join((*fixed, text)).rstrip())
+    output.flush()

@@ -11,6 +11,7 @@ import pytest
 
 from affidavit.cli import _app, run
 from affidavit.config import SETTINGS
+from tests.support.hang_up import run_into_closed_pipe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,3 +133,14 @@ def test_an_unexpected_error_shows_its_kind_and_nothing_of_its_text(
     shown = capsys.readouterr().err
     assert "RuntimeError" in shown
     assert "hunter2" not in shown
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["config"], ["config", "--json"]])
+def test_a_reader_that_hangs_up_is_no_error(arguments: list[str]) -> None:
+    """As with `| head`: nothing is said, and the exit code is that of the work."""
+    assert run_into_closed_pipe(*arguments) == (0, "")
+
+
+def test_a_failing_command_keeps_its_exit_code_without_a_reader() -> None:
+    """Also when its one line of error finds nobody (`2>&1 | head`)."""
+    assert run_into_closed_pipe("search", "--since", "never", errors_too=True) == (2, "")

@@ -199,6 +199,29 @@ def test_a_plan_is_shown_and_a_clash_exits_with_1(
     assert held["expireAfterSeconds"] == 120 * 86_400
 
 
+@pytest.mark.requirement("R35")
+@pytest.mark.parametrize("kind", ["view", "timeseries", "capped"])
+def test_a_name_taken_by_what_cannot_hold_the_log_exits_with_1(
+    database: Log, mongodb_uri: str, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    """The database answers, and the remedy is said; nothing is made beside it."""
+    options: dict[str, Any] = {
+        "view": {"viewOn": "calls", "pipeline": []},
+        "timeseries": {"timeseries": {"timeField": "timestamp"}},
+        "capped": {"capped": True, "size": 10_000},
+    }[kind]
+    database.create_collection("llm_audit", **options)
+    before = set(database.list_collection_names())
+    assert run(["setup", "--uri", mongodb_uri]) == 1
+    said = capsys.readouterr()
+    assert f"llm_audit is a {kind}" in said.err
+    assert "--collection" in said.err
+    assert said.out == ""
+    assert set(database.list_collection_names()) == before
+    assert run(["setup", "--plan", "--uri", mongodb_uri]) == 1
+    assert run(["setup", "--uri", mongodb_uri, "--collection", "llm_calls_log"]) == 0
+
+
 def test_the_doctor_is_content_with_what_set_up_made(
     log: Log, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -180,15 +180,26 @@ def _collection(
         return [found.step(key, what, why, State.TODO, command)]
     options = entry.get("options", {})
     if entry["type"] != "collection" or options.get("capped"):
-        kind = "capped collection" if options.get("capped") else entry["type"]
-        note = f"{name} is a {kind}, which cannot hold the log; rename it, or set `collection`"
-        return [found.step(key, what, why, State.CLASH, None, note)]
+        return [found.step(key, what, why, State.CLASH, None, _cannot_hold(name, entry))]
     zstd = "zstd" in str(options.get("storageEngine", ""))
     note = "" if zstd else "kept as it is; its blocks are not compressed with zstd"
     steps = [found.step(key, what, why, State.DONE, None, note)]
     if rules:
         steps.append(_validator(found, name, options, checks))
     return steps
+
+
+def _cannot_hold(name: str, entry: Mapping[str, Any]) -> str:
+    """Say why what is there cannot hold the log, and what helps: not all of it can be renamed."""
+    options = entry.get("options", {})
+    elsewhere = "give the log another name with --collection (setting `collection`)"
+    if options.get("capped"):
+        kind, or_else = "capped collection", "rename it"
+    elif entry["type"] == "view":
+        kind, or_else = f"view on {options.get('viewOn')}", "drop the view, which holds no data"
+    else:
+        kind, or_else = f"{entry['type']} collection", "move it away"
+    return f"{name} is a {kind}, which cannot hold the log; {elsewhere}, or {or_else}"
 
 
 def _validator(

@@ -14,7 +14,7 @@ import pymongo
 from pymongo.errors import OperationFailure, PyMongoError
 
 from affidavit.config import AuditConfig
-from affidavit.errors import StoreRefused
+from affidavit.errors import SetupClash, StoreRefused
 from affidavit.event import LedgerEvent
 from affidavit.store.mongo.connect import Location
 from affidavit.store.mongo.driver import UNAUTHORIZED, code_name, translated
@@ -38,8 +38,11 @@ def apply(
 ) -> Plan:
     """Carry out what a plan has to do, note it in the ledger, and return the plan as it went.
 
-    Raises StoreRefused when a right is missing, with the command an administrator can run.
+    Raises StoreRefused when a right is missing, with the command an administrator can run, and
+    SetupClash, before anything is done, where a name is taken by what cannot hold the log.
     """
+    if blocked := _blocked(plan):
+        raise SetupClash("; ".join(step.note for step in blocked) + ". Nothing was changed.")
     went: list[Step] = []
     for step in plan.steps:
         after = _run(location, step) if step.state is State.TODO else step
@@ -76,7 +79,9 @@ def ensure(location: Location, config: AuditConfig, timeout_s: float) -> SetupSt
             )
         try:
             plan = plan_setup(location, config, quick=True)
-            done = apply(location, plan, config)
+            apply(location, plan, config)
+        except SetupClash as error:
+            raise StoreRefused(f"{error} Records wait in the spool until then.") from error
         except StoreRefused as error:
             if details:  # an older set-up of ours, which this user may not bring up to date
                 return _state(details)
@@ -85,16 +90,19 @@ def ensure(location: Location, config: AuditConfig, timeout_s: float) -> SetupSt
                 "not do it. Let an administrator run `affidavit setup` once (`--plan` shows the "
                 f"commands); records wait in the spool until then. Cause: {error}"
             ) from error
-        _stop_at_blocked(done)
+        if plan.details["left_to_setup"]:
+            logger.warning(
+                "affidavit: %s holds documents of another logger. It is written to as it is, "
+                "without our validator and indexes, until an operator runs `affidavit setup`.",
+                location.names.records,
+            )
         made = Ledger(location).newest(LedgerEvent.SETUP)
         return _state((made or {}).get("details", {}), made_now=True)
 
 
-def _stop_at_blocked(plan: Plan) -> None:
-    """Refuse to go on when a collection cannot hold the log at all."""
-    for step in plan.in_state(State.CLASH):
-        if step.key.startswith("collection:"):
-            raise StoreRefused(f"{step.note}. Records wait in the spool until then.")
+def _blocked(plan: Plan) -> list[Step]:
+    """List the collections whose place is taken by what cannot hold them, such as a view."""
+    return [s for s in plan.in_state(State.CLASH) if s.key.startswith("collection:")]
 
 
 def _state(details: Mapping[str, Any], *, made_now: bool = False) -> SetupState:

@@ -10,6 +10,7 @@ from bson.objectid import ObjectId
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
+from affidavit.cli import run
 from affidavit.config import AuditConfig
 from affidavit.demo.mongod import Mongod
 from affidavit.errors import StoreRefused
@@ -221,14 +222,61 @@ def test_roles_that_are_there_are_left_and_changed_ones_brought_up_to_date(
 
 
 def test_the_doctor_names_missing_and_excessive_rights(guarded: Mongod) -> None:
-    """The writer is fine; root could do too much; the service lacks nearly all."""
+    """Each user is judged by its role; root could do too much; a mere reader lacks much."""
 
     def rights(uri: str) -> list[tuple[str, str]]:
         with open_log(uri, AuditConfig()) as log:
             return [(f.level, f.text) for f in log.examine() if f.check == "rights"]
 
     assert rights(uri_of(guarded, "writer")) == [("ok", "writer may read and add records")]
-    [(level, text)] = rights(uri_of(guarded, "service"))
+    assert rights(uri_of(guarded, "reader")) == [
+        ("ok", "reader may read the log and not add records")
+    ]
+    assert rights(uri_of(guarded, "setup")) == [
+        ("ok", "setup may set the log up and read it, and not add records")
+    ]
+    assert {role: rights(uri_of(guarded, role))[0][0] for role in roles.PURPOSE} == dict.fromkeys(
+        roles.PURPOSE, "ok"
+    )
+    with guarded.client() as admin:
+        admin[NAME].command("createUser", "onlooker", pwd=PASSWORD, roles=["read"])
+    [(level, text)] = rights(guarded.uri_for("onlooker", PASSWORD, NAME, auth_source=NAME))
     assert (level, "insert on llm_audit" in text) == ("wrong", True)
     root = rights(guarded.uri_for(guarded.user or "", guarded.password or "", NAME))
     assert any(level == "note" and "remove" in text for level, text in root)
+
+
+def test_the_doctor_does_not_send_a_wrong_password_to_the_server_room(guarded: Mongod) -> None:
+    """The server answers: what is wrong is in the address, and the remedy says where."""
+    uri = guarded.uri_for("writer", "not the password", NAME, auth_source=NAME)
+    with open_log(uri, AuditConfig()) as log:
+        [finding] = log.examine()
+    assert (finding.check, finding.level) == ("connection", "wrong")
+    assert "refuses the login" in finding.text
+    assert "password" in finding.remedy
+    assert "Start the server" not in finding.remedy
+    assert "not the password" not in finding.text + finding.remedy
+
+
+def test_the_doctor_finds_a_role_that_is_not_as_this_version_makes_it(guarded: Mongod) -> None:
+    """Such as one of an older version; the remedy is the command that mends it."""
+    config = AuditConfig()
+    with guarded.client() as admin:
+        admin[NAME].command("updateRole", "llm_audit_writer", privileges=[
+            {"resource": {"db": NAME, "collection": "llm_audit"}, "actions": ["find"]}
+        ])  # fmt: skip
+    with open_log(uri_of(guarded, "writer"), config) as log:
+        [finding] = [f for f in log.examine() if f.check == "rights"]
+    assert (finding.level, "insert on llm_audit_ledger" in finding.text) == ("wrong", True)
+    assert "setup --roles" in finding.remedy
+    uri = guarded.uri_for(guarded.user or "", guarded.password or "", NAME)
+    location = locate(uri, config)
+    apply(location, plan_setup(location, config, with_roles=True), config)
+    location.close()
+
+
+def test_the_doctor_is_content_with_the_set_up_user(
+    guarded: Mongod, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It runs as a check after set-up: exit code 0."""
+    assert run(["doctor", "--uri", uri_of(guarded, "setup")]) == 0, capsys.readouterr().out

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ import pymongo
 from pymongo.errors import OperationFailure, PyMongoError
 
 from affidavit.config import AuditConfig
-from affidavit.errors import StoreError
+from affidavit.errors import StoreError, StoreRefused
 from affidavit.event import LedgerEvent
 from affidavit.store.findings import Finding, Level
 from affidavit.store.mongo.connect import Location
@@ -23,12 +23,17 @@ from affidavit.store.mongo.driver import translated
 from affidavit.store.mongo.ledger import Ledger
 from affidavit.store.mongo.plan import VERSION, plan_setup
 from affidavit.store.mongo.read import Reader
-from affidavit.store.mongo.roles import role_name
+from affidavit.store.mongo.roles import MAY, PURPOSE, privileges, role_name
 from affidavit.store.planning import State
 
 OLDEST_SERVER: Final = (6, 0)
 CLOCK_NOTE_S: Final = 1.0
 CLOCK_WRONG_S: Final = 30.0
+_START: Final = "Start the server, or correct --uri (or AFFIDAVIT_MONGODB_URI)."
+_LOGIN: Final = (
+    "The server runs and answers. Correct user, password (percent-encoded) or authSource in --uri "
+    "(or AFFIDAVIT_MONGODB_URI): authSource names the database in which the user was made."
+)
 _DANGEROUS: Final = frozenset(
     {"collMod", "dropCollection", "remove", "renameCollectionSameDB", "update"}
 )
@@ -40,15 +45,10 @@ def examine(location: Location, config: AuditConfig, timeout_s: float = 10.0) ->
         # The client's own time-out for finding a server holds here, which an address may shorten.
         with translated("answer a ping"):
             findings = list(_server(location))
+    except StoreRefused as error:
+        return [Finding("connection", Level.WRONG, str(error), _LOGIN)]
     except StoreError as error:
-        return [
-            Finding(
-                "connection",
-                Level.WRONG,
-                str(error),
-                "Start the server, or correct --uri (or AFFIDAVIT_MONGODB_URI).",
-            )
-        ]
+        return [Finding("connection", Level.WRONG, str(error), _START)]
     findings += _write_concern(location)
     for check, look in (
         ("rights", _rights),
@@ -118,6 +118,7 @@ def _write_concern(location: Location) -> Iterator[Finding]:
 
 
 def _rights(location: Location) -> Iterator[Finding]:
+    """Judge by the roles of ours that the user has; without one, by what an application needs."""
     status = location.client.admin.command("connectionStatus", showPrivileges=True)["authInfo"]
     names = location.names
     if not status["authenticatedUsers"]:
@@ -129,23 +130,33 @@ def _rights(location: Location) -> Iterator[Finding]:
         )
         return
     user = status["authenticatedUsers"][0]["user"]
-    needed = {
-        names.records: {"find", "insert"},
-        names.ledger: {"find", "insert"},
-        names.writers: {"find", "insert"},
+    here = {
+        r["role"] for r in status["authenticatedUserRoles"] if r["db"] == location.database.name
     }
+    ours = [role for role in PURPOSE if role_name(names, role) in here]
+    needed = _needed(location, ours)
     held = {
         name: _actions(status["authenticatedUserPrivileges"], location.database.name, name)
-        for name in needed
+        for name in {*needed, names.records}
     }
     missing = [
         f"{action} on {name}"
         for name, wanted in needed.items()
         for action in sorted(wanted - held[name])
     ]
-    reads_only = missing == [f"insert on {names.records}"]
-    if reads_only:
-        yield Finding("rights", Level.OK, f"{user} may read the log and not add records")
+    if ours and missing:
+        yield Finding(
+            "rights",
+            Level.WRONG,
+            f"{user} lacks: {', '.join(missing)}",
+            f"The role {role_name(names, ours[0])} is not as this version makes it: "
+            "`affidavit setup --roles` brings it up to date.",
+        )
+    elif ours:
+        may = "; ".join(MAY[role] for role in ours)
+        yield Finding("rights", Level.OK, f"{user} {may}")
+    elif missing == [f"insert on {names.records}"]:
+        yield Finding("rights", Level.OK, f"{user} {MAY['reader']}")
     elif missing:
         yield Finding(
             "rights",
@@ -155,8 +166,8 @@ def _rights(location: Location) -> Iterator[Finding]:
             f"{role_name(names, 'reader')} (people); `affidavit setup --roles` makes them.",
         )
     else:
-        yield Finding("rights", Level.OK, f"{user} may read and add records")
-    excess = sorted(held[names.records] & _DANGEROUS)
+        yield Finding("rights", Level.OK, f"{user} {MAY['writer']}")
+    excess = sorted((held[names.records] & _DANGEROUS) - needed.get(names.records, set()))
     if excess:
         yield Finding(
             "rights",
@@ -164,6 +175,20 @@ def _rights(location: Location) -> Iterator[Finding]:
             f"{user} could also {', '.join(excess)} on {names.records}",
             f"An application needs no more than {role_name(names, 'writer')}.",
         )
+
+
+def _needed(location: Location, held: Sequence[str]) -> dict[str, set[str]]:
+    """Add up what these roles may do on each collection; without a role, what a writer must."""
+    names = location.names
+    if not held:
+        return {name: {"find", "insert"} for name in (names.records, names.ledger, names.writers)}
+    needed: dict[str, set[str]] = {}
+    for role in held:
+        for privilege in privileges(location.database.name, names, role):
+            name = privilege["resource"]["collection"]
+            if name:  # else a right on the database as a whole
+                needed.setdefault(name, set()).update(privilege["actions"])
+    return needed
 
 
 def _actions(privileges: Any, database: str, collection: str) -> set[str]:

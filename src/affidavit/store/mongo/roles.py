@@ -46,12 +46,24 @@ _KEEP: Final = (
 )
 
 PURPOSE: Final = {
-    "setup": "makes collections, indexes, validators and views; cannot write or remove records",
+    "setup": (
+        "makes collections, indexes, validators and views; reads records, to count old ones and "
+        "those a retention would remove; cannot write or remove them"
+    ),
     "writer": "for applications: reads, and inserts records, ledger records and heartbeats",
     "reader": "for people: reads, and notes each reading in the ledger",
     "sealer": "for the sealer: reads, and inserts seals and tiles",
     "service": "for background work: computes the derived collections, and touches nothing else",
 }
+
+MAY: Final = {
+    "setup": "may set the log up and read it, and not add records",
+    "writer": "may read and add records",
+    "reader": "may read the log and not add records",
+    "sealer": "may read the log and add seals",
+    "service": "may compute derived collections, and not read the log",
+}
+"""The same about a user who has the role, in the words of ``affidavit doctor``."""
 
 
 def role_name(names: Names, role: str) -> str:

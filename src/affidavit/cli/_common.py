@@ -118,6 +118,22 @@ def when(text: str | None, option: str) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+def span(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:
+    """Read ``--since`` and ``--until``; a span that ends before it begins is an error."""
+    start, end = when(since, "--since"), when(until, "--until")
+    if start is not None and end is not None and start >= end:
+        msg = (
+            f"--since {since!r} ({_minute(start)}) does not lie before --until {until!r} "
+            f"({_minute(end)}), so nothing can lie between them. Exchange or correct them."
+        )
+        raise ConfigError(msg)
+    return start, end
+
+
+def _minute(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
 def checked(value: str | None, option: str, allowed: tuple[str, ...]) -> str | None:
     """Check an option of a fixed vocabulary."""
     if value is not None and value not in allowed:

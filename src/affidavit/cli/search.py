@@ -37,6 +37,7 @@ def search(  # noqa: PLR0913, PLR0917 - one parameter for each option
     from affidavit.cli._rows import COLUMNS, line
     from affidavit.store.questions import SearchFilter
 
+    start, end = common.span(since, until)
     wanted = SearchFilter(
         user_id=user,
         department=department,
@@ -44,8 +45,8 @@ def search(  # noqa: PLR0913, PLR0917 - one parameter for each option
         provider=provider,
         model=model,
         status=common.checked(status, "--status", common.STATUSES),
-        since=common.when(since, "--since"),
-        until=common.when(until, "--until"),
+        since=start,
+        until=end,
         text=text,
     )
     with common.opened(uri, common.settings(collection, legacy_timezone)) as log:

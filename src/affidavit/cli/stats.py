@@ -32,7 +32,7 @@ def stats(
     name = _NAMES.get(by, by)
     allowed = tuple(g for g in get_args(GroupBy) if g not in _NAMES.values())
     group: GroupBy = common.checked(name, "--by", (*allowed, *_NAMES.values()))  # type: ignore[assignment]
-    start, end = common.when(since, "--since"), common.when(until, "--until")
+    start, end = common.span(since, until)
     with common.opened(uri, common.settings(collection)) as log:
         rows = log.reader.usage(group, start, end)
         log.note_access("stats", {"by": group, "since": start, "until": end}, len(rows))

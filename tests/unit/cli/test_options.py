@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from affidavit.cli._common import address, checked, when
+from affidavit.cli import run
+from affidavit.cli._common import address, checked, span, when
 from affidavit.errors import ConfigError
 
 pytestmark = pytest.mark.requirement("R20")
@@ -41,6 +42,32 @@ def test_what_is_no_time_is_refused_with_examples(text: str) -> None:
     """The text names the option."""
     with pytest.raises(ConfigError, match=r"--since .* is no time"):
         when(text, "--since")
+
+
+@pytest.mark.parametrize(
+    ("since", "until"),
+    [("2026-11-02", "2026-11-01"), ("1h", "24h"), ("2026-11-01", "2026-11-01")],
+)
+def test_a_span_that_ends_before_it_begins_is_refused_with_both_its_ends(
+    since: str, until: str
+) -> None:
+    """An empty table would say that nothing happened."""
+    with pytest.raises(ConfigError, match=f"--since '{since}' .*--until '{until}'"):
+        span(since, until)
+
+
+@pytest.mark.parametrize(("since", "until"), [(None, None), ("1h", None), ("24h", "1h")])
+def test_a_span_in_order_is_read(since: str | None, until: str | None) -> None:
+    """Open ends are fine."""
+    start, end = span(since, until)
+    assert (start is None, end is None) == (since is None, until is None)
+
+
+@pytest.mark.parametrize("command", ["search", "stats"])
+def test_a_reversed_span_is_wrong_usage(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Said before the database is asked."""
+    assert run([command, "--since", "2026-11-02", "--until", "2026-11-01"]) == 2
+    assert "--until" in capsys.readouterr().err
 
 
 def test_a_value_outside_the_vocabulary_is_refused_with_the_vocabulary() -> None:

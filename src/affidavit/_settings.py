@@ -17,6 +17,9 @@ FOREIGN_VARIABLES: Final = ("AFFIDAVIT_TEST_",)
 REDACTION_PRESETS: Final = ("default", "strict", "trading", "off")
 """Names that ``redaction`` takes; :mod:`affidavit.pipeline.redact.policy` says what they mean."""
 
+_TYPED: Final = 1e6
+"""From here on ``%g`` would write an exponent, which nobody types."""
+
 _UNITS: Final = {"": 1, "b": 1, "kb": 1024, "mb": 1024**2, "gb": 1024**3, "tb": 1024**4}
 
 
@@ -29,6 +32,14 @@ def parse_bytes(value: int | str, where: str) -> int:
         msg = f"{where}{value!r} is not a size. Write bytes as a number, or '500MB', '1GB'."
         raise ConfigError(msg)
     return int(float(match[1]) * _UNITS[(match[2] or "").lower()])
+
+
+def _in_units(size: int) -> str:
+    """Write a whole number of KiB, MiB or GiB in brackets; nothing for other sizes."""
+    for unit, name in ((1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB")):
+        if size >= unit and size % unit == 0:
+            return f" ({size // unit} {name})"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +73,20 @@ class Setting:
         if (self.low is not None and number < self.low) or (
             self.high is not None and number > self.high
         ):
-            top = f" and at most {self.high:g}" if self.high is not None else ""
-            raise self.wrong(where, value, f"at least {self.low:g}{top}")
+            low = "" if self.low is None else f"at least {self._said(self.low)}"
+            top = "" if self.high is None else f"at most {self._said(self.high)}"
+            raise self.wrong(where, value, " and ".join(filter(None, (low, top))))
+
+    def _said(self, bound: float) -> str:
+        """Write a bound so that it can be typed back; a size also in its unit."""
+        if not self.is_size or bound != int(bound):
+            return f"{bound:g}" if bound < _TYPED else f"{bound:.0f}"
+        return f"{int(bound)} bytes{_in_units(int(bound))}"
+
+    @property
+    def is_size(self) -> bool:
+        """Whether the number counts bytes."""
+        return self.kind == "size" or self.name.endswith("_bytes") or self.name == "max_field_size"
 
 
 def _bool(setting: Setting, value: object, where: str) -> bool:

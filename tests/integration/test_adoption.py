@@ -105,6 +105,33 @@ def test_the_old_logger_goes_on_inserting_and_updating(database: Log) -> None:
     database.llm_audit.create_index([("timestamp", 1)], expireAfterSeconds=7_776_000)
 
 
+def test_a_logger_that_starts_leaves_another_loggers_collection_as_it_is(
+    database: Log, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither validator nor index: it works, says so once, and the operator's set-up makes them."""
+    database.llm_audit.insert_one(old_call(NOW))
+    for _ in range(2):
+        with AuditLogger(database) as audit:
+            with audit.call(provider="p", message="hello") as call:
+                call.complete(text="answer")
+            assert audit.stats().stored == 2
+    assert set(database.llm_audit.index_information()) == {"_id_"}
+    assert "validator" not in database.llm_audit.options()
+    assert {"llm_audit_ledger", "llm_audit_writers", "llm_calls", "llm_outcomes"} <= set(
+        database.list_collection_names()
+    )
+    assert database.llm_calls.count_documents({"success": True}) == 3
+    assert caplog.text.count("llm_audit holds documents of another logger") == 1
+    assert [noted["count"] for noted in adoptions(database)] == [1]
+    with open_log(database, AuditConfig()) as log:
+        wrong = [f for f in log.examine() if f.level == "wrong"]
+        assert {f.check for f in wrong} == {"validators", "indexes", "retention"}
+        assert all("affidavit setup" in f.text for f in wrong)
+        log.apply(log.plan())
+        assert [f for f in log.examine() if f.level == "wrong"] == []
+    assert len(database.llm_audit.index_information()) == 8
+
+
 def test_a_starting_writer_leaves_a_large_collection_without_new_indexes(
     database: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -233,7 +233,7 @@ def test_a_retention_is_not_put_over_old_documents_unasked(database: Log) -> Non
     two_years = datetime.now(UTC) - timedelta(days=730)
     database.llm_audit.insert_one(old_call(two_years))
     state = set_up(database)
-    assert "older than 90 days" in state.clashes[0]
+    assert any("older than 90 days" in clash for clash in state.clashes)
     assert "timestamp_1" not in database.llm_audit.index_information()
     assert database.llm_audit.count_documents({}) == 1
 

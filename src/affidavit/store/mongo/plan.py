@@ -23,6 +23,11 @@ LARGE: Final = 200_000
 seconds to minutes, and an index built on a huge collection at a busy time has taken databases down.
 """
 
+_LARGE: Final = "the collection is large, so this is left to `affidavit setup`, at a quiet time"
+_THEIRS: Final = (
+    "holds documents of another logger, so this is left to `affidavit setup`, at a quiet time"
+)
+
 _INDEX_DEFAULTS: Final = {"storageEngine": indexes.ZSTD}
 
 
@@ -81,7 +86,8 @@ def plan_setup(
     """Say what is missing. Reads only.
 
     ``enforce`` refuses old documents from now on; ``change_ttl`` confirms a retention that removes
-    records; ``quick`` takes estimates where counting could take long.
+    records; ``quick`` is for a logger that starts: it takes estimates where counting could take
+    long, and leaves a collection that holds another logger's documents as it is.
     Raises StoreRefused without the right to look, StoreUnavailable without an answer.
     """
     found = look(location)
@@ -100,12 +106,16 @@ def plan_setup(
             confirmed=change_ttl,
             asked=config.source("ttl_days") != "default",
         )
-    built_apart = quick and _is_large(found)
+    guard = _collection(found, names.records, rules, level, "every call and event, append-only")
+    built = _indexes(found, names.records, _wanted(config), retention)
+    theirs = quick and (old is not None or bool(found.record.get("left_to_setup")))
+    if theirs:
+        guard, built = (_left(part, f"{names.records} {_THEIRS}") for part in (guard, built))
+    elif quick and _is_large(found):
+        built = _left(built, _LARGE)
     steps = [
-        *_collection(found, names.records, rules, level, "every call and event, append-only"),
-        *_at_a_quiet_time(
-            _indexes(found, names.records, _wanted(config), retention), wanted=built_apart
-        ),
+        *guard,
+        *built,
         *ttl.others(found, config.ttl_days),
         *_collection(
             found, names.ledger, validator.of_ledger(), "strict", "what happens to the log"
@@ -123,6 +133,7 @@ def plan_setup(
         "setup_version": VERSION,
         "enforced": enforced,
         "index_optimization": config.index_optimization,
+        "left_to_setup": theirs,
     }
     current = found.record.get("setup_version", 0) >= VERSION
     return Plan(tuple(steps), details, recorded=current, adoption=old)
@@ -141,13 +152,9 @@ def _is_large(found: Found) -> bool:
         return database[names.records].estimated_document_count() > LARGE
 
 
-def _at_a_quiet_time(steps: list[Step], *, wanted: bool) -> list[Step]:
-    """Turn indexes that are to be built into something an administrator decides."""
-    note = "the collection is large, so this is left to `affidavit setup`, at a quiet time"
-    return [
-        step.marked(State.CLASH, note) if wanted and step.state is State.TODO else step
-        for step in steps
-    ]
+def _left(steps: list[Step], note: str) -> list[Step]:
+    """Turn what is to be done into something an administrator decides."""
+    return [step.marked(State.CLASH, note) if step.state is State.TODO else step for step in steps]
 
 
 def _is_enforced(found: Found) -> bool:

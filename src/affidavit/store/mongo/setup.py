@@ -6,6 +6,7 @@ counts as made. What exists in another shape is a clash; it is reported and stay
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
@@ -21,6 +22,8 @@ from affidavit.store.mongo.driver import UNAUTHORIZED, code_name, translated
 from affidavit.store.mongo.ledger import Ledger
 from affidavit.store.mongo.plan import VERSION, look, plan_setup
 from affidavit.store.planning import Plan, SetupState, State, Step
+
+logger: Final = logging.getLogger("affidavit")
 
 __all__ = ["apply", "ensure", "plan_setup"]
 

@@ -255,6 +255,24 @@ def test_the_doctor_finds_what_is_wrong_and_says_what_to_do(
     assert run(["doctor"]) == 1
 
 
+@pytest.mark.requirement("R6")
+def test_the_doctor_names_a_spool_directory_open_to_others(
+    log: Log, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    """With its mode and the command that closes it, which helps."""
+    loose = tmp_path / "loose"
+    loose.mkdir()
+    loose.chmod(0o750)
+    monkeypatch.setenv("AFFIDAVIT_SPOOL_DIR", str(loose))
+    capsys.readouterr()
+    assert run(["doctor", "--json"]) == 1
+    [wrong] = [f for f in json.loads(capsys.readouterr().out) if f["level"] == "wrong"]
+    assert (wrong["check"], "0750" in wrong["text"]) == ("spool", True)
+    assert f"chmod 700 {loose}" in wrong["remedy"]
+    loose.chmod(0o700)
+    assert run(["doctor"]) == 0
+
+
 def test_the_doctor_without_a_server_says_so_alone(capsys: pytest.CaptureFixture[str]) -> None:
     """And still looks at the spool."""
     uri = "mongodb://u:hunter2@127.0.0.1:9/wadm?serverSelectionTimeoutMS=200"

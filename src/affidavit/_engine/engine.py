@@ -101,6 +101,8 @@ class Engine:
                 problem,
                 config.max_queue_bytes,
             )
+        else:
+            _warn_of_open_folders(directory, owned.folder)
         core = Core(config, store, writer, owned, problem)
         if check:
             try:
@@ -280,6 +282,23 @@ _engines: set[Engine] = set()
 """Those that run. Held until closed: a logger that went out of scope has records to drain too."""
 
 _left_by_fork: list[object] = []
+
+
+_warned_of: set[Path] = set()
+
+
+def _warn_of_open_folders(*folders: Path) -> None:
+    """Say once per process which folders of the spool other users may look into."""
+    for folder, problem in owner.open_to_others(*folders):
+        if folder not in _warned_of:
+            _warned_of.add(folder)
+            logger.warning(
+                "affidavit: the spool directory %s. The files in it are private (0600), but others "
+                "see their names, and with the right to write could remove them. Run "
+                "`chmod 700 %s`, or set spool_dir to a directory of this user alone.",
+                problem,
+                folder,
+            )
 
 
 def _after_fork() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,6 +56,7 @@ def _spool(config: AuditConfig, dataset: str) -> Iterator[Finding]:
         default_directory,
         file_system,
         is_network,
+        open_to_others,
         orphan_count,
     )
     from affidavit.store.findings import Finding, Level
@@ -92,11 +92,9 @@ def _spool(config: AuditConfig, dataset: str) -> Iterator[Finding]:
     if not directory.exists():
         return
     folder = dataset_folder(directory, dataset)
-    loose = stat.S_IMODE(directory.stat().st_mode) & 0o077
-    if loose:
-        yield Finding(
-            "spool", Level.WRONG, f"{directory} is open to other users", f"chmod 700 {directory}"
-        )
+    for place, problem in open_to_others(directory, folder):
+        remedy = f"chmod 700 {place}, or set spool_dir to a directory of this user alone."
+        yield Finding("spool", Level.WRONG, problem, remedy)
     left = orphan_count(folder)
     if left:
         yield Finding(

@@ -7,6 +7,7 @@ dead letters are rare. Keyed by writer and sequence number, so that noting one t
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -45,15 +46,14 @@ class DeadLetters:
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        with (
-            wrapped(f"The dead letters in {FILE} cannot be used"),
-            contextlib.closing(sqlite3.connect(self.path, timeout=10.0)) as connection,
-        ):
-            self.path.chmod(0o600)
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.executescript(_SCHEMA)
-            with connection:
-                yield connection
+        with wrapped(f"The dead letters in {FILE} cannot be used"):
+            # Made private before SQLite opens it, whose files take over its mode.
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+            with contextlib.closing(sqlite3.connect(self.path, timeout=10.0)) as connection:
+                connection.execute("PRAGMA synchronous=FULL")
+                connection.executescript(_SCHEMA)
+                with connection:
+                    yield connection
 
     def bury(self, writer: str, refused: Sequence[tuple[Encoded, str]]) -> None:
         """Keep refused records, fsynced. Raises SpoolError when the disk refuses."""

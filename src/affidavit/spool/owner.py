@@ -61,6 +61,17 @@ def is_network(path: Path) -> bool:
     return file_system(path) in _NETWORK
 
 
+def open_to_others(*folders: Path) -> list[tuple[Path, str]]:
+    """Find folders that other users may enter or list: each with what is wrong with it."""
+    found = []
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            mode = stat.S_IMODE(folder.stat().st_mode)
+            if mode & 0o077:
+                found.append((folder, f"{folder} is open to other users (mode {mode:04o})"))
+    return found
+
+
 @dataclass(slots=True)
 class OwnedSpool:
     """A spool this process holds the lock of."""

@@ -351,6 +351,22 @@ def test_without_a_disk_records_wait_in_bounded_memory(
 
 
 @pytest.mark.requirement("R6")
+def test_a_spool_directory_open_to_others_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the remedy; recording goes on, and a private one is used without a word."""
+    loose = tmp_path / "loose"
+    loose.mkdir()
+    loose.chmod(0o755)
+    for directory in (loose, loose, tmp_path / "private"):
+        with AuditLogger(MemoryStore("memory:loose"), spool_dir=str(directory)) as audit:
+            one_call(audit)
+    said = [r.getMessage() for r in caplog.records if "open to other users" in r.getMessage()]
+    assert len(said) == 1
+    assert f"chmod 700 {loose}" in said[0]
+
+
+@pytest.mark.requirement("R6")
 def test_a_full_spool_falls_back_to_memory_and_is_reported(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

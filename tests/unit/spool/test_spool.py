@@ -110,6 +110,25 @@ def test_files_are_private(tmp_path: Path) -> None:
     owned.release(delete=True)
 
 
+def test_files_are_private_also_in_a_directory_that_is_not(tmp_path: Path) -> None:
+    """Whatever the directory's mode and the umask are; the open one is named with its mode."""
+    loose = tmp_path / "spool"
+    loose.mkdir()
+    loose.chmod(0o777)
+    before = os.umask(0)
+    try:
+        owned = owner.create(loose, "host/db.c", "w1", 10**9)
+        owned.spool.append(records(1))
+        DeadLetters(owned.folder).bury("w1", [(records(1)[0], "validation")])
+    finally:
+        os.umask(before)
+    modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in owned.folder.iterdir()}
+    assert set(modes.values()) == {0o600}, modes
+    [(folder, problem)] = owner.open_to_others(loose, owned.folder)
+    assert (folder, "0777" in problem) == (loose, True)
+    owned.release(delete=True)
+
+
 def test_a_spool_in_use_is_not_taken_over(tmp_path: Path) -> None:
     """The lock decides, not the process id."""
     owned = owner.create(tmp_path, "d", "w1", 10**9)

@@ -40,6 +40,7 @@ class _Running:
         self.core = core
         self.writer = Writer(core)
         self.shipper = Shipper(core, self.writer, heartbeat_s=heartbeat_s)
+        self.writer.watch = self.shipper.revive  # and the shipper watches the writer
 
     def start(self) -> None:
         """Start both threads; the writer's start record is the first it takes."""

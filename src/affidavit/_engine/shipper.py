@@ -52,8 +52,8 @@ class Shipper:
         self._shipped_until = -1
         """The highest number that went through the spool of our own."""
         self._remove_again_s = 0.0
-        self._buried: set[int] = set()
-        """Dead letters that are still in the spool."""
+        self._buried: dict[int, Dest] = {}
+        """Dead letters that are still in the spool, and where they belonged."""
         self.thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -173,11 +173,11 @@ class Shipper:
             self._remove_again_s = time.monotonic() + REMOVE_AGAIN_S
             return None
         if mine:
-            self._buried.clear()
             self._shipped_until = batch[-1].seq
             core.tally(Slot.SPOOLED_OUT, batch)
             core.tally(Slot.STORED, stored)
             core.tally(Slot.REPLAYED, stored)
+            self._buried.clear()
         return sum(1 for record in stored if record.dest is Dest.RECORDS), len(refused)
 
     def _bury(self, refused: Sequence[tuple[Encoded, str]]) -> None:
@@ -185,7 +185,7 @@ class Shipper:
         fresh = [(record, reason) for record, reason in refused if record.seq not in self._buried]
         if fresh:
             self._core.bury(fresh)
-            self._buried.update(record.seq for record, _reason in fresh)
+            self._buried.update((record.seq, record.dest) for record, _reason in fresh)
 
     def _ship_held(self) -> bool:
         core = self._core
@@ -306,7 +306,8 @@ class Shipper:
         logger.error("affidavit: the writer thread had died; a new one goes on where it stopped.")
         self._reconcile()
         self._writer.start()
-        self._core.ledger(LedgerEvent.WRITER_RESTARTED, {"restarts": self._core.writer_restarts})
+        details = {"restarts": self._core.writer_restarts, "thread": "writer"}
+        self._core.ledger(LedgerEvent.WRITER_RESTARTED, details)
 
     def _reconcile(self) -> None:
         """Find out what the dead thread had spooled: it may have died before it counted that."""
@@ -320,6 +321,43 @@ class Shipper:
             return
         core.counters.correct_spooled(spooled.by_dest)
         self._writer.forget_spooled(max(spooled.last_seq, self._shipped_until))
+
+    def revive(self) -> None:
+        """Start another thread if the one there was has died; called by the writer's thread.
+
+        That one alone appends to the spool, so nothing moves while it counts here.
+        """
+        core = self._core
+        if self.thread is None or self.thread.is_alive() or core.stopping.is_set():
+            return
+        self._count_removed()
+        try:
+            self.start()
+        except RuntimeError:  # the system gives no thread now: asked again at the next step
+            return
+        core.writer_restarts += 1
+        logger.error("affidavit: the shipper thread had died; a new one goes on where it stopped.")
+        details = {"restarts": core.writer_restarts, "thread": "shipper"}
+        core.ledger(LedgerEvent.WRITER_RESTARTED, details)
+
+    def _count_removed(self) -> None:
+        """Count what the dead thread had sent and removed from the spool, and not counted yet."""
+        core, counters = self._core, self._core.counters
+        if core.owned is None:
+            return
+        try:
+            there = core.owned.spool.recount().by_dest
+        except SpoolError as error:
+            core.note_problem(str(error))
+            return
+        for dest in Dest:
+            gone = counters.spooled(dest) - there[dest]
+            if gone > 0:
+                dead = min(gone, sum(1 for place in self._buried.values() if place is dest))
+                counters.add(Slot.SPOOLED_OUT, dest, gone)
+                counters.add(Slot.STORED, dest, gone - dead)
+                counters.add(Slot.REPLAYED, dest, gone - dead)
+                self._buried = {seq: d for seq, d in self._buried.items() if d is not dest}
 
     def abandon(self) -> None:
         """In a forked child: let go of what this thread owned in the parent."""

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from affidavit._engine.core import Core, logger
@@ -57,6 +57,9 @@ large that the database's fsync counts little, so small that a full queue moves 
 milliseconds.
 """
 
+WATCH_S: Final = 2.0
+"""Longest sleep of an idle writer, which then looks whether the shipper's thread lives."""
+
 _SLOW_NOTE_S: Final = 60.0
 
 
@@ -87,6 +90,8 @@ class Writer:
         self._sender = self._new_sender()
         self.in_hand: list[_InHand] = []
         self.thread: threading.Thread | None = None
+        self.watch: Callable[[], object] = lambda: None
+        """Called between steps, every :data:`WATCH_S` at least: looks after the other thread."""
 
     def start(self) -> None:
         """Start a thread, or another one after a death."""
@@ -128,6 +133,7 @@ class Writer:
     def _step(self) -> bool:
         """Wait, take and route once; True when stopping and nothing is left."""
         core = self._core
+        self.watch()
         stopping = core.stopping.is_set()
         if not stopping:
             self._wait()
@@ -168,7 +174,7 @@ class Writer:
             return EXPOSED_S  # landing wakes this thread; this is for the case that it did not
         if self.in_hand:
             return max(0.001, self.in_hand[0].item.at_s + EXPOSED_S - time.monotonic())
-        return 60.0
+        return WATCH_S
 
     def _prepare(self) -> None:
         """Wait for the shipper to make the store ready; spool from the start if that takes long."""

@@ -13,6 +13,9 @@ import fcntl
 import hashlib
 import os
 import re
+import sqlite3
+import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final

@@ -178,9 +178,14 @@ class SqliteSpool:
     def remove(self, batch: Sequence[Encoded]) -> None:
         """Take records out after the store confirmed them, or after they became dead letters."""
         with self._lock, wrapped(f"The spool {self.path.name} cannot be written"):
-            self._remove.execute("BEGIN IMMEDIATE")
-            self._remove.executemany("DELETE FROM records WHERE seq=?", _keys(batch))
-            self._remove.execute("COMMIT")
+            try:
+                self._remove.execute("BEGIN IMMEDIATE")
+                self._remove.executemany("DELETE FROM records WHERE seq=?", _keys(batch))
+                self._remove.execute("COMMIT")
+            except BaseException:  # a thread that dies here must not leave the file locked
+                with contextlib.suppress(sqlite3.Error):
+                    self._remove.execute("ROLLBACK")
+                raise
             self._count -= len(batch)
             self._bytes -= sum(len(record.body) + ROW_OVERHEAD for record in batch)
             row = self._remove.execute("SELECT at_ms FROM records ORDER BY seq LIMIT 1").fetchone()

@@ -450,6 +450,66 @@ def test_a_dead_writer_thread_is_replaced_and_reported() -> None:
 
 
 @pytest.mark.requirement("R6")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("mode", ["direct", "batch", "high_volume"])
+def test_a_dead_shipper_thread_is_replaced_and_reported(mode: str) -> None:
+    """Else what is in the spool would wait for the end of the process; also without traffic."""
+    with capture_events(MODES[mode], write_timeout=0.5) as captured:
+        one_call(captured.audit)
+        shipper = captured.audit._engine._running.shipper
+        for restarts in (1, 2):
+            dead = shipper.thread
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(dead.ident), ctypes.py_object(SystemExit)
+            )
+            assert eventually(lambda: not dead.is_alive())  # noqa: B023 - asked at once
+            one_call(captured.audit)
+            assert eventually(
+                lambda: shipper.thread is not dead and shipper.thread.is_alive()  # noqa: B023
+            )
+            assert captured.audit.stats().writer_restarts == restarts
+        assert captured.audit.flush(10)
+        assert adds_up(captured.audit.stats())
+        noted = [d for d in captured.ledger if d["event_type"] == "writer_restarted"]
+        assert [d["details"]["thread"] for d in noted] == ["shipper", "shipper"]
+        assert len(captured.records) == 6
+
+
+@pytest.mark.requirement("R6")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("at", ["removed", "before the removal"])
+def test_a_shipper_that_dies_around_a_removal_counts_each_record_once(
+    at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was stored and taken out of the spool, and the thread that would count it is gone."""
+    with capture_events(batch_writes=True, flush_interval=0.1) as captured:
+        one_call(captured.audit)
+        assert captured.audit.flush(10)
+        core = captured.audit._engine._running.core
+        plain, died = core.owned.spool.remove, []
+
+        def remove(batch: object) -> None:
+            if at == "removed":
+                plain(batch)  # type: ignore[arg-type]
+            if not died:
+                died.append(batch)
+                raise SystemExit
+            if at != "removed":
+                plain(batch)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(core.owned.spool, "remove", remove)
+        for _ in range(5):
+            one_call(captured.audit)
+        assert eventually(lambda: died and captured.audit.stats().writer_restarts == 1)
+        one_call(captured.audit)
+        assert captured.audit.flush(10), captured.audit.stats()
+        stats = captured.audit.stats()
+        assert (stats.stored, stats.spooled, stats.queued) == (14, 0, 0)
+        assert adds_up(stats)
+        assert len(captured.records) == 14
+
+
+@pytest.mark.requirement("R6")
 def test_a_forked_child_records_under_its_own_name(tmp_path: Path) -> None:
     """Parent and child both go on; neither sends the other's records."""
     settings = AuditConfig(spool_dir=str(tmp_path / "spool"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -324,3 +325,57 @@ def test_dead_letters_are_listed_shown_and_retried(
     assert (left["writer"], left["reason"]) == ("w2", "validation")
     [retried] = log.llm_audit_ledger.find({"event_type": "dead_letter"})
     assert retried["details"] == {"retried_stored": 1, "retried_refused": 1}
+
+
+@pytest.mark.requirement("R6")
+@pytest.mark.parametrize("writer", ["running", "stopped"])
+def test_dead_letters_that_a_retry_stored_are_not_dead_any_more(
+    log: Log, capsys: pytest.CaptureFixture[str], writer: str
+) -> None:
+    """Status and doctor are content at once, whether the writer lives or not; the law holds."""
+    permissive = log.llm_audit.options()["validator"]
+    log.command("collMod", "llm_audit", validator={"user_id": {"$ne": "refused"}})
+    audit = AuditLogger(log)
+    for user in ("u", "refused"):
+        with audit.call(provider="p", message="hello", user_id=user) as call:
+            call.complete(text="answer")
+    assert audit.stats().dead_lettered == 2
+    if writer == "stopped":
+        audit.close()
+    else:  # a heartbeat that tells of them
+        running = audit._engine._running
+        assert running is not None
+        running.shipper._next_heartbeat_s = 0.0
+        assert eventually(lambda: totals(log, capsys).get("dead_lettered") == 2)
+    assert run(["status"]) == 1
+    log.command("collMod", "llm_audit", validator=permissive)
+    assert run(["dead-letters", "retry"]) == 0
+    found = asked(capsys, "status")
+    assert (found["totals"]["dead_lettered"], found["unaccounted"]) == (0, 0)
+    assert found["totals"]["stored"] == found["totals"]["recorded"] == 4
+    assert run(["doctor"]) == 0, capsys.readouterr().out
+    if writer == "running":
+        assert eventually(lambda: audit.stats().dead_lettered == 0)
+        assert audit.stats().stored == 4
+        audit.close()
+        assert asked(capsys, "status")["totals"]["stored"] == 4
+    assert run(["dead-letters", "retry"]) == 0
+    assert asked(capsys, "status")["totals"]["stored"] == 4
+
+
+def totals(log: Log, capsys: pytest.CaptureFixture[str]) -> dict[str, int]:
+    """What `affidavit status` adds up, whatever it exits with."""
+    capsys.readouterr()
+    run(["status", "--json"])
+    found: dict[str, int] = json.loads(capsys.readouterr().out)["totals"]
+    return found
+
+
+def eventually(condition: Callable[[], bool], timeout_s: float = 10.0) -> bool:
+    """Wait for a condition."""
+    end_s = time.monotonic() + timeout_s
+    while time.monotonic() < end_s:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False

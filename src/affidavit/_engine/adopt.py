@@ -210,6 +210,9 @@ class Adopter:
     def _beat(self, owned: OwnedSpool, state: str, numbers: dict[str, dict[str, int]]) -> None:
         """Insert a heartbeat for a writer that is gone; it is held by a majority afterwards."""
         core, counters = self._core, owned.counters
+        retried = DeadLetters(owned.folder).retried(owned.writer)
+        for dest, count in retried.items():
+            counters.set_retried(dest, count)
         heartbeat = {
             "_id": ObjectId(),
             "writer": owned.writer,
@@ -219,6 +222,7 @@ class Adopter:
             "adopted_by": core.writer,
             "counters": numbers.get("records") or counters.as_dict(),
             "ledger_counters": numbers.get("ledger") or counters.as_dict(Dest.LEDGER),
+            "retried": {dest.value: count for dest, count in retried.items()},
         }
         core.store.heartbeat(bson.encode(heartbeat), QUESTION_TIMEOUT_S)
 

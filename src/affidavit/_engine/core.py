@@ -75,6 +75,7 @@ class Core:
         self.queue_full_noted_s = -math.inf
         self.slow_writes = 0
         self.writer_restarts = 0
+        self._retried_ns = 0
         self.started_s = time.monotonic()
 
     # -- tallies -------------------------------------------------------------------------------
@@ -189,6 +190,26 @@ class Core:
                 {"seqs": [record.seq for record in records][:1000], "reasons": reasons},
             )
         return State.DEAD
+
+    def note_retried(self) -> None:
+        """Take over how many of this writer's dead letters another process has stored meanwhile.
+
+        Cheap where there is nothing to take over: the file is read only after it has changed.
+        """
+        counters = self.counters
+        waiting = [d for d in Dest if counters.get(Slot.DEAD, d) > counters.retried(d)]
+        if self.owned is None or not waiting:
+            return
+        letters = DeadLetters(self.owned.folder)
+        try:
+            changed = letters.changed_ns()
+            if changed == self._retried_ns:
+                return
+            for dest, count in letters.retried(self.writer).items():
+                counters.set_retried(dest, count)
+            self._retried_ns = changed
+        except SpoolError as error:
+            self.note_problem(str(error))
 
     def _dead_letters(self) -> DeadLetters:
         if self.owned is None:

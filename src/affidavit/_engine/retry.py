@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from affidavit._engine.shipper import SHIP_RECORDS, SHIP_TIMEOUT_S
 from affidavit.config import AuditConfig
 from affidavit.spool import owner
 from affidavit.spool.dead import DeadLetter, DeadLetters
@@ -13,7 +12,8 @@ from affidavit.store.base import Outcome, Store
 
 __all__ = ["DeadLetter", "Retried", "dead_letters", "retry"]
 
-_BATCH: Final = SHIP_RECORDS
+_BATCH: Final = 500
+_TIMEOUT_S: Final = 30.0
 
 
 class Retried(NamedTuple):
@@ -38,7 +38,7 @@ def retry(store: Store, letters: DeadLetters, chosen: list[DeadLetter]) -> Retri
     done = Retried([], [])
     for start in range(0, len(chosen), _BATCH):
         part = chosen[start : start + _BATCH]
-        verdicts = store.append([letter.record for letter in part], SHIP_TIMEOUT_S)
+        verdicts = store.append([letter.record for letter in part], _TIMEOUT_S)
         stored = []
         for letter, verdict in zip(part, verdicts, strict=True):
             if verdict.outcome is Outcome.STORED:

@@ -90,6 +90,7 @@ class Shipper:
         """Do whatever is due now."""
         core = self._core
         self._watch_writer()
+        core.note_retried()
         if not core.breaker.may_try():
             return
         if not core.prepared.is_set() and core.breaker.is_open:
@@ -277,6 +278,7 @@ class Shipper:
 
     def _heartbeat(self, state: str) -> dict[str, Any]:
         core = self._core
+        core.note_retried()
         return {
             "_id": ObjectId(),
             "writer": core.writer,
@@ -286,6 +288,7 @@ class Shipper:
             "mode": core.mode,
             "counters": core.counters.as_dict(),
             "ledger_counters": core.counters.as_dict(Dest.LEDGER),
+            "retried": {dest.value: core.counters.retried(dest) for dest in Dest},
             "queue_bytes": core.inbox.size_bytes,
             "spool_bytes": core.owned.spool.size_bytes if core.owned is not None else 0,
             "slow_writes": core.slow_writes,

@@ -53,6 +53,7 @@ _GROUP: Final = 8
 _SEQ: Final = 16  # next sequence number
 _SETTLED: Final = 17  # every seq below this is stored, spooled, dead or lost
 _LOST_ABOVE: Final = 18  # of the lost ones: how many have a seq that is not below "settled"
+_RETRIED: Final = 19  # of the dead ones: stored by a retry meanwhile; records, then ledger
 _SLOTS: Final = 24
 SIZE: Final = _HEADER.size + 8 * _SLOTS
 
@@ -136,6 +137,15 @@ class Counters:
         """Compute what is in the spool now."""
         return self.get(Slot.SPOOLED_IN, dest) - self.get(Slot.SPOOLED_OUT, dest)
 
+    def set_retried(self, dest: Dest, count: int) -> None:
+        """Note how many dead letters a retry has stored; owned by the shipper's thread."""
+        self._cells[_RETRIED + (dest is Dest.LEDGER)] = count
+
+    def retried(self, dest: Dest) -> int:
+        """How many of those counted as dead are stored by now."""
+        dead = self.get(Slot.DEAD, dest)
+        return min(dead, self._cells[_RETRIED + (dest is Dest.LEDGER)])
+
     @property
     def next_seq(self) -> int:
         """The sequence number the next record gets; owned by the writer's thread."""
@@ -177,13 +187,14 @@ class Counters:
         spooled = max(0, tally[Slot.SPOOLED_IN] - tally[Slot.SPOOLED_OUT])
         # On a full disk, a dead letter or a stored record may not have left the spool yet.
         spooled = min(spooled, tally[Slot.RECORDED] - done)
+        retried = min(tally[Slot.DEAD], self._cells[_RETRIED + (dest is Dest.LEDGER)])
         return {
             "recorded": tally[Slot.RECORDED],
             "queued": tally[Slot.RECORDED] - done - spooled,
-            "stored": tally[Slot.STORED],
+            "stored": tally[Slot.STORED] + retried,
             "spooled": spooled,
             "replayed": tally[Slot.REPLAYED],
-            "dead_lettered": tally[Slot.DEAD],
+            "dead_lettered": tally[Slot.DEAD] - retried,
             "lost": tally[Slot.LOST],
         }
 

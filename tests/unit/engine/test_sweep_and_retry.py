@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -46,6 +47,34 @@ def test_a_call_still_running_is_left_alone() -> None:
         begin_only(captured)
         captured.audit.flush()
         assert Sweeper(captured.audit._engine._running.core).run() == 0
+
+
+@pytest.mark.requirement("R6")
+def test_a_dead_letter_that_a_retry_stored_counts_as_stored() -> None:
+    """The running writer takes that over from whoever retried; nothing is counted twice."""
+    with capture_events() as captured:
+        for _ in range(3):
+            with captured.audit.call(provider="p", message="hi") as call:
+                captured.store.reject[call.intent_id] = "validation"
+                call.complete()
+        before = captured.audit.stats()
+        assert (before.recorded, before.stored, before.dead_lettered) == (6, 3, 3)
+        letters = dead_letters(captured.audit.config, captured.store.dataset)
+        captured.store.reject.clear()
+        chosen = letters.all()[:2]
+        retry(captured.store, letters, chosen)
+        letters.forget(chosen)  # once more, as after a crash in the middle
+        end_s = time.monotonic() + 5
+        while captured.audit.stats().dead_lettered != 1 and time.monotonic() < end_s:
+            time.sleep(0.02)
+        after = captured.audit.stats()
+        assert (after.recorded, after.stored, after.dead_lettered) == (6, 5, 1)
+        retry(captured.store, letters, letters.all())
+    last = captured.store.heartbeats[-1]
+    assert (last["state"], last["counters"]["stored"], last["retried"]) == (
+        "stopped", 6, {"records": 3, "ledger": 0},
+    )  # fmt: skip
+    assert last["counters"]["dead_lettered"] == 0
 
 
 @pytest.mark.requirement("R6")

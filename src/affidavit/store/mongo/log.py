@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any, Self
 
+from bson.objectid import ObjectId
+
 from affidavit.config import AuditConfig
-from affidavit.event import LedgerEvent
+from affidavit.event import Dest, LedgerEvent
 from affidavit.store.findings import Finding
 from affidavit.store.mongo import doctor, setup
 from affidavit.store.mongo.connect import locate
+from affidavit.store.mongo.driver import translated
 from affidavit.store.mongo.ledger import Ledger
 from affidavit.store.mongo.read import Reader
 from affidavit.store.planning import Plan, Step
@@ -51,6 +55,29 @@ class MongoLog:
     def note_retry(self, stored: int, refused: int) -> None:
         """Note in the ledger that dead letters were sent again."""
         self._note(LedgerEvent.DEAD_LETTER, {"retried_stored": stored, "retried_refused": refused})
+
+    def correct_retried(self, writer: str, retried: Mapping[Dest, int]) -> None:
+        """Correct a writer's newest heartbeat: so many of its dead letters are stored by now.
+
+        ``retried`` counts all there ever were. The writer may be gone and tell nothing any more;
+        one that runs says the same in its next heartbeat. A copy is inserted, a millisecond newer.
+        """
+        beats = self.location.database[self.location.names.writers]
+        with translated("correct the counters of a writer"):
+            newest = beats.find_one({"writer": writer}, sort=[("at", -1)])
+            if newest is None:
+                return  # older than 24 hours: nothing adds it up any more
+            known = newest.get("retried", {})
+            for dest, name in ((Dest.RECORDS, "counters"), (Dest.LEDGER, "ledger_counters")):
+                counters = newest.get(name, {})
+                more = retried.get(dest, 0) - known.get(dest.value, 0)
+                moved = max(0, min(more, counters.get("dead_lettered", 0)))
+                if moved:
+                    counters["dead_lettered"] -= moved
+                    counters["stored"] += moved
+            at = newest["at"] + timedelta(milliseconds=1)
+            told = {dest.value: count for dest, count in retried.items()}
+            beats.insert_one({**newest, "_id": ObjectId(), "at": at, "retried": told})
 
     def _note(self, event: LedgerEvent, details: Mapping[str, Any]) -> None:
         if self._ledger is None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import bson
@@ -23,7 +24,7 @@ from affidavit.errors import SpoolError, StoreError
 from affidavit.event import Dest, LedgerEvent
 from affidavit.spool.counters import Slot
 from affidavit.spool.dead import DeadLetters
-from affidavit.spool.owner import OwnedSpool, orphans
+from affidavit.spool.owner import OwnedSpool, orphans, other_datasets
 from affidavit.store.base import Encoded
 
 QUESTION_TIMEOUT_S: Final = 10.0
@@ -74,14 +75,10 @@ class Adopter:
         if core.owned is None:
             return
         try:
-            taken, damaged = orphans(
-                core.owned.folder, core.store.dataset, core.config.max_spool_bytes
-            )
-            self._adopted += map(_Orphan, taken)
-            for problem in damaged:
-                if problem not in self._told:
-                    self._told.add(problem)
-                    logger.warning("affidavit: %s It is left where it is.", problem)
+            self._take(core.owned.folder, core.store.dataset)
+            for folder, dataset in other_datasets(core.owned.folder):
+                if core.store.is_same_log(dataset):
+                    self._take(folder, dataset)
             for orphan in self._adopted.copy():
                 if core.stopping.is_set() or core.breaker.is_open:
                     return
@@ -89,6 +86,15 @@ class Adopter:
                     self._adopted.remove(orphan)
         except SpoolError as error:
             logger.warning("affidavit: a spool left behind cannot be taken over: %s", error)
+
+    def _take(self, folder: Path, dataset: str) -> None:
+        """Take over the orphans of one folder: ours, or one named after an earlier host list."""
+        taken, damaged = orphans(folder, dataset, self._core.config.max_spool_bytes)
+        self._adopted += map(_Orphan, taken)
+        for problem in damaged:
+            if problem not in self._told:
+                self._told.add(problem)
+                logger.warning("affidavit: %s It is left where it is.", problem)
 
     def release(self) -> None:
         """Give up what is not empty yet; the next process goes on with it."""
@@ -103,8 +109,8 @@ class Adopter:
 
     def bury(self, writer: str, refused: Sequence[tuple[Encoded, str]]) -> None:
         """Keep refused records of an adopted spool as dead letters of their own writer."""
-        assert self._core.owned is not None  # noqa: S101 - adoption needs a folder
-        DeadLetters(self._core.owned.folder).bury(writer, refused)
+        owned = next(o.owned for o in self._adopted if o.owned.writer == writer)
+        DeadLetters(owned.folder).bury(writer, refused)
 
     def _empty(self, orphan: _Orphan) -> bool:
         """Replay, count the losses, report, delete; False if that is not finished yet."""
@@ -127,7 +133,18 @@ class Adopter:
             core.breaker.trip(str(error))
             return False
         owned.release(delete=True)
+        self._bring_letters(owned)
         return True
+
+    def _bring_letters(self, owned: OwnedSpool) -> None:
+        """Dead letters are looked for under the name that the log has now: bring them there."""
+        here = self._core.owned
+        if here is None or here.folder == owned.folder:
+            return
+        try:
+            DeadLetters(here.folder).take_over(DeadLetters(owned.folder), owned.writer)
+        except SpoolError as error:
+            logger.warning("affidavit: dead letters stay in %s: %s", owned.folder, error)
 
     def _count_lost(self, orphan: _Orphan) -> _Lost | None:
         """Count records that were in memory only; asks the store where the counters cannot know.

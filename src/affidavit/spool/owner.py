@@ -29,6 +29,9 @@ _NETWORK: Final = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs", "fuse.glusterfs"}
 )
 
+_HASH: Final = 12
+"""Hexadecimal digits of the hash in a folder's name."""
+
 
 def default_directory() -> Path:
     """Where spools live unless ``spool_dir`` says otherwise: the user's state directory."""
@@ -40,7 +43,32 @@ def default_directory() -> Path:
 def dataset_folder(directory: Path, dataset: str) -> Path:
     """Name the folder of a dataset: a readable start and a hash."""
     readable = re.sub(r"[^A-Za-z0-9]+", "-", dataset).strip("-")[:40]
-    return directory / f"{readable}-{hashlib.sha256(dataset.encode()).hexdigest()[:12]}"
+    return directory / f"{readable}-{hashlib.sha256(dataset.encode()).hexdigest()[:_HASH]}"
+
+
+def other_datasets(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Find the folders beside ``folder`` in which spools lie, each with its dataset's name.
+
+    The name is read from one of the spools; a folder's own name cannot be turned back.
+    """
+    for other in sorted(folder.parent.glob("*-" + "[0-9a-f]" * _HASH)):
+        if other != folder:
+            names = (
+                _dataset_of(path) for path in sorted(other.glob("*.db")) if path.stem != "dead"
+            )
+            name = next(filter(None, names), None)
+            if name is not None:
+                yield other, name
+
+
+def _dataset_of(path: Path) -> str | None:
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    try:
+        with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=1.0)) as connection:
+            row = connection.execute("SELECT value FROM meta WHERE key='dataset'").fetchone()
+    except sqlite3.Error:  # damaged, or no spool: not ours to judge
+        return None
+    return None if row is None else str(row[0])
 
 
 def file_system(path: Path) -> str:

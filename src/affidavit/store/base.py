@@ -87,7 +87,16 @@ class Store(Protocol):
 
     @property
     def dataset(self) -> str:
-        """A stable name of *where* records go (hosts, database, collection), without secrets."""
+        """A stable name of *where* records go (replica set or hosts, database, collection).
+
+        Without secrets. The spool's folder is named after it.
+        """
+
+    def is_same_log(self, dataset: str) -> bool:
+        """Whether that name means this log too: the host list of an address may change.
+
+        Asked after :meth:`prepare`; spools under such a name are taken over.
+        """
 
     def close(self) -> None:
         """Give back connections this store opened; a client passed in stays open."""

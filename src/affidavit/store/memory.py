@@ -51,6 +51,10 @@ class MemoryStore:
         """A stable name of where records go."""
         return self._name
 
+    def is_same_log(self, dataset: str) -> bool:
+        """Whether that name of a dataset means this store."""
+        return dataset == self._name
+
     def documents(self, dest: Dest = Dest.RECORDS) -> list[dict[str, Any]]:
         """Decode everything stored, in the order of insertion."""
         with self._lock:

@@ -73,6 +73,10 @@ class MongoStore:
         """Where records go, without secrets."""
         return self.location.dataset
 
+    def is_same_log(self, dataset: str) -> bool:
+        """Whether that name of a dataset, perhaps of an earlier host list, means this log."""
+        return self.location.is_same_log(dataset)
+
     def prepare(self, timeout_s: float) -> None:
         """Look for a finished set-up, or do it where that is allowed."""
         with _translated():

@@ -6,6 +6,7 @@ shared (never more than two of its connections are used at a time). No I/O happe
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote_plus
@@ -45,7 +46,23 @@ class Location:
     shared: bool
     """Whether the client was passed in, and so stays open when the logger closes."""
     dataset: str
-    """A stable name without secrets: hosts, database and collection."""
+    """A stable name without secrets: replica set (else hosts), database and collection."""
+    seeds: frozenset[str]
+    """The hosts that were known on opening."""
+
+    def is_same_log(self, dataset: str) -> bool:
+        """Whether a dataset's name, perhaps of another host list, means this very log.
+
+        It does if the collection is the same, and the replica set or one of the hosts. Members of
+        a replica set are known once it has answered.
+        """
+        tail = f"/{self.database.name}.{self.names.records}"
+        if not dataset.endswith(tail):
+            return False
+        place = dataset.removesuffix(tail)
+        found = self.client.topology_description
+        hosts = self.seeds | _named(found.server_descriptions())
+        return place == found.replica_set_name or not hosts.isdisjoint(place.split(","))
 
     def close(self) -> None:
         """Close the client if it is ours."""
@@ -85,14 +102,15 @@ def locate(target: object, config: AuditConfig, uri: str | None = None) -> Locat
     except InvalidName as error:
         msg = f"The database or collection name is not allowed by MongoDB: {error}."
         raise ConfigError(msg) from error
-    return Location(client, opened, names, shared, _dataset(client, database, names))
+    seeds = _named(client.topology_description.server_descriptions())
+    # A replica set keeps its name when its members change; hosts name what has no other name.
+    place = client.topology_description.replica_set_name or ",".join(sorted(seeds))
+    dataset = f"{place}/{database}.{names.records}"
+    return Location(client, opened, names, shared, dataset, seeds)
 
 
-def _dataset(client: MongoClient[dict[str, Any]], database: str, names: Names) -> str:
-    seeds = client.topology_description.server_descriptions().keys()
-    replica_set = client.topology_description.replica_set_name
-    hosts = replica_set or ",".join(sorted(f"{host}:{port}" for host, port in seeds))
-    return f"{hosts}/{database}.{names.records}"
+def _named(addresses: Iterable[tuple[str, int | None]]) -> frozenset[str]:
+    return frozenset(f"{host}:{port}" for host, port in addresses)
 
 
 def _is_async(target: object) -> bool:

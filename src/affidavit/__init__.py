@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from affidavit._capture.ids import call_id
+    from affidavit._instrument import Instrumentation, instrument, uninstrument
     from affidavit.aio import AsyncAuditLogger
     from affidavit.capture.asgi import AuditMiddleware
     from affidavit.config import AuditConfig
@@ -37,6 +39,7 @@ __all__ = [
     "AuditMiddleware",
     "AuditUnavailable",
     "ConfigError",
+    "Instrumentation",
     "MissingExtra",
     "SetupClash",
     "SpoolError",
@@ -46,6 +49,9 @@ __all__ = [
     "StoreUnavailable",
     "UnauditedEgress",
     "__version__",
+    "call_id",
+    "instrument",
+    "uninstrument",
 ]
 
 _HOMES = {
@@ -53,6 +59,10 @@ _HOMES = {
     "AuditConfig": "affidavit.config",
     "AuditLogger": "affidavit.logger",
     "AuditMiddleware": "affidavit.capture.asgi",
+    "Instrumentation": "affidavit._instrument",
+    "call_id": "affidavit._capture.ids",
+    "instrument": "affidavit._instrument",
+    "uninstrument": "affidavit._instrument",
 }
 
 

@@ -27,6 +27,7 @@ _log: Final = logging.getLogger("affidavit")
 _RECORDS: Final = Dest.RECORDS
 
 F = TypeVar("F", bound=Callable[..., Any])
+C = TypeVar("C")
 
 AnnotationKind = Literal["score", "review", "decision"]
 Severity = Literal["low", "medium", "high", "critical"]
@@ -230,7 +231,7 @@ class Recorder:
             )
             raise AuditUnavailable(msg)
 
-    # -- a call, for whoever may block -----------------------------------------------------------
+    # -- a call, for whoever may block: also a synchronous client of AsyncAuditLogger.wrap ---------
 
     def _enter_blocking(self, call: CallState) -> None:
         if not self._enabled:
@@ -258,6 +259,22 @@ class Recorder:
         )
         if ticket is not None:
             ticket.wait(max(0.0, self._write_timeout_s - call.waited_s) + GRACE_S)
+
+    # -- clients of SDKs ---------------------------------------------------------------------------
+
+    def wrap(self, client: C) -> C:
+        """Record everything that a client of the openai or anthropic SDK does, and return it.
+
+        The client itself is changed, and so are copies that ``with_options()`` makes of it. Any of
+        their clients will do, synchronous or not: this logger never blocks an event loop for one.
+        A client that is wrapped again, or in an instrumented process, still records once.
+
+        Raises TypeError for anything else.
+        """
+        from affidavit import capture
+
+        capture.wrap(client, self)
+        return client
 
     # -- looking at it ---------------------------------------------------------------------------
 

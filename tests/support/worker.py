@@ -34,7 +34,7 @@ from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from affidavit import AsyncAuditLogger, AuditLogger, AuditUnavailable, aio
+from affidavit import AsyncAuditLogger, AuditLogger, AuditUnavailable, _awaiting
 from affidavit._engine.ticket import State, Ticket
 
 MODES: dict[str, dict[str, Any]] = {
@@ -85,7 +85,7 @@ _state: ContextVar[State] = ContextVar("state", default=State.QUEUED)
 
 def watch_waits() -> None:
     """Note the state each wait for a ticket ended with."""
-    plain, plain_async = Ticket.wait, aio._settled
+    plain, plain_async = Ticket.wait, _awaiting.settled
 
     def wait(self: Ticket, timeout_s: float) -> State:
         state = plain(self, timeout_s)
@@ -98,7 +98,7 @@ def watch_waits() -> None:
         return state
 
     Ticket.wait = wait  # type: ignore[method-assign]
-    aio._settled = settled
+    _awaiting.settled = settled
 
 
 class Worker:

@@ -1,0 +1,168 @@
+"""Pictures, sound and files are recorded by hash, type and size, never by their bytes. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from binascii import Error, a2b_base64
+from collections.abc import Callable
+from typing import Any, Final
+
+MAX_DEPTH: Final = 40
+"""Levels of a body that are looked at; what lies deeper is left to the snapshot."""
+
+_HEAD: Final = 256
+"""Characters in which the head of a data URL must end."""
+
+_BY_KEY: Final = {
+    "b64_json": "image",
+    "partial_image_b64": "image",
+    "file_data": "file",
+    "input_audio": "audio",
+}
+"""Fields whose value is content in base64, wherever they stand."""
+
+_NAMES: Final = {"image_url": "image", "input_image": "image", "input_file": "file"}
+_KEPT: Final = ("filename", "title", "detail", "cache_control", "file_id", "id", "transcript")
+
+
+def strip(value: Any, depth: int = 0) -> Any:
+    """Copy JSON with every piece of binary content replaced by its description."""
+    kind = type(value)
+    if kind is str:
+        return _data_url(value, None) or value if value[:5] == "data:" else value
+    if depth > MAX_DEPTH:
+        return value
+    if kind is dict:
+        return _object(value, depth)
+    if kind is list or kind is tuple:
+        return [strip(item, depth + 1) for item in value]
+    if isinstance(value, bytes | bytearray | memoryview):
+        return describe(bytes(value), "file", None)
+    dump = getattr(value, "model_dump", None)  # what an SDK hands back may be sent again as it is
+    return strip(dump(exclude_unset=True), depth + 1) if callable(dump) else value
+
+
+def describe(data: bytes, kind: str, media_type: str | None) -> dict[str, Any]:
+    """Say what binary content is: its kind, SHA-256, size in bytes and type where known."""
+    said = {"type": kind, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    if media_type:
+        said["media_type"] = media_type
+    return said
+
+
+def turns(messages: Any) -> list[Any] | None:
+    """Copy a conversation; turns that are plain text are taken as they are."""
+    if not isinstance(messages, list | tuple):
+        return None
+    copy = []
+    for turn in messages:
+        if type(turn) is dict and type(turn.get("content")) is str and "audio" not in turn:
+            copy.append(turn)
+        else:
+            copy.append(strip(turn))
+    return copy
+
+
+def _object(value: dict[str, Any], depth: int) -> Any:
+    found = _part(value)
+    if found is not None:
+        return found
+    copy = {}
+    for name, item in value.items():
+        kind = _BY_KEY.get(name)
+        if kind is not None and type(item) is str:
+            copy[name] = _data_url(item, kind) or _base64(item, kind, None)
+        else:
+            copy[name] = strip(item, depth + 1)
+    return copy
+
+
+def _part(value: dict[str, Any]) -> dict[str, Any] | None:
+    """Describe a part of a turn that is binary content; None for any other object."""
+    reader = _PARTS.get(value.get("type"))  # type: ignore[arg-type]  # a foreign value is in no key
+    said = reader(value) if reader is not None else None
+    if said is None and type(value.get("data")) is str and "transcript" in value:
+        said = _base64(value["data"], "audio", None)  # what a model spoke
+    if said is None:
+        return None
+    for name in _KEPT:
+        if name in value and value[name] is not None:
+            said[name] = value[name]
+    return said
+
+
+def _source(value: dict[str, Any]) -> dict[str, Any] | None:
+    """Anthropic's image and document."""
+    source = value.get("source")
+    if type(source) is not dict or source.get("type") != "base64":
+        return None
+    return _base64(source.get("data"), value["type"], source.get("media_type"))
+
+
+def _image_url(value: dict[str, Any]) -> dict[str, Any] | None:
+    url = value.get("image_url")
+    if type(url) is dict:
+        said = _data_url(url.get("url"), "image")
+        if said is not None and url.get("detail"):
+            said["detail"] = url["detail"]
+        return said
+    return _data_url(url, "image")
+
+
+def _input_audio(value: dict[str, Any]) -> dict[str, Any] | None:
+    audio = value.get("input_audio")
+    if type(audio) is not dict:
+        return None
+    form = audio.get("format")
+    return _base64(audio.get("data"), "audio", f"audio/{form}" if form else None)
+
+
+def _file(value: dict[str, Any]) -> dict[str, Any] | None:
+    held = value.get("file") if type(value.get("file")) is dict else value
+    data = held.get("file_data") if type(held) is dict else None
+    if type(data) is not str or type(held) is not dict:
+        return None
+    said = _data_url(data, "file") or _base64(data, "file", None)
+    if said is not None and held.get("filename"):
+        said["filename"] = held["filename"]
+    return said
+
+
+def _generated(value: dict[str, Any]) -> dict[str, Any] | None:
+    form = value.get("output_format")
+    return _base64(value.get("result"), "image", f"image/{form}" if form else None)
+
+
+_PARTS: Final[dict[str, Callable[[dict[str, Any]], dict[str, Any] | None]]] = {
+    "image": _source,
+    "document": _source,
+    "image_url": _image_url,
+    "input_image": _image_url,
+    "computer_screenshot": _image_url,
+    "input_audio": _input_audio,
+    "file": _file,
+    "input_file": _file,
+    "image_generation_call": _generated,
+}
+
+
+def _data_url(url: Any, kind: str | None) -> dict[str, Any] | None:
+    if type(url) is not str or url[:5] != "data:":
+        return None
+    head, comma, _ = url[:_HEAD].partition(",")
+    if not comma or not head.endswith(";base64"):
+        return None
+    media_type = head[5:].partition(";")[0]
+    if kind is None:
+        family = media_type.partition("/")[0]
+        kind = family if family in {"image", "audio", "video"} else "file"
+    return _base64(url[len(head) + 1 :], kind, media_type)
+
+
+def _base64(data: Any, kind: str, media_type: Any) -> dict[str, Any] | None:
+    if type(data) is not str:
+        return None
+    try:
+        return describe(a2b_base64(data), kind, media_type)
+    except (Error, ValueError):  # no base64 after all: the text's own bytes stand for it
+        return {**describe(data.encode("utf-8", "replace"), kind, media_type), "encoding": "text"}

@@ -1,0 +1,330 @@
+"""Taps: seeing a streamed answer on its way to the application, without standing in it.
+
+A tap replaces four methods on one HTTP response object (``iter_bytes``, ``close`` and their
+asynchronous twins) until the answer is over. Each piece of bytes is handed on first and read
+afterwards, when the application asks for the next one. So it works for whatever the SDK makes of
+the bytes: its streams, its helpers, raw responses, lines, files.
+
+What ends first, ends it: the provider's last byte, an error, ``close()``, cancellation, or garbage
+collection. A collection may run in any thread at any point, also in ours while it holds a lock, so
+what it ends is recorded by a thread of its own.
+"""
+
+from __future__ import annotations
+
+import _thread
+import gc
+import hashlib
+import logging
+import threading
+import weakref
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from affidavit import _awaiting, _records
+from affidavit._capture.asked import Answer
+from affidavit._capture.call import NO_END, NOT_READ, CapturedCall, now_s
+from affidavit._capture.media import describe
+from affidavit._capture.wire import AwsEventStream, Reader, ServerSentEvents
+
+if TYPE_CHECKING:
+    from affidavit.logger import Recorder
+
+MAX_BODY: Final = 8 * 1024**2
+"""Bytes of a body that are kept to read its JSON; a larger one is described by size and hash."""
+
+_READERS: Final[dict[str, Callable[[], Reader]]] = {
+    "text/event-stream": ServerSentEvents,
+    "application/vnd.amazon.eventstream": AwsEventStream,
+}
+_log: Final = logging.getLogger("affidavit")
+
+
+def read_body(call: CapturedCall, content_type: str, body: bytes) -> Answer:
+    """Read an answer that came in one piece: JSON, text, or binary content."""
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type.endswith("json") or body[:1] in {b"{", b"["}:
+        try:
+            return call.dialect.parse_response(call.asked.kind, msgspec.json.decode(body))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            pass
+    if not body:
+        return Answer()
+    if media_type == "text/plain" or (media_type.startswith("text/") and len(body) <= MAX_BODY):
+        return Answer(text=body.decode("utf-8", "replace"))
+    family = media_type.partition("/")[0]
+    kind = family if family in {"image", "audio", "video"} else "file"
+    return Answer(extra={"content": describe(body, kind, media_type or None)})
+
+
+class _Body:
+    """A streamed answer that is no stream of events: kept up to a size, hashed as a whole."""
+
+    def __init__(self, content_type: str) -> None:
+        self._content_type = content_type
+        self._pieces: list[bytes] | None = []
+        self._hash = hashlib.sha256()
+        self._size = 0
+
+    def feed(self, data: bytes) -> None:
+        self._size += len(data)
+        self._hash.update(data)
+        if self._pieces is not None:
+            self._pieces.append(data)
+            if self._size > MAX_BODY:
+                self._pieces = None
+
+    def answer(self, call: CapturedCall) -> Answer:
+        if self._pieces is not None:
+            return read_body(call, self._content_type, b"".join(self._pieces))
+        said = {"type": "file", "sha256": self._hash.hexdigest(), "bytes": self._size}
+        return Answer(extra={"content": said})
+
+
+class Tap:
+    """One streamed answer. Fed by whoever reads the stream, one thread or task at a time."""
+
+    def __init__(self, recorder: Recorder, call: CapturedCall, *, is_async: bool) -> None:
+        self._recorder = recorder
+        self._call = call
+        self._is_async = is_async
+        content_type = call.response.headers.get("content-type") or ""
+        reader = _READERS.get(content_type.partition(";")[0].strip().lower())
+        self._reader = reader() if reader is not None else None
+        self._events = call.dialect.accumulator(call.asked.kind) if reader is not None else None
+        self._body = _Body(content_type) if reader is None else None
+        self._unread: tuple[bytes, float] | None = None
+        self._is_pulling = False
+        self._is_over = False
+        self._lock = threading.Lock()
+        self._response = weakref.ref(call.response)
+        call.response = None  # the tap outlives it, and must not keep it alive
+
+    # -- on the way --------------------------------------------------------------------------------
+
+    def pull(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """Hand on each piece as it comes."""
+        ended: BaseException | tuple[str, str] | None = None
+        try:
+            while True:
+                self._is_pulling = True
+                try:
+                    piece = next(pieces, None)
+                finally:
+                    self._is_pulling = False
+                if piece is None:
+                    break
+                self._unread = (piece, now_s())
+                yield piece
+                self._read()
+        except GeneratorExit:
+            ended = NOT_READ
+            raise
+        except BaseException as error:
+            ended = error
+            raise
+        finally:
+            self.end(ended)
+
+    async def apull(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Hand on each piece as it comes."""
+        try:
+            while True:
+                self._is_pulling = True
+                try:
+                    piece = await anext(pieces, None)
+                finally:
+                    self._is_pulling = False
+                if piece is None:
+                    break
+                self._unread = (piece, now_s())
+                yield piece
+                self._read()
+        except GeneratorExit:
+            # Perhaps there is no loop any more: nothing may be awaited here.
+            self.end(NOT_READ)
+            raise
+        except BaseException as error:
+            await self.aend(error)
+            raise
+        else:
+            await self.aend(None)
+        finally:
+            close = getattr(pieces, "aclose", None)
+            if close is not None:
+                await close()
+
+    def _read(self) -> None:
+        """Read the piece that was handed on last. Never raises."""
+        unread, self._unread = self._unread, None
+        if unread is None:
+            return
+        piece, at_s = unread
+        try:
+            if self._body is not None:
+                self._call.note_token(at_s)
+                self._body.feed(piece)
+            elif self._reader is not None and self._events is not None:
+                for event, chunk in self._reader.feed(piece):
+                    if self._events.accumulate(event, chunk):
+                        self._call.note_token(at_s)
+        except Exception as error:
+            _note("read", error)
+
+    # -- the end -----------------------------------------------------------------------------------
+
+    @property
+    def is_pulling(self) -> bool:
+        """Whether the response closes itself from within a pull, which will end the tap itself."""
+        return self._is_pulling
+
+    def end(self, why: BaseException | tuple[str, str] | None) -> None:
+        """Record the outcome, if nothing did before; waits for it where waiting is allowed."""
+        if not self._settle(why):
+            return
+        if _collects():
+            _later.append(self)
+            _start_later()
+        elif self._is_async:
+            self.send()
+        else:
+            self._recorder._leave_blocking(self._call)  # noqa: SLF001 - the logger whose call it is
+
+    async def aend(self, why: BaseException | tuple[str, str] | None) -> None:
+        """Record the outcome, if nothing did before, without holding up the loop."""
+        if self._settle(why):
+            await _awaiting.leave(self._recorder, self._call)
+
+    def send(self) -> None:
+        """Hand the outcome over and wait for nothing."""
+        call = self._call
+        if self._recorder._enabled:  # noqa: SLF001 - as above
+            self._recorder._tell(call)  # noqa: SLF001 - as above
+            self._recorder._submit(  # noqa: SLF001 - as above
+                _records.new_id(), call.outcome, plain=call.is_plain(), wait=False
+            )
+
+    def _settle(self, why: BaseException | tuple[str, str] | None) -> bool:
+        with self._lock:
+            if self._is_over:
+                return False
+            self._is_over = True
+        response = self._response()
+        if response is not None:
+            for name in ("iter_bytes", "aiter_bytes", "close", "aclose"):
+                response.__dict__.pop(name, None)
+        self._read()
+        call, answer = self._call, None
+        try:
+            if self._events is not None:
+                answer = self._events.answer()
+                why = self._verdict(answer, why)
+                if call.asked.operation in _COUNTED:
+                    call.estimate(answer)
+            elif self._body is not None:
+                answer = self._body.answer(call)
+        except Exception as error:
+            _note("understood", error)
+        call.settle(answer, why)
+        return True
+
+    def _verdict(
+        self, answer: Answer, why: BaseException | tuple[str, str] | None
+    ) -> BaseException | tuple[str, str] | None:
+        """Tell how it ended: an answer that is whole is whole, however the stream was left."""
+        if answer.error is not None:
+            return answer.error
+        if answer.is_complete:
+            return None
+        if why is None and self._call.asked.kind in _MARKED:
+            return NO_END
+        return why
+
+
+_COUNTED: Final = frozenset({"chat", "text_completion"})
+"""Operations whose tokens are estimated when the provider did not come to tell them."""
+
+_MARKED: Final = frozenset({"chat", "responses", "completions", "messages"})
+"""Kinds whose streams say that they are over; another stream is over when its bytes are."""
+
+
+def attach(recorder: Recorder, call: CapturedCall, *, is_async: bool) -> None:
+    """Tap the response of this call; its outcome is recorded when the response is over."""
+    response = call.response
+    tap = Tap(recorder, call, is_async=is_async)
+    kind, held = type(response), weakref.ref(response)
+    if is_async:
+
+        def aiter_bytes(chunk_size: int | None = None) -> AsyncIterator[bytes]:
+            return tap.apull(kind.aiter_bytes(held(), chunk_size))
+
+        async def aclose() -> None:
+            try:
+                await kind.aclose(held())
+            finally:
+                if not tap.is_pulling:
+                    await tap.aend(NOT_READ)
+
+        response.aiter_bytes, response.aclose = aiter_bytes, aclose
+    else:
+
+        def iter_bytes(chunk_size: int | None = None) -> Iterator[bytes]:
+            return tap.pull(kind.iter_bytes(held(), chunk_size))
+
+        def close() -> None:
+            try:
+                kind.close(held())
+            finally:
+                if not tap.is_pulling:
+                    tap.end(NOT_READ)
+
+        response.iter_bytes, response.close = iter_bytes, close
+    weakref.finalize(response, tap.end, NOT_READ)
+    _watch_collections()
+
+
+def _note(what: str, error: Exception) -> None:
+    # The error's own text could hold content of the answer: its type must do.
+    _log.error("affidavit: a streamed answer could not be %s (%s).", what, type(error).__name__)
+
+
+# -- garbage collection ----------------------------------------------------------------------------
+
+_collector: int | None = None
+"""The thread in which a garbage collection runs right now."""
+
+_later: deque[Tap] = deque()
+
+
+def _on_collection(phase: str, _info: dict[str, int]) -> None:
+    global _collector  # noqa: PLW0603 - there is one garbage collector
+    _collector = threading.get_ident() if phase == "start" else None
+
+
+def _watch_collections() -> None:
+    if _on_collection not in gc.callbacks:
+        gc.callbacks.append(_on_collection)
+
+
+def _collects() -> bool:
+    return _collector is not None and _collector == threading.get_ident()
+
+
+def _start_later() -> None:
+    try:
+        # Not threading.Thread: starting one takes locks, which this thread may be holding.
+        _thread.start_new_thread(_send_later, ())
+    except RuntimeError:  # the interpreter is ending, and waits for no new threads
+        _send_later()
+
+
+def _send_later() -> None:
+    while True:
+        try:
+            tap = _later.popleft()
+        except IndexError:
+            return
+        tap.send()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from affidavit.config import without_secrets
 from affidavit.demo.mongod import Mongod
 from affidavit.demo.proxy import Proxy
 from affidavit.errors import ConfigError, StoreUnavailable
@@ -106,7 +107,8 @@ class GivenServer:
                 with_database(uri, DATABASE), tz_aware=True, serverSelectionTimeoutMS=5000
             )
         except (InvalidURI, ConfigurationError, ValueError) as error:
-            msg = f"the MongoDB URI cannot be used: {error}. Write mongodb://HOST:PORT/DATABASE."
+            why = without_secrets(str(error), uri).rstrip(".")
+            msg = f"the MongoDB URI cannot be used: {why}. Write mongodb://HOST:PORT/DATABASE."
             raise ConfigError(msg) from None
         try:
             self._client.admin.command("ping")

@@ -18,6 +18,8 @@ from affidavit.demo.target import (
     with_database,
 )
 
+from affidavit.errors import ConfigError
+
 if TYPE_CHECKING:
     from affidavit.demo.mongod import Mongod
 
@@ -92,6 +94,23 @@ def test_a_server_that_does_not_answer_is_reported_without_its_password() -> Non
     with pytest.raises(DatabaseUnreachable, match="Start the server") as caught:
         GivenServer("mongodb://ana:s3cret@127.0.0.1:1/?serverSelectionTimeoutMS=100")
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "mongodb://user:hunter2@h:x/wadm",
+        "mongodb://user:hunter2@h:99999/wadm",
+        "mongodb+srv://user:hunter2@h/wadm",
+        "mongodb://user:hunter2@h/wa dm",
+    ],
+)
+def test_a_uri_that_cannot_be_used_is_one_sentence_after_another(uri: str) -> None:
+    """The driver's own words may end with a full stop; and no password."""
+    with pytest.raises(ConfigError) as caught:
+        GivenServer(uri)
+    assert ".." not in str(caught.value)
+    assert "hunter2" not in str(caught.value)
 
 
 def test_the_own_server_is_killed_and_comes_back() -> None:

@@ -100,7 +100,8 @@ def locate(target: object, config: AuditConfig, uri: str | None = None) -> Locat
         )
         opened.get_collection(names.records)
     except InvalidName as error:
-        msg = f"The database or collection name is not allowed by MongoDB: {error}."
+        why = str(error).rstrip(".")
+        msg = f"The database or collection name is not allowed by MongoDB: {why}."
         raise ConfigError(msg) from error
     seeds = _named(client.topology_description.server_descriptions())
     # A replica set keeps its name when its members change; hosts name what has no other name.

@@ -21,7 +21,7 @@ from affidavit.canonical.record import (
     leaf_of,
     new_salt,
 )
-from affidavit.canonical.values import encode, from_json, normalise, to_json
+from affidavit.canonical.values import encode, epoch_ms, from_json, normalise, to_json
 
 __all__ = [
     "ENTRY_LIMIT",
@@ -33,6 +33,7 @@ __all__ = [
     "encode",
     "entry",
     "entry_of",
+    "epoch_ms",
     "erase",
     "from_json",
     "leaf_hash",

@@ -17,7 +17,6 @@ from affidavit.demo.target import (
     shown,
     with_database,
 )
-
 from affidavit.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ so these do not say that a call is under way there (:data:`affidavit.context.in_
 
 from __future__ import annotations
 
-from affidavit import _awaiting
+from affidavit import _awaiting, _records
 from affidavit._call import CallState
 
 
@@ -32,3 +32,12 @@ async def aend(call: CallState, error: BaseException | None = None) -> None:
     """As :func:`end`, without holding up the event loop."""
     call.left_by(error)
     await _awaiting.leave(call.facade, call)
+
+
+def abandon(call: CallState, error: BaseException) -> None:
+    """Record that nobody waits for the call any more; itself waits for nothing."""
+    call.left_by(error)
+    facade = call.facade
+    if facade._listeners:  # noqa: SLF001 - as above
+        facade._tell(call)  # noqa: SLF001 - as above
+    facade._enqueue(_records.new_id(), call.outcome)  # noqa: SLF001 - as above

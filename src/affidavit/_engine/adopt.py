@@ -25,6 +25,7 @@ from affidavit.event import Dest, LedgerEvent
 from affidavit.spool.counters import Slot
 from affidavit.spool.dead import DeadLetters
 from affidavit.spool.owner import OwnedSpool, orphans, other_datasets
+from affidavit.spool.sqlite import SqliteSpool
 from affidavit.store.base import Encoded
 
 QUESTION_TIMEOUT_S: Final = 10.0
@@ -35,6 +36,7 @@ MAX_RANGES: Final = 1000
 """Ranges of lost numbers that one ledger record names."""
 
 Ship = Callable[[Any, str], tuple[int, int] | None]
+ShipLeaves = Callable[[SqliteSpool], bool]
 
 
 @dataclass(slots=True)
@@ -58,9 +60,10 @@ class _Lost(NamedTuple):
 class Adopter:
     """Owns adopted spools until they are empty; lives on the shipper's thread."""
 
-    def __init__(self, core: Core, ship: Ship) -> None:
+    def __init__(self, core: Core, ship: Ship, ship_leaves: ShipLeaves) -> None:
         self._core = core
         self._ship = ship
+        self._ship_leaves = ship_leaves
         self._adopted: list[_Orphan] = []
         self._told: set[str] = set()
 
@@ -127,7 +130,7 @@ class Adopter:
             owned.counters.add(Slot.REPLAYED, Dest.RECORDS, shipped[0])
         try:
             lost = self._count_lost(orphan)
-            if lost is None or not self._report(owned, lost):
+            if lost is None or not self._ship_leaves(owned.spool) or not self._report(owned, lost):
                 return False
         except StoreError as error:
             core.breaker.trip(str(error))

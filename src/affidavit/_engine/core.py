@@ -18,6 +18,7 @@ from bson.objectid import ObjectId
 
 from affidavit._engine.breaker import Breaker
 from affidavit._engine.inbox import Inbox, Item
+from affidavit._engine.leaves import LeafLog
 from affidavit._engine.stats import Latencies
 from affidavit._engine.ticket import State, Ticket
 from affidavit.config import AuditConfig
@@ -54,6 +55,7 @@ class Core:
         self.spool_problem = spool_problem
         self.counters = owned.counters if owned is not None else Counters.in_memory()
         self.inbox = Inbox(config.max_queue_bytes, self.counters)
+        self.leaves = LeafLog(writer)
         self.breaker = Breaker()
         self.latencies = Latencies()
         self.held_lock = threading.Lock()
@@ -96,13 +98,18 @@ class Core:
     # -- where records go when the store does not take them -------------------------------------
 
     def put_aside(self, batch: Sequence[Encoded]) -> State:
-        """Keep records durably on disk; in bounded memory where there is no disk; else lost."""
+        """Keep records durably on disk; in bounded memory where there is no disk; else lost.
+
+        Their leaves go with them, in the same transaction. For the writer's thread.
+        """
         if not batch:
             return State.SPOOLED
         if self.owned is not None:
+            leaves = self.leaves.take()
             try:
-                self.owned.spool.append(batch)
+                self.owned.spool.append(batch, leaves)
             except SpoolError as error:
+                self.leaves.closed.extendleft(reversed(leaves))
                 self.note_problem(str(error))
             else:
                 self.tally(Slot.SPOOLED_IN, batch)
@@ -160,6 +167,13 @@ class Core:
             "no more. Bring the database back before the application ends.",
             len(batch),
         )
+
+    def spool_leaves(self) -> None:
+        """On closing: spool the leaf batches that could not be sent. Else the sealer makes them."""
+        leaves = self.leaves.take()
+        if leaves and self.owned is not None:
+            with contextlib.suppress(SpoolError):
+                self.owned.spool.append([], leaves)
 
     def bury(self, refused: Sequence[tuple[Encoded, str]]) -> State:
         """Keep records the store refused for good as dead letters, with the reason."""

@@ -44,7 +44,10 @@ class _Running:
 
     def start(self) -> None:
         """Start both threads; the writer's start record is the first it takes."""
-        self.core.ledger(LedgerEvent.WRITER_START, {"config": self.core.settings()})
+        self.core.ledger(
+            LedgerEvent.WRITER_START,
+            {"config": self.core.settings(), "leaf_key": self.core.leaves.signer.vkey},
+        )
         self.writer.start()
         self.shipper.start()
 
@@ -157,7 +160,8 @@ class Engine:
         self._last = self._stats_of(core)
         if core.owned is not None:
             # What is left, or could not be told, is for the next process to send and to report.
-            core.owned.release(delete=told and not core.owned.spool.count)
+            spool = core.owned.spool
+            core.owned.release(delete=told and not spool.count and not spool.leaf_count)
         core.store.close()
 
     def forked(self) -> None:

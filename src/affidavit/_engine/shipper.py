@@ -19,14 +19,16 @@ from affidavit._engine.adopt import Adopter
 from affidavit._engine.core import Core, logger
 from affidavit._engine.sweep import SWEEP_AFTER_S, SWEEP_EVERY_S, Sweeper
 from affidavit._engine.writer import Writer
-from affidavit.errors import SpoolError, StoreError, StoreUnavailable
+from affidavit.errors import SpoolError, StoreError, StoreRefused, StoreUnavailable
 from affidavit.event import Dest, LedgerEvent
 from affidavit.spool.counters import Slot
+from affidavit.spool.sqlite import SqliteSpool
 from affidavit.store.base import Encoded
 
 TICK_S: Final = 0.25
 SHIP_RECORDS: Final = 1000
 SHIP_BYTES: Final = 8 * 1024**2
+SHIP_LEAF_BATCHES: Final = 100
 SHIP_TIMEOUT_S: Final = 5.0
 PROBE_TIMEOUT_S: Final = 2.0
 REMOVE_AGAIN_S: Final = 2.0
@@ -42,7 +44,7 @@ class Shipper:
     def __init__(self, core: Core, writer: Writer, *, heartbeat_s: float = HEARTBEAT_S) -> None:
         self._core = core
         self._writer = writer
-        self._adopter = Adopter(core, self._ship_from)
+        self._adopter = Adopter(core, self._ship_from, self._ship_leaves)
         self._heartbeat_s = heartbeat_s
         self._next_heartbeat_s = 0.0
         self._next_adoption_s = 0.0
@@ -54,6 +56,7 @@ class Shipper:
         self._remove_again_s = 0.0
         self._buried: dict[int, Dest] = {}
         """Dead letters that are still in the spool, and where they belonged."""
+        self._leaves_refused = False
         self.thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -98,6 +101,8 @@ class Shipper:
         while core.breaker.may_try() and self._is_due() and self.ship_once():
             if core.stopping.is_set():
                 return
+        if core.prepared.is_set() and not core.breaker.is_open:
+            self._ship_leaves(core.owned.spool if core.owned is not None else None)
         self._regular_duties(time.monotonic())
         if core.owned is not None:
             try:
@@ -201,6 +206,45 @@ class Shipper:
         core.tally(Slot.STORED, stored)
         if refused:
             core.bury(refused)
+        return True
+
+    def _ship_leaves(self, spool: SqliteSpool | None) -> bool:
+        """Send the leaf batches in memory, then those of a spool; False if any are left."""
+        core, waiting = self._core, self._core.leaves.closed
+        while waiting:
+            some = [waiting.popleft() for _ in range(min(len(waiting), SHIP_LEAF_BATCHES))]
+            if not self._send_leaves(some):
+                waiting.extendleft(reversed(some))
+                return False
+        while spool is not None and spool.leaf_count:
+            bodies = spool.read_leaves(SHIP_LEAF_BATCHES)
+            if not self._send_leaves(bodies):
+                return False
+            try:
+                spool.remove_leaves(len(bodies))
+            except SpoolError as error:  # sent again later, which is harmless
+                core.note_problem(str(error))
+                return False
+        return True
+
+    def _send_leaves(self, bodies: list[bytes]) -> bool:
+        core = self._core
+        try:
+            core.store.append_leaves(bodies, SHIP_TIMEOUT_S)
+        except StoreRefused as error:
+            # No reason to hold up records: the sealer makes these batches again from them.
+            if not self._leaves_refused:
+                self._leaves_refused = True
+                logger.warning(
+                    "affidavit: %s The proofs of this process's records are made by the sealer "
+                    "instead. Run `affidavit setup` to let the writer bring its own.",
+                    error,
+                )
+            return True
+        except StoreError as error:
+            if core.breaker.trip(str(error)):
+                logger.warning("affidavit: %s Records go to the local spool.", error)
+            return False
         return True
 
     def _send(self, batch: list[Encoded]) -> tuple[list[Encoded], list[tuple[Encoded, str]]] | None:
@@ -372,9 +416,12 @@ class Shipper:
         False if the last numbers could not be told to the store.
         """
         core = self._core
+        spool = core.owned.spool if core.owned is not None else None
         while time.monotonic() < deadline_s and not core.breaker.is_open:
             if not self.ship_once():
                 break
         core.give_up_held()
+        if core.breaker.is_open or not core.prepared.is_set() or not self._ship_leaves(spool):
+            core.spool_leaves()
         self._adopter.release()
         return not core.breaker.is_open and core.prepared.is_set() and self.beat("stopped")

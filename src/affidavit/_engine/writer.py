@@ -146,6 +146,7 @@ class Writer:
             self._trip(StoreUnavailable(f"The store failed with {type(error).__name__}."))
             self._put_all_aside()
         if stopping and not taken and not self.in_hand:
+            self._core.leaves.close()
             self._sender.stop()
             return True
         return False
@@ -170,6 +171,11 @@ class Writer:
             time.sleep(GATHER_S)
 
     def _wait_s(self) -> float:
+        leaves_s = self._core.leaves.wait_s()
+        records_s = self._records_wait_s()
+        return records_s if leaves_s is None else min(leaves_s, records_s)
+
+    def _records_wait_s(self) -> float:
         if self._sender.flying:
             return EXPOSED_S  # landing wakes this thread; this is for the case that it did not
         if self.in_hand:
@@ -186,7 +192,7 @@ class Writer:
         core = self._core
         if self._chain.compression_level is None and core.prepared.is_set():
             self._decide_compression()
-        counters, finish = core.counters, self._chain.finish
+        counters, finish, leaves = core.counters, self._chain.finish, core.leaves
         poisoned: list[tuple[_InHand, str]] = []
         yield_at_s = time.perf_counter() + TURN_S
         for hand in self.in_hand:
@@ -196,11 +202,12 @@ class Writer:
                     hand.seq = counters.next_seq
                     counters.next_seq = hand.seq + 1
                 try:
-                    body = finish(item.dest, item.record_id, item.snapshot, hand.seq)
+                    done = finish(item.dest, item.record_id, item.snapshot, hand.seq)
                 except Exception as error:
                     poisoned.append((hand, type(error).__name__))
                     continue
-                hand.encoded = Encoded(item.dest, item.record_id, hand.seq, body)
+                hand.encoded = Encoded(item.dest, item.record_id, hand.seq, done.body)
+                leaves.add(hand.seq, done.leaf, done.time_ms, item.dest)
                 if time.perf_counter() >= yield_at_s:
                     # Give the application's threads their turn: without this, a batch of this
                     # work was measured to hold up an event loop for 90 ms. Not after each record:
@@ -209,6 +216,7 @@ class Writer:
                     yield_at_s = time.perf_counter() + TURN_S
         for hand, reason in poisoned:
             self._lose(hand, reason)
+        leaves.close_if_due()
         if self.in_hand:
             self._route(force=core.stopping.is_set())
 

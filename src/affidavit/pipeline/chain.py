@@ -1,4 +1,4 @@
-"""The steps in order: decode, build, redact, clean and cut, price, compress, encode.
+"""The steps in order: decode, build, redact, clean and cut, commit, compress, encode.
 
 One :class:`Chain` belongs to one writer thread. A record that breaks a step is not lost: its
 envelope is stored with the content withheld and the reason in ``odd``.
@@ -6,12 +6,13 @@ envelope is stored with the content withheld and the reason in ``odd``.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import bson
 import msgspec
 from bson.objectid import ObjectId
 
+from affidavit import canonical
 from affidavit.event import Dest, Document, utc_from_ms
 from affidavit.pipeline import build
 from affidavit.pipeline.clean import Cleaner, money
@@ -22,6 +23,17 @@ _decode = msgspec.msgpack.Decoder().decode
 _bson_encode = bson.encode
 
 _CONTENT: Final = ("request_data", "response_data", "details")
+
+
+class Finished(NamedTuple):
+    """A record as it is stored, and what proves it."""
+
+    body: bytes
+    """The whole document as BSON."""
+    leaf: bytes
+    """The hash of its entry; see :mod:`affidavit.canonical`."""
+    time_ms: int
+    """Its time, milliseconds since 1970."""
 
 
 class Chain:
@@ -43,8 +55,8 @@ class Chain:
         self.compression_level = compression_level
         self._cleaner = Cleaner(max_field_size)
 
-    def finish(self, dest: Dest, record_id: bytes, snapshot: bytes, seq: int) -> bytes:
-        """Return the whole record as BSON. Never raises on odd content."""
+    def finish(self, dest: Dest, record_id: bytes, snapshot: bytes, seq: int) -> Finished:
+        """Return the whole record as BSON, with its leaf. Never raises on odd content."""
         try:
             said = _decode(snapshot)
             document = said if type(said) is dict else build.document(said)
@@ -57,7 +69,7 @@ class Chain:
             safe["odd"] = [f"withheld_{type(error).__name__}"]
             return self._finish(dest, record_id, safe, seq)
 
-    def _finish(self, dest: Dest, record_id: bytes, document: Document, seq: int) -> bytes:
+    def _finish(self, dest: Dest, record_id: bytes, document: Document, seq: int) -> Finished:
         epoch_ms = document["timestamp"]
         box = self._redactor.redact(document, record_id) if self._redactor is not None else None
         self._cleaner.clean(document)
@@ -71,12 +83,19 @@ class Chain:
                 response["cost_usd"] = money(cost) if type(cost) is str else None
                 if cost is not None and response["cost_usd"] is None:
                     document["odd"] = sorted({*document.get("odd", ()), "cost_not_a_number"})
-            if self.compression_level is not None:
-                for name in _CONTENT:
-                    if name in document:
-                        document[name] = compress_fields(document[name], self.compression_level)
-        whole = {"_id": ObjectId(record_id), **document, "writer": self.writer, "seq": seq}
-        return _bson_encode(whole)
+        whole = {
+            "_id": ObjectId(record_id),
+            **document,
+            "writer": self.writer,
+            "seq": seq,
+            "salt": canonical.new_salt(),
+        }
+        leaf = canonical.leaf_of(whole, dest.value)  # of the plain texts, whatever they become
+        if dest == Dest.RECORDS and self.compression_level is not None:
+            for name in _CONTENT:
+                if name in whole:
+                    whole[name] = compress_fields(whole[name], self.compression_level)
+        return Finished(_bson_encode(whole), leaf, epoch_ms)
 
 
 def _envelope(said: Any) -> Document:

@@ -35,6 +35,7 @@ CREATE TABLE IF NOT EXISTS records (
     seq INTEGER PRIMARY KEY, dest INTEGER NOT NULL, id BLOB NOT NULL, body BLOB NOT NULL,
     at_ms INTEGER NOT NULL
 );
+CREATE TABLE IF NOT EXISTS leaves (number INTEGER PRIMARY KEY, body BLOB NOT NULL);
 """
 
 _forked_away: list[sqlite3.Connection] = []
@@ -85,9 +86,14 @@ class SqliteSpool:
             row = self._append.execute(
                 "SELECT count(*), coalesce(sum(length(body)), 0), min(at_ms) FROM records"
             ).fetchone()
+            leaves = self._append.execute(
+                "SELECT count(*), coalesce(sum(length(body)), 0) FROM leaves"
+            ).fetchone()
         self._count: int = row[0]
         self._bytes: int = row[1] + row[0] * ROW_OVERHEAD
         self._oldest_ms: int | None = row[2]
+        self._leaf_count: int = leaves[0]
+        self._leaf_bytes: int = leaves[1]
 
     @property
     def count(self) -> int:
@@ -97,22 +103,28 @@ class SqliteSpool:
     @property
     def size_bytes(self) -> int:
         """Bytes waiting, as counted against the bound."""
-        return self._bytes
+        return self._bytes + self._leaf_bytes
+
+    @property
+    def leaf_count(self) -> int:
+        """Leaf batches waiting."""
+        return self._leaf_count
 
     @property
     def oldest_ms(self) -> int | None:
         """When the oldest waiting record was spooled (milliseconds since 1970), or None."""
         return self._oldest_ms
 
-    def append(self, batch: Sequence[Encoded]) -> None:
-        """Make the records durable in one transaction, all or none.
+    def append(self, batch: Sequence[Encoded], leaves: Sequence[bytes] = ()) -> None:
+        """Make the records and their leaf batches durable in one transaction, all or none.
 
         Raises SpoolFull when the bound would be passed, SpoolError when the disk refuses.
         """
         size = sum(len(record.body) + ROW_OVERHEAD for record in batch)
-        if self._bytes + size > self._max_bytes:
+        leaf_size = sum(map(len, leaves))
+        if self.size_bytes + size + leaf_size > self._max_bytes:
             msg = (
-                f"The spool holds {self._bytes} of {self._max_bytes} bytes. Bring the database "
+                f"The spool holds {self.size_bytes} of {self._max_bytes} bytes. Bring the database "
                 "back, or raise max_spool_bytes."
             )
             raise SpoolFull(msg)
@@ -122,6 +134,9 @@ class SqliteSpool:
             try:
                 self._append.execute("BEGIN IMMEDIATE")
                 self._append.executemany("INSERT OR IGNORE INTO records VALUES (?,?,?,?,?)", rows)
+                self._append.executemany(
+                    "INSERT INTO leaves (body) VALUES (?)", ((body,) for body in leaves)
+                )
                 self._append.execute("COMMIT")
             except BaseException:
                 with contextlib.suppress(sqlite3.Error):
@@ -129,7 +144,9 @@ class SqliteSpool:
                 raise
             self._count += len(rows)
             self._bytes += size
-            if self._oldest_ms is None:
+            self._leaf_count += len(leaves)
+            self._leaf_bytes += leaf_size
+            if self._oldest_ms is None and rows:
                 self._oldest_ms = now_ms
 
     def recount(self) -> Spooled:
@@ -190,6 +207,25 @@ class SqliteSpool:
             self._bytes -= sum(len(record.body) + ROW_OVERHEAD for record in batch)
             row = self._remove.execute("SELECT at_ms FROM records ORDER BY seq LIMIT 1").fetchone()
             self._oldest_ms = row[0] if row else None
+
+    def read_leaves(self, limit: int) -> list[bytes]:
+        """Read the oldest leaf batches, at most ``limit``."""
+        with wrapped(f"The spool {self.path.name} cannot be read"):
+            rows = self._remove.execute("SELECT body FROM leaves ORDER BY number LIMIT ?", (limit,))
+            return [row[0] for row in rows]
+
+    def remove_leaves(self, count: int) -> None:
+        """Take out the oldest leaf batches after the store has them."""
+        with self._lock, wrapped(f"The spool {self.path.name} cannot be written"):
+            self._remove.execute(
+                "DELETE FROM leaves WHERE number IN "
+                "(SELECT number FROM leaves ORDER BY number LIMIT ?)",
+                (count,),
+            )
+            row = self._remove.execute(
+                "SELECT count(*), coalesce(sum(length(body)), 0) FROM leaves"
+            ).fetchone()
+            self._leaf_count, self._leaf_bytes = row
 
     def tidy(self) -> None:
         """Fold the write-ahead log back when it has grown; called off the appending thread."""

@@ -64,6 +64,13 @@ class Store(Protocol):
         Raises StoreUnavailable when the answer did not come within ``timeout_s``.
         """
 
+    def append_leaves(self, batches: Sequence[bytes], timeout_s: float) -> None:
+        """Insert leaf batches (BSON, see :mod:`affidavit.integrity.leaves`) beside the records.
+
+        Each gets ``sent_at``, by which the sealer finds it. One that is there already counts as
+        inserted. Raises StoreUnavailable, or StoreRefused where the right or the place is missing.
+        """
+
     def heartbeat(self, document: bytes, timeout_s: float) -> None:
         """Insert one BSON document into the writers' collection; kept for 24 hours."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 import bson
@@ -36,6 +36,7 @@ class MemoryStore:
         self._lock = threading.Lock()
         self._bodies: dict[Dest, dict[bytes, bytes]] = {dest: {} for dest in Dest}
         self._seqs: dict[tuple[Dest, str, int], bytes] = {}
+        self.leaf_batches: dict[str, dict[str, Any]] = {}
         self.heartbeats: list[dict[str, Any]] = []
         self.unavailable = False
         self.hang_s = 0.0
@@ -69,6 +70,16 @@ class MemoryStore:
         self._answer(timeout_s)
         with self._lock:
             return [self._one(record) for record in batch]
+
+    def append_leaves(self, batches: Sequence[bytes], timeout_s: float) -> None:
+        """Keep leaf batches."""
+        self._answer(timeout_s)
+        with self._lock:
+            for body in batches:
+                document = bson.decode(body)
+                self.leaf_batches.setdefault(
+                    document["_id"], {**document, "sent_at": datetime.now(UTC)}
+                )
 
     def heartbeat(self, document: bytes, timeout_s: float) -> None:
         """Keep one heartbeat."""

@@ -29,7 +29,7 @@ def through(content: Any, *, max_field_size: int = 10240, section: str = "detail
     document = {"event_type": "security_event", "timestamp": 1, "schema_version": 1}
     snapshot = take({**document, section: content}, plain=False)
     chain = Chain("writer", max_field_size, None)
-    return bson.decode(chain.finish(Dest.RECORDS, ObjectId().binary, snapshot, 0))
+    return bson.decode(chain.finish(Dest.RECORDS, ObjectId().binary, snapshot, 0).body)
 
 
 def test_later_changes_do_not_reach_the_record() -> None:
@@ -37,7 +37,7 @@ def test_later_changes_do_not_reach_the_record() -> None:
     messages = [{"role": "user", "content": "before"}]
     snapshot = take({"timestamp": 1, "details": {"messages": messages}}, plain=True)
     messages[0]["content"] = "after"
-    stored = bson.decode(Chain("w", 10240, None).finish(Dest.RECORDS, b"0" * 12, snapshot, 0))
+    stored = bson.decode(Chain("w", 10240, None).finish(Dest.RECORDS, b"0" * 12, snapshot, 0).body)
     assert stored["details"]["messages"] == [{"role": "user", "content": "before"}]
 
 
@@ -162,7 +162,7 @@ def test_no_content_makes_the_pipeline_raise(content: Any, plain: bool) -> None:
     """Any JSON-like value ends as a document that MongoDB's encoder accepts."""
     document = {"event_type": "annotation", "timestamp": 1, "details": {"value": content}}
     snapshot = take(document, plain=plain)
-    stored = bson.decode(Chain("w", 256, None).finish(Dest.RECORDS, b"0" * 12, snapshot, 7))
+    stored = bson.decode(Chain("w", 256, None).finish(Dest.RECORDS, b"0" * 12, snapshot, 7).body)
     assert stored["seq"] == 7
     assert "value" in stored["details"] or "odd" in stored
 

@@ -29,7 +29,7 @@ def stored(document: dict[str, Any], config: AuditConfig, limit: int = 10_240) -
     """Run a record through snapshot and chain."""
     chain = Chain("w", limit, None, redactor_of(config))
     snapshot = take({"timestamp": 1_700_000_000_123, **document}, plain=False)
-    return bson.decode(chain.finish(Dest.RECORDS, RECORD, snapshot, 1))
+    return bson.decode(chain.finish(Dest.RECORDS, RECORD, snapshot, 1).body)
 
 
 def test_a_text_is_redacted_before_it_is_cut() -> None:
@@ -56,7 +56,7 @@ def test_a_record_that_breaks_another_step_is_redacted_all_the_same() -> None:
     chain = Chain("w", 10_240, None, redactor_of(AuditConfig()))
     chain._cleaner.clean = _fail_once(chain._cleaner.clean)  # type: ignore[method-assign]
     snapshot = take({"timestamp": 1_700_000_000_123, "error_message": MAIL}, plain=True)
-    record = bson.decode(chain.finish(Dest.RECORDS, RECORD, snapshot, 1))
+    record = bson.decode(chain.finish(Dest.RECORDS, RECORD, snapshot, 1).body)
     assert record["error_message"] == "[email]"
     assert record["odd"] == ["withheld_ValueError"]
 

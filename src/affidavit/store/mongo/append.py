@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import email.parser  # noqa: F401 - importlib.metadata loads it late; see the note below
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
@@ -66,6 +67,7 @@ class MongoStore:
             Dest.LEDGER: _raw(database, names.ledger),
         }
         self._writers = _raw(database, names.writers)
+        self._leaf_batches = _raw(database, names.leaf_batches)
         self._block_compressor = ""
 
     @property
@@ -199,6 +201,25 @@ class MongoStore:
             for document in collection.find({"_id": {"$in": ids}})
         }
         return [_of_duplicate(record, known.get(record.record_id), f) for record, f in failed]
+
+    def append_leaves(self, batches: Sequence[bytes], timeout_s: float) -> None:
+        """Insert leaf batches; see the contract."""
+        now = datetime.now(UTC)
+        documents = [
+            RawBSONDocument(bson.encode({**bson.decode(body), "sent_at": now})) for body in batches
+        ]
+        with _translated(), pymongo.timeout(timeout_s):
+            try:
+                self._leaf_batches.insert_many(documents, ordered=False)
+            except BulkWriteError as error:
+                if error.details.get("writeConcernErrors"):
+                    msg = "MongoDB did not confirm the write by a journaled majority in time."
+                    raise StoreUnavailable(msg) from None
+                for failure in error.details["writeErrors"]:
+                    if failure["code"] != _DUPLICATE:
+                        _rejected(failure["code"])  # raises when it may pass later
+                        msg = f"MongoDB refuses leaf batches (code {failure['code']})."
+                        raise StoreRefused(msg) from None
 
     def heartbeat(self, document: bytes, timeout_s: float) -> None:
         """Insert one heartbeat."""

@@ -125,6 +125,14 @@ def of_writers() -> tuple[Index, ...]:
     )
 
 
+def of_leaf_batches() -> tuple[Index, ...]:
+    """List the indexes of the leaf batches; they never expire."""
+    return (
+        Index((("sent_at", 1),), "the sealer finds what is new"),
+        Index((("w", 1), ("s0", 1)), "the batches of one writer, in order"),
+    )
+
+
 def _sequence() -> Index:
     return Index(
         (("writer", 1), ("seq", 1)),

@@ -6,6 +6,7 @@ writes directly and says so when it cannot.
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import secrets
@@ -17,8 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from bson.objectid import ObjectId
+from pymongo.errors import PyMongoError
 
-from affidavit.event import SCHEMA_VERSION, LedgerEvent
+from affidavit import canonical
+from affidavit.event import SCHEMA_VERSION, Dest, LedgerEvent
+from affidavit.integrity.leaves import FIRST, LEDGER, Signer, build
 from affidavit.store.mongo.connect import Location
 from affidavit.store.mongo.driver import translated
 
@@ -42,27 +46,43 @@ class Ledger:
 
     def __init__(self, location: Location) -> None:
         self._collection = location.database[location.names.ledger]
+        self._leaf_batches = location.database[location.names.leaf_batches]
         self.writer = f"cli-{secrets.token_hex(6)}"
         self._seq = 0
+        self._signer: Signer | None = None
+        self._prev = FIRST
 
     def record(self, event: LedgerEvent, details: Mapping[str, Any]) -> None:
-        """Insert one record, durable when this returns.
+        """Insert one record, durable when this returns, and its leaf.
 
         Raises StoreRefused without the right to insert, StoreUnavailable without an answer.
         """
+        if self._signer is None:
+            self._signer = Signer(self.writer)
         document = {
             "_id": ObjectId(),
             "event_type": event.value,
             "timestamp": datetime.now(UTC),
-            "actor": actor(),
+            "actor": {**actor(), "leaf_key": self._signer.vkey},
             "details": dict(details),
             "schema_version": SCHEMA_VERSION,
             "writer": self.writer,
             "seq": self._seq,
+            "salt": canonical.new_salt(),
         }
         with translated(f"insert into {self._collection.name}"):
             self._collection.insert_one(document)
+        self._add_leaf(document, self._signer)
         self._seq += 1
+
+    def _add_leaf(self, document: Mapping[str, Any], signer: Signer) -> None:
+        """Insert the leaf of a record; where that fails, the sealer makes it from the record."""
+        leaf = canonical.leaf_of(document, Dest.LEDGER.value)
+        time_ms = canonical.epoch_ms(document["timestamp"])
+        batch = build(self.writer, self._seq, leaf, [time_ms], bytes([LEDGER]), self._prev, signer)
+        self._prev = batch.digest
+        with contextlib.suppress(PyMongoError):
+            self._leaf_batches.insert_one({**batch.as_document(), "sent_at": datetime.now(UTC)})
 
     def newest(self, event: LedgerEvent) -> dict[str, Any] | None:
         """Find the newest record of a kind."""

@@ -24,6 +24,21 @@ class Names:
         return f"{self.records}_writers"
 
     @property
+    def leaf_batches(self) -> str:
+        """Signed batches of leaves, one for up to 1,000 records of one writer; never expire."""
+        return f"{self.records}_leaf_batches"
+
+    @property
+    def seals(self) -> str:
+        """The log's identity, and each step by which it grew; never expire."""
+        return f"{self.records}_seals"
+
+    @property
+    def tiles(self) -> str:
+        """The tree's hashes in groups of 256, for proofs; can be computed again."""
+        return f"{self.records}_tiles"
+
+    @property
     def calls(self) -> str:
         """The view with one document per call."""
         return "llm_calls" if self.records in _PLAIN_VIEWS else f"{self.records}_calls"

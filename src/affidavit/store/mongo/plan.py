@@ -15,7 +15,7 @@ from affidavit.store.mongo.ledger import Ledger
 from affidavit.store.mongo.shell import command_line
 from affidavit.store.planning import Plan, State, Step
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of what set-up makes; raised when an upgrade has something to add."""
 
 LARGE: Final = 200_000
@@ -62,7 +62,11 @@ def look(location: Location) -> Found:
     """See which collections and indexes are there, and what the ledger says of earlier set-ups."""
     names, database = location.names, location.database
     with translated("list collections and indexes"):
-        wanted = [names.records, names.ledger, names.writers, names.calls, names.outcomes]
+        wanted = [
+            *(names.records, names.ledger, names.writers),
+            *(names.leaf_batches, names.seals, names.tiles),
+            *(names.calls, names.outcomes),
+        ]
         listed = database.list_collections(filter={"name": {"$in": wanted}})
         collections = {entry["name"]: entry for entry in listed}
         found = {
@@ -123,6 +127,10 @@ def plan_setup(
         *_indexes(found, names.ledger, indexes.of_ledger()),
         *_collection(found, names.writers, None, "", "heartbeats of writers"),
         *_indexes(found, names.writers, indexes.of_writers()),
+        *_collection(found, names.leaf_batches, None, "", "signed hashes of what was written"),
+        *_indexes(found, names.leaf_batches, indexes.of_leaf_batches()),
+        *_collection(found, names.seals, None, "", "the log's identity and its checkpoints"),
+        *_collection(found, names.tiles, None, "", "hashes of the tree, for proofs"),
         _view(found, names.calls, views.calls(names.records), "one document per call"),
         _view(found, names.outcomes, views.outcomes(), "finished calls, for sorting and sums"),
     ]

@@ -19,9 +19,6 @@ from affidavit.store.planning import State, Step
 if TYPE_CHECKING:
     from pymongo.database import Database
 
-LEAF_BATCHES: Final = "leaf_batches"
-SEALS: Final = "seals"
-TILES: Final = "tiles"
 DERIVED: Final = ("rollups", "rollups_hour", "rollups_day", "rollups_state")
 """Collections that can be computed again from records at any time."""
 
@@ -74,8 +71,7 @@ def role_name(names: Names, role: str) -> str:
 def privileges(database: str, names: Names, role: str) -> list[dict[str, Any]]:
     """List what one role may do."""
     prefix = names.records
-    leaf_batches = f"{prefix}_{LEAF_BATCHES}"
-    seals, tiles = f"{prefix}_{SEALS}", f"{prefix}_{TILES}"
+    leaf_batches, seals, tiles = names.leaf_batches, names.seals, names.tiles
     derived = [f"{prefix}_{name}" for name in DERIVED]
     sources = [names.records, names.ledger, names.writers, leaf_batches, seals, tiles]
     views = [names.calls, names.outcomes]

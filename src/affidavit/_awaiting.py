@@ -149,8 +149,6 @@ async def leave(recorder: Recorder, call: CallState) -> None:
         return
     if recorder._listeners:  # noqa: SLF001 - as above
         recorder._tell(call)  # noqa: SLF001 - as above
-    if recorder._listeners:  # noqa: SLF001 - as above
-        recorder._tell(call)  # noqa: SLF001 - as above
     # Even a cancelled task must get its outcome into the queue: the put itself comes first
     # and does not await while there is room.
     ticket = await put(

@@ -3,9 +3,12 @@
 #
 #   libcurl4, libssl3, liblzma5   shared libraries that the mongod of the development wheel loads
 #   python3-venv                  only when this Python cannot make a virtual environment
+#   golang-go, openssl            with which the tests verify the log from outside; only when there
+#   golang-golang-x-mod-dev       is no such command, and Go's package for checksum databases
 #
 # Nothing happens when all are there already, so it is safe to run again. Without apt-get, or without
-# root, nothing is installed: the missing names are printed, and the caller goes on.
+# root or a sudo that asks nothing, nothing is installed: the missing names are printed, and the
+# caller goes on.
 #
 # Usage: scripts/install-debian.sh [PYTHON]
 set -eu
@@ -24,17 +27,25 @@ for library in libcurl4 libssl3 liblzma5; do
     is_installed "$library" || is_installed "${library}t64" || missing="$missing $library"
 done
 "$python" -c 'import ensurepip, venv' >/dev/null 2>&1 || missing="$missing python3-venv"
+command -v go >/dev/null 2>&1 || missing="$missing golang-go"
+command -v openssl >/dev/null 2>&1 || missing="$missing openssl"
+[ -d /usr/share/gocode/src/golang.org/x/mod/sumdb/tlog ] || missing="$missing golang-golang-x-mod-dev"
 
 [ -n "$missing" ] || exit 0
 
-if ! command -v apt-get >/dev/null 2>&1 || [ "$(id -u)" -ne 0 ]; then
+as_root=""
+if [ "$(id -u)" -ne 0 ]; then
+    as_root="sudo -n"
+    sudo -n true 2>/dev/null || as_root=none
+fi
+if ! command -v apt-get >/dev/null 2>&1 || [ "$as_root" = none ]; then
     echo "These Debian packages are missing:$missing" >&2
     echo "Install them as root: apt-get install$missing" >&2
     exit 0
 fi
 
 echo "Installing Debian packages:$missing"
-export DEBIAN_FRONTEND=noninteractive
-apt-get update -qq
-# shellcheck disable=SC2086  # a list of names, meant to be split
-apt-get install -qq --yes --no-install-recommends $missing
+# shellcheck disable=SC2086  # words, meant to be split
+$as_root apt-get update -qq
+# shellcheck disable=SC2086  # the same
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends $missing

@@ -1,9 +1,11 @@
 """Taps: seeing a streamed answer on its way to the application, without standing in it.
 
-A tap replaces four methods on one HTTP response object (``iter_bytes``, ``close`` and their
-asynchronous twins) until the answer is over. Each piece of bytes is handed on first and read
-afterwards, when the application asks for the next one. So it works for whatever the SDK makes of
-the bytes: its streams, its helpers, raw responses, lines, files.
+Until the answer is over, one HTTP response object is of a subclass of its own class, which differs
+in four methods: ``iter_bytes``, ``close`` and their asynchronous twins. Each piece of bytes is
+handed on first and read afterwards, when the application asks for the next one. So it works for
+whatever the SDK makes of the bytes: its streams, its helpers, raw responses, lines, files. (A
+subclass, since a method set on the object would have to hold it, and so keep its connection open
+where a dropped response closes it now.)
 
 What ends first, ends it: the provider's last byte, an error, ``close()``, cancellation, or garbage
 collection. A collection may run in any thread at any point, also in ours while it holds a lock, so
@@ -13,6 +15,8 @@ what it ends is recorded by a thread of its own.
 from __future__ import annotations
 
 import _thread
+import contextlib
+import functools
 import gc
 import hashlib
 import logging
@@ -20,7 +24,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -155,7 +159,9 @@ class Tap:
         finally:
             close = getattr(pieces, "aclose", None)
             if close is not None:
-                await close()
+                # When the loop ends dropped generators, it may be ending this one itself.
+                with contextlib.suppress(RuntimeError):
+                    await close()
 
     def _read(self) -> None:
         """Read the piece that was handed on last. Never raises."""
@@ -214,8 +220,7 @@ class Tap:
             self._is_over = True
         response = self._response()
         if response is not None:
-            for name in ("iter_bytes", "aiter_bytes", "close", "aclose"):
-                response.__dict__.pop(name, None)
+            _detach(response)
         self._read()
         call, answer = self._call, None
         try:
@@ -251,39 +256,61 @@ _MARKED: Final = frozenset({"chat", "responses", "completions", "messages"})
 """Kinds whose streams say that they are over; another stream is over when its bytes are."""
 
 
+_TAP: Final = "affidavit_tap"
+"""Name among the extensions of a response, which its own class neither copies nor pickles."""
+
+
 def attach(recorder: Recorder, call: CapturedCall, *, is_async: bool) -> None:
     """Tap the response of this call; its outcome is recorded when the response is over."""
     response = call.response
     tap = Tap(recorder, call, is_async=is_async)
-    kind, held = type(response), weakref.ref(response)
-    if is_async:
+    response.extensions[_TAP] = tap
+    response.__class__ = _tapped(type(response))
+    weakref.finalize(response, tap.end, NOT_READ)
+    _watch_collections()
 
-        def aiter_bytes(chunk_size: int | None = None) -> AsyncIterator[bytes]:
-            return tap.apull(kind.aiter_bytes(held(), chunk_size))
 
-        async def aclose() -> None:
+@functools.cache
+def _tapped(kind: Any) -> Any:
+    """Make the subclass of a class of responses."""
+
+    class Tapped(kind):  # type: ignore[misc]  # the class is known only when it is met
+        def iter_bytes(self, chunk_size: int | None = None) -> Iterator[bytes]:
+            tap: Tap = self.extensions[_TAP]
+            return tap.pull(super().iter_bytes(chunk_size))
+
+        def aiter_bytes(self, chunk_size: int | None = None) -> AsyncIterator[bytes]:
+            tap: Tap = self.extensions[_TAP]
+            return tap.apull(super().aiter_bytes(chunk_size))
+
+        def close(self) -> None:
+            tap: Tap = self.extensions[_TAP]
             try:
-                await kind.aclose(held())
-            finally:
-                if not tap.is_pulling:
-                    await tap.aend(NOT_READ)
-
-        response.aiter_bytes, response.aclose = aiter_bytes, aclose
-    else:
-
-        def iter_bytes(chunk_size: int | None = None) -> Iterator[bytes]:
-            return tap.pull(kind.iter_bytes(held(), chunk_size))
-
-        def close() -> None:
-            try:
-                kind.close(held())
+                super().close()
             finally:
                 if not tap.is_pulling:
                     tap.end(NOT_READ)
 
-        response.iter_bytes, response.close = iter_bytes, close
-    weakref.finalize(response, tap.end, NOT_READ)
-    _watch_collections()
+        async def aclose(self) -> None:
+            tap: Tap = self.extensions[_TAP]
+            try:
+                await super().aclose()
+            finally:
+                if not tap.is_pulling:
+                    await tap.aend(NOT_READ)
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            return object.__new__, (kind,), self.__getstate__()
+
+    Tapped.__name__, Tapped.__qualname__ = kind.__name__, kind.__qualname__
+    Tapped.__module__, Tapped.__doc__ = kind.__module__, kind.__doc__
+    return Tapped
+
+
+def _detach(response: Any) -> None:
+    """Let a response be what it was."""
+    response.extensions.pop(_TAP, None)
+    response.__class__ = type(response).__mro__[1]
 
 
 def _note(what: str, error: Exception) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from affidavit import AuditConfig, AuditLogger
 from affidavit._engine.inbox import Item
+from affidavit._engine.retry import dead_letters, retry
 from affidavit.errors import StoreUnavailable
 from affidavit.event import Dest
 from affidavit.spool import owner
@@ -265,6 +266,38 @@ def test_what_only_memory_holds_at_the_end_is_counted_as_lost(
     assert (final["recorded"], final["stored"]) == (before.recorded, there)
     assert final["lost"] == before.queued
     assert adds_up(final)
+
+
+@pytest.mark.requirement("R6")
+@pytest.mark.parametrize("retried", [0, 1, 2])
+def test_dead_letters_that_were_retried_before_an_adoption_are_counted_once(
+    tmp_path: Path, retried: int
+) -> None:
+    """The process that counted them dead is gone, and so is the one that stored some of them."""
+    config = AuditConfig(spool_dir=str(tmp_path / "spool"), write_timeout=0.2)
+    store = MemoryStore(f"memory:retried-{retried}")
+    first = AuditLogger(store, config)
+    for _ in range(2):
+        with first.call(provider="p", message="hello") as call:
+            store.reject[call.intent_id] = "validation"
+            call.complete()
+    assert first.stats().dead_lettered == 2
+    store.unavailable = True
+    first.close(0.1)
+    store.unavailable = False
+    store.reject.clear()
+    letters = dead_letters(config, store.dataset)
+    retry(store, letters, letters.all()[:retried])
+    with AuditLogger(store, config):
+        assert eventually(lambda: adopted(store))
+    final = adopted(store)[0]
+    counters = final["counters"]
+    assert (counters["recorded"], counters["stored"]) == (4, 2 + retried)
+    assert (counters["dead_lettered"], counters["lost"]) == (2 - retried, 0)
+    assert adds_up(counters)
+    assert final["retried"]["records"] == retried
+    there = [r for r in store.documents() if r["writer"] == final["writer"]]
+    assert len(there) == counters["stored"]
 
 
 @pytest.mark.requirement("R6")

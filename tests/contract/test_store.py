@@ -157,3 +157,10 @@ def test_the_dataset_has_a_name_without_secrets(store: Store) -> None:
     """It names the place, for the folder of the spool."""
     assert store.dataset
     assert "@" not in store.dataset
+
+
+def test_a_store_knows_its_own_name_and_no_other(store: Store) -> None:
+    """Spools under the one are taken over, those of another collection or host are not."""
+    assert store.is_same_log(store.dataset)
+    assert not store.is_same_log(f"{store.dataset}_other")
+    assert not store.is_same_log("elsewhere:1/wadm.llm_audit")

@@ -212,6 +212,10 @@ def _content(_: Request, __: Callable[[], Reply]) -> Answer:
     return Answer(200, {"content-type": "application/octet-stream"}, b"canned bytes")
 
 
+def _no_work(_: Request, __: Callable[[], Reply]) -> Answer:
+    return json_answer(None)
+
+
 def _page(items: list[Document]) -> Document:
     ids = [item["id"] for item in items]
     return {"data": items, "has_more": False, "first_id": ids[0], "last_id": ids[-1]}
@@ -254,6 +258,7 @@ _ROUTES: Final[tuple[_Route, ...]] = (
     ("GET", r"/v1/files/[^/]+", _file),
     ("GET", r"/v1/files/[^/]+/content", _content),
     ("DELETE", r"/v1/files/[^/]+", _deleted),
+    ("GET", r"/v1/environments/[^/]+/work/poll", _no_work),
     ("POST", r"/model/[^/]+/invoke(-with-response-stream)?", _bedrock),
     ("POST", r".*/publishers/anthropic/models/count-tokens:rawPredict", _count),
     ("POST", r".*/publishers/anthropic/models/[^/]+:(streamR|r)awPredict", _vertex),

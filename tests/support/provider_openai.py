@@ -411,7 +411,7 @@ def _transcription(request: Request, _: Callable[[], Reply]) -> Answer:
 
 def _generic(request: Request, path: str) -> Answer:
     """An object that the SDK can read as nearly anything: a thing, a page, a finished job."""
-    if path.endswith("/content"):
+    if path.endswith("/content") and "/vector_stores/" not in request.path:
         return Answer(200, {"content-type": "application/octet-stream"}, b"canned bytes")
     document = {
         "id": "canned_1",
@@ -419,6 +419,8 @@ def _generic(request: Request, path: str) -> Answer:
         "created_at": CREATED,
         "status": "completed",
         "deleted": request.method == "DELETE",
+        "thread_id": "canned_1",
+        "file_counts": {"in_progress": 0, "completed": 1, "failed": 0, "cancelled": 0, "total": 1},
         "data": [],
         "has_more": False,
     }

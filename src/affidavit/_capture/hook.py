@@ -16,6 +16,7 @@ import contextlib
 import functools
 import importlib
 import logging
+import re
 import threading
 import weakref
 from collections.abc import Callable, Mapping
@@ -37,6 +38,9 @@ _log: Final = logging.getLogger("affidavit")
 TOO_MANY: Final = 429
 _LEFT_OUT: Final = frozenset({"NotGiven", "Omit"})
 """The SDKs' own types for "not given"."""
+
+_ORIGIN: Final = re.compile(r"https?://[^/]+")
+"""What stands before the path where an SDK follows an address that the provider gave."""
 
 _OWNER: Final = "_affidavit_recorder"
 """Attribute of a wrapped client: who records it."""
@@ -250,7 +254,7 @@ def _begin(
         body = _sent(options.json_data, getattr(options, "extra_json", None))
         asked = dialect.parse_request(method, path, body)
         fields = asked.fields
-        fields["endpoint"] = f"{method} {path.partition('?')[0]}"
+        fields["endpoint"] = f"{method} {_ORIGIN.sub('', path, count=1).partition('?')[0]}"
         fields["operation"] = asked.operation
         fields["server_address"] = host if url.port is None else f"{host}:{url.port}"
         if stream:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affidavit import AuditLogger, aio
+from affidavit import AuditLogger, _awaiting
 from affidavit._engine.ticket import State, Ticket
 from affidavit.pipeline.chain import Chain
 from affidavit.store.memory import MemoryStore
@@ -212,7 +212,7 @@ def test_time_spent_stopped_does_not_use_up_a_wait(monkeypatch: pytest.MonkeyPat
 async def test_time_spent_stopped_does_not_use_up_a_wait_on_the_loop() -> None:
     """The same for a task: all timers are due at once when the process goes on."""
     ticket, loop = Ticket(), asyncio.get_running_loop()
-    waiting = asyncio.ensure_future(aio._settled(ticket, 1.0))
+    waiting = asyncio.ensure_future(_awaiting.settled(ticket, 1.0))
     await asyncio.sleep(0)
     shift = 60.0
     plain = loop.time

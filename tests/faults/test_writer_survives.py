@@ -111,7 +111,6 @@ def test_an_answer_that_died_with_the_writer_is_not_waited_for(tmp_path: Path) -
         answer = plain()
         if not died.is_set():
             died.set()
-            sender.flying = 10**6  # as if the thread had died before it noted the answer
             raise SystemExit
         return answer
 
@@ -124,7 +123,8 @@ def test_an_answer_that_died_with_the_writer_is_not_waited_for(tmp_path: Path) -
     assert died.is_set()
     assert audit.flush(20), audit.stats()
     audit.close()
-    assert len(store.documents()) == 2 * count
+    # Until another thread writes, the queue may fill: what found no room is counted.
+    assert len(store.documents()) + audit.stats().lost == 2 * count
 
 
 @pytest.mark.requirement("R6")

@@ -105,6 +105,7 @@ def test_the_old_logger_goes_on_inserting_and_updating(database: Log) -> None:
     database.llm_audit.create_index([("timestamp", 1)], expireAfterSeconds=7_776_000)
 
 
+@pytest.mark.requirement("R33")
 def test_a_logger_that_starts_leaves_another_loggers_collection_as_it_is(
     database: Log, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -132,6 +133,7 @@ def test_a_logger_that_starts_leaves_another_loggers_collection_as_it_is(
     assert len(database.llm_audit.index_information()) == 8
 
 
+@pytest.mark.requirement("R33")
 def test_a_starting_writer_leaves_a_large_collection_without_new_indexes(
     database: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:

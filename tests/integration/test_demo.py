@@ -80,7 +80,7 @@ def test_the_users_are_served_during_the_outage(demo: Ran) -> None:
     assert report["audit"]["spooled"] == 0
 
 
-@pytest.mark.requirement("R13")
+@pytest.mark.requirement("R13", "R22")
 def test_costs_and_overhead_are_reported(demo: Ran) -> None:
     """Costs are exact, and the overhead has an interval and a method."""
     _, report, _, _ = demo

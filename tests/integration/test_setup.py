@@ -54,6 +54,7 @@ def setups(database: Log) -> list[dict[str, Any]]:
     return [record["details"] for record in found]
 
 
+@pytest.mark.requirement("R5")
 def test_the_four_indexes_of_the_document_are_made(database: Log) -> None:
     """With MongoDB's default names, and 90 days of retention."""
     set_up(database)
@@ -238,6 +239,7 @@ def test_a_retention_is_not_put_over_old_documents_unasked(database: Log) -> Non
     assert database.llm_audit.count_documents({}) == 1
 
 
+@pytest.mark.requirement("R5")
 def test_a_second_ttl_index_is_reported(database: Log) -> None:
     """The shorter period would win unseen."""
     database.llm_audit.create_index([("timestamp", -1)], expireAfterSeconds=7 * DAY_S)

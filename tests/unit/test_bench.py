@@ -40,7 +40,7 @@ def test_each_section_measures_at_miniature_size(name: str) -> None:
     assert as_markdown(["h"] * 7, [figure.cells() for figure in figures]).count("\n") > 1
 
 
-@pytest.mark.requirement("R36")
+@pytest.mark.requirement("R36", "R22")
 def test_every_claim_of_the_document_gets_an_answer() -> None:
     """With all figures there, no claim is left unmeasured; without them, it says so."""
     needed = {need for claim in claims._claims() for need in claim.needs}

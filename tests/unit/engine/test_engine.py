@@ -533,6 +533,7 @@ def test_a_forked_child_records_under_its_own_name(tmp_path: Path) -> None:
     assert parent < set(child_saw)
 
 
+@pytest.mark.requirement("R6")
 def test_records_after_close_are_counted_in_the_log_not_raised(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -581,6 +582,7 @@ def test_a_changed_setting_is_in_the_ledger(tmp_path: Path) -> None:
     assert [c["details"]["changed"] for c in changes] == [{"ttl_days": {"before": 90, "now": 30}}]
 
 
+@pytest.mark.requirement("R1", "R12")
 @every_mode
 def test_many_threads_share_one_logger(mode: str) -> None:
     """Eight threads, no loss, no number twice."""
@@ -608,6 +610,7 @@ def test_a_ticket_settles_once() -> None:
     assert (ticket.wait(1), ticket.wait(1), told) == (State.SPOOLED, State.SPOOLED, [1])
 
 
+@pytest.mark.requirement("R6")
 def test_the_breaker_backs_off_and_closes() -> None:
     """Pauses grow to a bound; one answer closes it."""
     breaker = Breaker()

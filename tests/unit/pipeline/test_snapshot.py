@@ -116,6 +116,7 @@ def test_what_is_too_deep_is_cut() -> None:
     assert through({"deep": content})["odd"] == ["too_deep"]
 
 
+@pytest.mark.requirement("R11")
 def test_fifty_megabytes_are_cut_and_their_length_is_kept() -> None:
     """Head and tail stay; the original length in bytes is noted."""
     text = "H" * 100 + "x" * 50_000_000 + "T" * 100
@@ -139,6 +140,7 @@ def test_a_huge_conversation_keeps_its_opening_and_its_newest_turn() -> None:
     assert dropped + len(kept) == 4000
 
 
+@pytest.mark.requirement("R11")
 def test_a_record_of_many_large_values_still_fits() -> None:
     """Whatever is large beside a conversation is left out by name, the rest stays."""
     fields = {f"field{n}": "y" * 60_000 for n in range(400)}

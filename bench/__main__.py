@@ -28,6 +28,8 @@ SECTIONS: Final = {
     "writes": "what batching, compression and truncation save",
     "redaction": "the writer's time for redacting clean text",
     "views": "how fast the views answer",
+    "wrapping": "what capturing an SDK's client costs",
+    "integrity": "what proving the log costs",
 }
 ROOT: Final = Path(__file__).parents[1]
 

@@ -25,6 +25,8 @@ TARGETS = {
     "writes": 0,
     "redaction": 3,
     "views": 5,
+    "wrapping": 2,
+    "integrity": 3,
 }
 """Figures with a target, by section."""
 

@@ -29,6 +29,7 @@ from bson.objectid import ObjectId
 MAX_INT: Final = 2**53 - 1
 """Largest magnitude of an integer that every JSON reader keeps exact."""
 
+MIN_INT: Final = -MAX_INT
 _TAG: Final = "~"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NAIVE_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - a naive time counts as UTC
@@ -100,7 +101,8 @@ def from_json(line: bytes | str) -> dict[str, Any]:
 
 def epoch_ms(value: datetime) -> int:
     """Tell the whole milliseconds since 1970 of a time, rounded down; a naive one is UTC."""
-    return (value - (_NAIVE_EPOCH if value.tzinfo is None else _EPOCH)) // _MS
+    since = value - (_NAIVE_EPOCH if value.tzinfo is None else _EPOCH)
+    return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
 
 
 def number(value: float) -> str:
@@ -164,7 +166,7 @@ def form_of(value: Any, nulls: bool) -> Any:  # noqa: C901, PLR0911 - a dispatch
     if kind is str:
         return _TAG + value if value[:1] == _TAG else value
     if kind is int:
-        return value if -MAX_INT <= value <= MAX_INT else f"~i{value}"
+        return value if MIN_INT <= value <= MAX_INT else f"~i{value}"
     if kind is float:
         return "~f" + number(value)
     if kind is bool or value is None:

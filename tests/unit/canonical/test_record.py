@@ -6,6 +6,8 @@ import copy
 import hashlib
 import hmac
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -370,8 +372,25 @@ def test_a_record_to_be_stored_needs_its_salt(salt: object) -> None:
     """Sixteen bytes."""
     with pytest.raises(EntryError, match="16 bytes"):
         canonical.entry({"salt": salt}, "records")
-    assert len({canonical.new_salt() for _ in range(100)}) == 100
     assert len(canonical.new_salt()) == canonical.SALT_SIZE
+
+
+def test_salts_are_never_drawn_twice() -> None:
+    """Not within a process, and not by a child that was forked from it."""
+    drawn = {canonical.new_salt() for _ in range(1000)}
+    code = (
+        "import os, sys\n"
+        "from affidavit.canonical import new_salt\n"
+        "new_salt()\n"
+        "child = os.fork() == 0\n"
+        "salts = b''.join(new_salt() for _ in range(300)).hex()\n"
+        "os.write(1, salts.encode() + b'\\n')\n"
+        "child or os.wait()\n"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=60)
+    for line in said.stdout.splitlines():
+        drawn |= {bytes.fromhex(line[at : at + 32].decode()) for at in range(0, len(line), 32)}
+    assert len(drawn) == 1600
 
 
 def test_a_record_without_salt_is_unproved() -> None:

@@ -20,6 +20,7 @@ from affidavit.canonical.record import (
     leaf_hash,
     leaf_of,
     new_salt,
+    openings,
 )
 from affidavit.canonical.values import encode, epoch_ms, from_json, normalise, to_json
 
@@ -40,5 +41,6 @@ __all__ = [
     "leaf_of",
     "new_salt",
     "normalise",
+    "openings",
     "to_json",
 ]

@@ -474,3 +474,18 @@ def erase(document: Mapping[str, Any], dest: str, groups: Collection[str]) -> Do
         if not any(value is not None for value in part.values()):
             del left[holder]
     return {**left, "salts": salts, "erased": gone}
+
+
+def openings(document: Mapping[str, Any], dest: str) -> dict[str, tuple[bytes, bytes]]:
+    """Give what opens each commitment of a stored record: its salt, and the bytes committed to.
+
+    SHA-256 over both, one after the other, is the commitment in the entry. Erased groups are left
+    out: their salts are gone. Raises EntryError for a record that has no entry.
+    """
+    if entry_of(document, dest) is None:
+        msg = "A record without salts has no commitments."
+        raise EntryError(msg)
+    _, groups = _divide(document, dest)
+    seed = document.get("salt")
+    salts = dict(document.get("salts") or {}) if seed is None else _salts(seed, groups)
+    return {name: (bytes(salts[name]), encode(group)) for name, group in groups.items()}

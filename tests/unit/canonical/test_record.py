@@ -508,3 +508,14 @@ def test_entries_of_version_1_stay_as_they_are(kept_entry: dict[str, str]) -> No
     assert made is not None
     assert made.decode() == kept_entry["entry"]
     assert canonical.leaf_hash(made).hex() == kept_entry["leaf"]
+
+
+@pytest.mark.parametrize("dest", ["records", "ledger"])
+def test_each_commitment_opens_with_its_salt_and_its_bytes(dest: str) -> None:
+    """Whoever is given both can hash them by hand; of an erased group there is nothing to give."""
+    for _, document in [each for each in stored() if each[0] == dest]:
+        made = entry(document, dest)["c"]
+        opened = canonical.openings(document, dest)
+        assert {n: hashlib.sha256(s + b).hexdigest() for n, (s, b) in opened.items()} == made
+        erased = canonical.erase(document, dest, ["request", "details"])
+        assert canonical.openings(erased, dest).keys() == made.keys() - {"request", "details"}

@@ -189,6 +189,9 @@ class _Verification:
     def _seal(self, seal: Docs, previous: int | None) -> int:
         k = seal["_id"] if isinstance(seal.get("_id"), int) else -1
         self.report.counts["seals"] += 1
+        by = seal.get("by")
+        if isinstance(by, Mapping) and by.get("where") == "in-process":
+            self.bodies.key_beside_application = True
         broken = False
         expected = previous + 1 if previous is not None else k if self.scope.from_saved else 0
         if k != expected:

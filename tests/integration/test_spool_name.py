@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from affidavit import AuditConfig, AuditLogger
+from affidavit._engine.retry import dead_letters
+from affidavit.cli import run
 from affidavit.spool import owner
 from affidavit.spool.dead import DeadLetters
 from affidavit.store import connect
@@ -128,3 +130,24 @@ def test_dead_letters_come_along(tmp_path: Path) -> None:
     new.take_over(old, "w1")
     assert (new.all(), old.all("w1"), len(old.all("w2"))) == (moved[1:], [], 2)
     assert (new.retried("w1")[Dest.RECORDS], old.retried("w1")[Dest.RECORDS]) == (1, 0)
+
+
+def test_dead_letters_are_found_again_under_the_new_name(
+    replica_set: Mongod, replica_database: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those of writers that had ended in order, and left nothing but them."""
+    host, name = f"127.0.0.1:{replica_set.port}", replica_database.name
+    store = MemoryStore(f"{host}/{name}.llm_audit")
+    with AuditLogger(store, spool_dir=str(tmp_path)) as audit:
+        with audit.call(provider="p", message="hello") as call:
+            store.reject[call.intent_id] = "validation"
+            call.complete()
+        assert audit.stats().dead_lettered == 1
+    assert not list(owner.dataset_folder(tmp_path, store.dataset).glob("*.lock"))
+    uri = f"mongodb://{host}/{name}?replicaSet=rs0"
+    letters = dead_letters(AuditConfig(spool_dir=str(tmp_path)), dataset_of(uri))
+    with AuditLogger(uri, spool_dir=str(tmp_path)):
+        assert eventually(lambda: len(letters.all()) == 1)
+    monkeypatch.setenv("AFFIDAVIT_SPOOL_DIR", str(tmp_path))
+    assert run(["dead-letters", "retry", "--uri", uri]) == 0
+    assert replica_database.llm_audit.count_documents({"call_id": call.call_id}) == 1

@@ -79,14 +79,17 @@ class Adopter:
             return
         try:
             self._take(core.owned.folder, core.store.dataset)
-            for folder, dataset in other_datasets(core.owned.folder):
-                if core.store.is_same_log(dataset):
-                    self._take(folder, dataset)
+            others = other_datasets(core.owned.folder)
+            earlier = [(folder, name) for folder, name in others if core.store.is_same_log(name)]
+            for folder, name in earlier:
+                self._take(folder, name)
             for orphan in self._adopted.copy():
                 if core.stopping.is_set() or core.breaker.is_open:
                     return
                 if self._empty(orphan):
                     self._adopted.remove(orphan)
+            for folder, _name in earlier:
+                _bring_letters(folder, core.owned.folder)
         except SpoolError as error:
             logger.warning("affidavit: a spool left behind cannot be taken over: %s", error)
 
@@ -136,18 +139,7 @@ class Adopter:
             core.breaker.trip(str(error))
             return False
         owned.release(delete=True)
-        self._bring_letters(owned)
         return True
-
-    def _bring_letters(self, owned: OwnedSpool) -> None:
-        """Dead letters are looked for under the name that the log has now: bring them there."""
-        here = self._core.owned
-        if here is None or here.folder == owned.folder:
-            return
-        try:
-            DeadLetters(here.folder).take_over(DeadLetters(owned.folder), owned.writer)
-        except SpoolError as error:
-            logger.warning("affidavit: dead letters stay in %s: %s", owned.folder, error)
 
     def _count_lost(self, orphan: _Orphan) -> _Lost | None:
         """Count records that were in memory only; asks the store where the counters cannot know.
@@ -245,6 +237,17 @@ class Adopter:
             "retried": {dest.value: count for dest, count in retried.items()},
         }
         core.store.heartbeat(bson.encode(heartbeat), QUESTION_TIMEOUT_S)
+
+
+def _bring_letters(earlier: Path, folder: Path) -> None:
+    """Bring the dead letters of writers that are gone to where the log's are looked for now.
+
+    Those of one that still records under the earlier name stay: it counts by them.
+    """
+    letters = DeadLetters(earlier)
+    for writer in letters.writers():
+        if not (earlier / f"{writer}.lock").exists():
+            DeadLetters(folder).take_over(letters, writer)
 
 
 def _ranges(seqs: list[int]) -> list[list[int]]:

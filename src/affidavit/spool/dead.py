@@ -107,6 +107,13 @@ class DeadLetters:
                         (writer, record.dest.value),
                     )
 
+    def writers(self) -> list[str]:
+        """List whose letters are here."""
+        if not self.path.exists():
+            return []
+        with self._open() as connection:
+            return [row[0] for row in connection.execute("SELECT DISTINCT writer FROM dead")]
+
     def take_over(self, other: DeadLetters, writer: str) -> None:
         """Move a writer's letters, and their accounts, here from another folder."""
         if not other.path.exists():

@@ -29,6 +29,9 @@ _NETWORK: Final = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs", "fuse.glusterfs"}
 )
 
+_NAME: Final = "dataset"
+"""File in a folder that holds the dataset's whole name."""
+
 _HASH: Final = 12
 """Hexadecimal digits of the hash in a folder's name."""
 
@@ -47,18 +50,40 @@ def dataset_folder(directory: Path, dataset: str) -> Path:
 
 
 def other_datasets(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Find the folders beside ``folder`` in which spools lie, each with its dataset's name.
+    """Find the folders of other datasets beside ``folder``, each with its dataset's name.
 
-    The name is read from one of the spools; a folder's own name cannot be turned back.
+    A folder's own name cannot be turned back. One of an earlier version has no file that names it;
+    then one of its spools does, and without any it is left out.
     """
     for other in sorted(folder.parent.glob("*-" + "[0-9a-f]" * _HASH)):
         if other != folder:
-            names = (
-                _dataset_of(path) for path in sorted(other.glob("*.db")) if path.stem != "dead"
-            )
-            name = next(filter(None, names), None)
-            if name is not None:
+            name = _named_by(other / _NAME) or _named_by_spool(other)
+            if name:
                 yield other, name
+
+
+def _name(folder: Path, dataset: str) -> None:
+    """Write down whose folder this is; it is of use only after the log has got another name."""
+    path = folder / _NAME
+    if not path.exists():
+        with contextlib.suppress(OSError):
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+            try:
+                os.write(fd, dataset.encode())
+            finally:
+                os.close(fd)
+
+
+def _named_by(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _named_by_spool(folder: Path) -> str | None:
+    spools = (path for path in sorted(folder.glob("*.db")) if path.stem != "dead")
+    return next(filter(None, map(_dataset_of, spools)), None)
 
 
 def _dataset_of(path: Path) -> str | None:
@@ -143,6 +168,7 @@ def create(directory: Path, dataset: str, writer: str, max_bytes: int) -> OwnedS
                 "it cannot be made durable. Set spool_dir to a local directory."
             )
             raise SpoolError(msg)
+        _name(folder, dataset)
         lock_fd = _new_lock(folder, writer)
     except OSError as error:
         msg = (

@@ -34,6 +34,12 @@ async def aend(call: CallState, error: BaseException | None = None) -> None:
     await _awaiting.leave(call.facade, call)
 
 
+def announce(call: CallState) -> None:
+    """Record the intent and wait for nothing: where nobody could stop the call, or may block."""
+    call.begin()
+    call.facade._enqueue(call.intent_id, call.intent)  # noqa: SLF001 - as above
+
+
 def abandon(call: CallState, error: BaseException) -> None:
     """Record that nobody waits for the call any more; itself waits for nothing."""
     call.left_by(error)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from affidavit import _apart
-from affidavit._capture import media
+from affidavit._capture import media, refused
 from affidavit.errors import AuditUnavailable, MissingExtra
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ def handler(audit: Recorder) -> BaseCallbackHandler:
         def on_llm_error(self, error: BaseException, *, run_id: UUID, **more: Any) -> None:
             call = calls.failed(run_id, more.get("response"))
             if call is not None:
+                refused.note(call, error)
                 _apart.end(call, error)
 
     return AuditCallbackHandler()
@@ -138,6 +139,7 @@ def async_handler(audit: Recorder) -> AsyncCallbackHandler:
         async def on_llm_error(self, error: BaseException, *, run_id: UUID, **more: Any) -> None:
             call = calls.failed(run_id, more.get("response"))
             if call is not None:
+                refused.note(call, error)
                 await _apart.aend(call, error)
 
     return AsyncAuditCallbackHandler()

@@ -152,6 +152,21 @@ def test_an_error_of_the_provider_makes_the_call_failed(
     assert (outcome["status"], outcome["error_type"]) == ("failed", "InternalServerError")
 
 
+def test_too_many_requests_are_a_failed_call_and_a_limit(
+    provider: Provider, captured: Captured
+) -> None:
+    """With what the headers say of the limit."""
+    provider.script("rate-limit")
+    model = CannedChat(base_url=provider.openai_url)
+    with pytest.raises(openai.RateLimitError):
+        model.invoke(ASKED, {"callbacks": [handler(captured.audit)]})
+    _, limit, outcome = captured.records
+    assert (limit["event_type"], limit["call_id"]) == ("rate_limit_exceeded", outcome["call_id"])
+    assert limit["details"]["limit_type"] in {"requests", "tokens"}
+    assert limit["details"]["details"]["remaining"] == 0
+    assert outcome["status"] == "failed"
+
+
 def test_a_stream_that_breaks_is_failed_with_what_came(
     provider: Provider, captured: Captured
 ) -> None:

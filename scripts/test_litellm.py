@@ -1,0 +1,56 @@
+"""Run the tests of LiteLLM's callback with the real package, in an environment of its own.
+
+LiteLLM wants other versions of the SDKs than the rest of the tests, weighs 111 MB, and is no
+dependency: it is not among the locked ones. This makes an environment under ``build/`` and so needs
+the package index. Arguments go to pytest.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+HOME = ROOT / "build" / "litellm"
+TEST = "tests/integration/capture/with_litellm.py"
+
+WANTED = (
+    # Without these LiteLLM 1.106 has neither tools nor its local cache: both import its proxy.
+    "litellm>=1.80,<2",
+    "fastapi",
+    "mcp",
+    "orjson",
+    "soundfile",
+    # The package, and what the tests' own support needs.
+    "cryptography",
+    "hypothesis",
+    "msgspec",
+    "pymongo",
+    "pytest",
+    "pytest-asyncio",
+    "pytest-timeout",
+    "rich",
+    "typer",
+)
+
+
+def main(arguments: list[str]) -> int:
+    """Make the environment and run the tests; 1 when one failed."""
+    python = str(HOME / "bin" / "python")
+    if not Path(python).exists():
+        venv.create(HOME, with_pip=True)
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*install, *WANTED], check=True)
+    version = "from importlib.metadata import version as v; print('litellm', v('litellm'))"
+    subprocess.run([python, "-c", version], check=True)
+    # LiteLLM leaves sockets and loops open, for which the project's own tests would fail.
+    command = [python, "-m", "pytest", "-q", "-o", "filterwarnings=default", *(arguments or [TEST])]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

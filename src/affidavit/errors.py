@@ -11,6 +11,7 @@
     │   └── SetupClash         set-up found something it must not force; ``remedy`` is the command
     ├── SpoolError             the local queue on disk cannot be used
     │   └── SpoolFull          it has reached ``max_spool_bytes``
+    ├── SealError              the log cannot grow: a key is missing or another, or it was altered
     ├── UnauditedEgress        ``guard="refuse"`` stopped a connection; it is an OSError too
     └── MissingExtra           an optional dependency is needed; the text names the command
 
@@ -63,6 +64,10 @@ class SpoolError(AffidavitError):
 
 class SpoolFull(SpoolError):  # noqa: N818 - a state, named as operators say it
     """The spool holds ``max_spool_bytes`` already."""
+
+
+class SealError(AffidavitError):
+    """Nothing can be sealed: the key is not the log's, or the log is not what was sealed."""
 
 
 class UnauditedEgress(AffidavitError, OSError):  # noqa: N818 - what happened, as its event says it

@@ -117,7 +117,10 @@ def test_no_role_of_daily_work_can_rewrite_the_log(
         ("writer", ["llm_audit", "llm_audit_ledger", "llm_audit_writers",
                     "llm_audit_leaf_batches"]),
         ("reader", ["llm_audit_ledger", "llm_audit_writers", "llm_audit_leaf_batches"]),
-        ("sealer", ["llm_audit_seals", "llm_audit_tiles"]),
+        (
+            "sealer",
+            ["llm_audit_seals", "llm_audit_tiles", "llm_audit_leaf_batches", "llm_audit_writers"],
+        ),
         ("setup", ["llm_audit_ledger"]),
         ("service", ["llm_audit_rollups"]),
     ],

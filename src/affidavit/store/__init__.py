@@ -1,8 +1,9 @@
 """Where records are kept.
 
 Lives here: the contract (:mod:`.base`), a store in memory (:mod:`.memory`) and MongoDB
-(:mod:`.mongo`). :func:`connect` for writing and :func:`open_log` for reading and administration
-are the only ways in: nobody outside names a concrete store.
+(:mod:`.mongo`). :func:`connect` for writing, :func:`connect_seals` for sealing and verifying, and
+:func:`open_log` for reading and administration are the only ways in: nobody outside
+names a concrete store.
 Does not live here: queues, retries, and how answers are shown.
 """
 
@@ -16,8 +17,9 @@ from affidavit.store.base import Store
 
 if TYPE_CHECKING:
     from affidavit.store.mongo.log import MongoLog
+    from affidavit.store.sealing import SealStore
 
-__all__ = ["Store", "connect", "open_log"]
+__all__ = ["Store", "connect", "connect_seals", "open_log", "seals_beside"]
 
 
 def connect(target: Any, config: AuditConfig, uri: str | None = None) -> Store:
@@ -47,6 +49,46 @@ def open_log(target: Any, config: AuditConfig, uri: str | None = None) -> MongoL
     from affidavit.store.mongo.log import MongoLog
 
     return MongoLog(target, config, uri)
+
+
+def connect_seals(target: Any, config: AuditConfig, uri: str | None = None) -> SealStore:
+    """Open the log's own collections, for sealing and verifying; takes what :func:`connect` takes.
+
+    No network traffic happens here. Raises ConfigError for a target that cannot be used.
+    """
+    if isinstance(target, str) and target.startswith("memory:"):
+        from affidavit.store.memory import MemoryStore
+
+        target = MemoryStore.named(target)
+    if not isinstance(target, str):
+        beside = seals_beside(target)
+        if beside is not None:
+            return beside
+    _check_scheme(target)
+    from affidavit.store.mongo.connect import locate
+    from affidavit.store.mongo.sealing import MongoSeals
+
+    return MongoSeals(locate(target, config, uri))
+
+
+def seals_beside(store: object) -> SealStore | None:
+    """Give the log's own collections beside a store that is open, over the same connections.
+
+    None where that store has none.
+    """
+    from affidavit.store.memory import MemoryStore
+
+    if isinstance(store, MemoryStore):
+        from affidavit.store.memory_sealing import MemorySeals
+
+        return MemorySeals.beside(store)
+    from affidavit.store.mongo import MongoStore
+
+    if isinstance(store, MongoStore):
+        from affidavit.store.mongo.sealing import MongoSeals
+
+        return MongoSeals(store.location)
+    return None
 
 
 def _check_scheme(target: object) -> None:

@@ -20,15 +20,17 @@ Times are aware and UTC, bytes are ``bytes``.
 ``identity``
     ``{_id: "log", origin, vkey, created_at}``, inserted once.
 a seal
-    ``{_id: k, i0, n, items, frontier, size, root, cp, at, mark, by}``, ``k`` = 0, 1, 2, …:
+    ``{_id: k, i0, n, items, frontier, size, root, cp, vkey, at, mark, by}``, ``k`` = 0, 1, 2, …:
     the leaves ``i0`` to ``i0 + n - 1`` are those of the items in order; then the tree has ``size``
     leaves, the ``root``, and ``frontier`` as its complete subtrees; ``cp`` is the signed checkpoint
     that says so. An item is ``{b: batch id, n}`` with ``from`` where it begins inside the batch and
     ``late: True`` where a gap had been sealed in its place, or ``{gap: writer, s0, n, t}``, one
-    leaf. ``mark`` is the newest ``sent_at`` that was looked at, ``by`` which process sealed.
-    ``key: {vkey, note}`` means that the seals after this one are signed by that key: the note is
-    signed by the key before and by the new one. ``refused: [{b, why}]`` names batches that are not
-    sealed because they are wrong.
+    leaf. ``vkey`` is the key that signed, ``mark`` the newest ``sent_at`` that was looked at, and
+    ``by`` the process that sealed. ``key: {vkey, note}`` means that the seals after this one are
+    signed by that key: the note is signed by the key before and by the new one.
+    ``refused: [{b, why}]`` names batches that are not sealed because they are wrong. ``state`` is,
+    now and then, what is sealed of each writer that is at work, so that a sealer that starts need
+    not read the whole log; it proves nothing.
 a batch
     see :class:`affidavit.integrity.leaves.LeafBatch`, with ``sent_at``.
 """

@@ -125,10 +125,18 @@ def of_writers() -> tuple[Index, ...]:
     )
 
 
+def of_seals() -> tuple[Index, ...]:
+    """List the indexes of the seals; they never expire."""
+    return (
+        Index((("items.b", 1),), "which seal a leaf batch is in"),
+        Index((("items.gap", 1),), "the gaps of one writer"),
+    )
+
+
 def of_leaf_batches() -> tuple[Index, ...]:
     """List the indexes of the leaf batches; they never expire."""
     return (
-        Index((("sent_at", 1),), "the sealer finds what is new"),
+        Index((("sent_at", 1), ("_id", 1)), "the sealer finds what is new, from the index alone"),
         Index((("w", 1), ("s0", 1)), "the batches of one writer, in order"),
     )
 

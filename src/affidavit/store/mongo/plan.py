@@ -130,6 +130,7 @@ def plan_setup(
         *_collection(found, names.leaf_batches, None, "", "signed hashes of what was written"),
         *_indexes(found, names.leaf_batches, indexes.of_leaf_batches()),
         *_collection(found, names.seals, None, "", "the log's identity and its checkpoints"),
+        *_indexes(found, names.seals, indexes.of_seals()),
         *_collection(found, names.tiles, None, "", "hashes of the tree, for proofs"),
         _view(found, names.calls, views.calls(names.records), "one document per call"),
         _view(found, names.outcomes, views.outcomes(), "finished calls, for sorting and sums"),

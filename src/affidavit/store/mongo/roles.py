@@ -49,7 +49,9 @@ PURPOSE: Final = {
     ),
     "writer": "for applications: reads, and inserts records, ledger records and heartbeats",
     "reader": "for people: reads, and notes each reading in the ledger",
-    "sealer": "for the sealer: reads, and inserts seals and tiles",
+    "sealer": (
+        "for the sealer: reads, and inserts seals, tiles, leaf batches built again, and heartbeats"
+    ),
     "service": "for background work: computes the derived collections, and touches nothing else",
 }
 
@@ -98,7 +100,7 @@ def privileges(database: str, names: Names, role: str) -> list[dict[str, Any]]:
     if role == "reader":
         return read_and_insert(names.ledger, leaf_batches, names.writers)
     if role == "sealer":
-        return read_and_insert(seals, tiles)
+        return read_and_insert(seals, tiles, leaf_batches, names.writers)
     return allow(derived, *_KEEP)
 
 

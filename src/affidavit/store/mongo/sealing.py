@@ -1,0 +1,291 @@
+"""The log's own collections in MongoDB; the contract is in :mod:`affidavit.store.sealing`."""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any, Final
+
+from bson.objectid import ObjectId
+from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
+
+from affidavit.event import Dest, Document, LedgerEvent
+from affidavit.store.mongo.connect import Location
+from affidavit.store.mongo.driver import translated
+from affidavit.store.sealing import BatchName
+
+MAX_TIME_MS: Final = 60_000
+"""A single answer that takes longer is stopped by the server."""
+
+SEALER: Final = "sealer"
+"""``writer`` of a sealer's marks among the heartbeats."""
+
+_IDENTITY: Final = "log"
+_SEALS: Final = {"_id": {"$gte": 0}}
+"""Numbers only: the identity's ``_id`` is a text."""
+
+_BY: Final = [("writer", 1), ("seq", 1)]
+_IN_GROUPS: Final = 1000
+_DUPLICATE: Final = 11000
+
+
+class MongoSeals:
+    """Leaf batches, seals and tiles of one log; any number of threads may use it."""
+
+    def __init__(self, location: Location) -> None:
+        """Reads and writes are by majority, as everywhere in this folder."""
+        database, names = location.database, location.names
+        self._location = location
+        self._records = {
+            Dest.RECORDS.value: database[names.records],
+            Dest.LEDGER.value: database[names.ledger],
+        }
+        self._writers = database[names.writers]
+        self._batches = database[names.leaf_batches]
+        self._seals = database[names.seals]
+        self._tiles = database[names.tiles]
+
+    @property
+    def dataset(self) -> str:
+        """Where the log lies, without secrets."""
+        return self._location.dataset
+
+    # -- the log ---------------------------------------------------------------------------------
+
+    def identity(self) -> Document | None:
+        """Give the log's identity."""
+        with translated(f"read {self._seals.name}"):
+            return self._seals.find_one({"_id": _IDENTITY}, max_time_ms=MAX_TIME_MS)
+
+    def claim(self, origin: str, vkey: str) -> Document:
+        """Insert the identity unless there is one; give the one there is."""
+        document = {
+            "_id": _IDENTITY, "origin": origin, "vkey": vkey, "created_at": datetime.now(UTC)
+        }  # fmt: skip
+        with translated(f"insert into {self._seals.name}"):
+            with contextlib.suppress(DuplicateKeyError):
+                self._seals.insert_one(document)
+            found = self._seals.find_one({"_id": _IDENTITY}, max_time_ms=MAX_TIME_MS)
+        # None: a majority has not seen it yet, and the insert above says that there is one.
+        return found if found is not None else document
+
+    def last_seal(self) -> Document | None:
+        """Give the newest seal."""
+        with translated(f"read {self._seals.name}"):
+            return self._seals.find_one(_SEALS, sort=[("_id", -1)], max_time_ms=MAX_TIME_MS)
+
+    def seals(self, from_k: int = 0) -> Iterator[Document]:
+        """Give the seals from ``from_k`` on."""
+        with translated(f"read {self._seals.name}"):
+            yield from self._seals.find({"_id": {"$gte": from_k}}).sort("_id", 1)
+
+    def add_seal(self, document: Document) -> bool:
+        """Insert a seal; its ``_id`` decides who was first."""
+        with translated(f"insert into {self._seals.name}"):
+            try:
+                self._seals.insert_one(document)
+            except DuplicateKeyError:
+                return False
+        return True
+
+    def items_of(self, writer: str) -> Iterator[Document]:
+        """Give what is sealed of one writer; two index ranges, merged by the seals' order."""
+        first, after = f"{writer}:", f"{writer};"
+        named = {"$or": [
+            {"items": {"$elemMatch": {"b": {"$gte": first, "$lt": after}}}},
+            {"items.gap": writer},
+        ]}  # fmt: skip
+        with translated(f"read {self._seals.name}"):
+            for seal in self._seals.find(named, {"items": 1}).sort("_id", 1):
+                for item in seal["items"]:
+                    if item.get("gap") == writer or first <= item.get("b", "") < after:
+                        yield item
+
+    def sealed(self, batch_ids: Sequence[str]) -> set[str]:
+        """Tell which batches a seal names."""
+        wanted = set(batch_ids)
+        found: set[str] = set()
+        with translated(f"read {self._seals.name}"):
+            for group in _groups(batch_ids):
+                for seal in self._seals.find({"items.b": {"$in": group}}, {"items.b": 1}):
+                    found.update(item["b"] for item in seal["items"] if item.get("b") in wanted)
+        return found
+
+    # -- leaf batches ----------------------------------------------------------------------------
+
+    def batch_names(self, since: datetime | None = None) -> Iterator[BatchName]:
+        """Name the batches sent since then, from the index alone."""
+        asked = {} if since is None else {"sent_at": {"$gte": since}}
+        with translated(f"read {self._batches.name}"):
+            found = self._batches.find(asked, {"_id": 1, "sent_at": 1}).sort(
+                [("sent_at", 1), ("_id", 1)]
+            )
+            for document in found:
+                if isinstance(document["_id"], str):  # nothing of ours is anything else
+                    yield BatchName(document["_id"], _time(document.get("sent_at")))
+
+    def batches(self, ids: Sequence[str]) -> Iterator[Document]:
+        """Give these batches."""
+        with translated(f"read {self._batches.name}"):
+            for group in _groups(ids):
+                yield from self._batches.find({"_id": {"$in": group}})
+
+    def batches_since(self, sent_at: datetime) -> Iterator[Document]:
+        """Give the batches sent since then."""
+        with translated(f"read {self._batches.name}"):
+            yield from self._batches.find({"sent_at": {"$gte": sent_at}}).sort(
+                [("sent_at", 1), ("_id", 1)]
+            )
+
+    def batches_of(self, writer: str) -> Iterator[Document]:
+        """Give the batches of one writer."""
+        with translated(f"read {self._batches.name}"):
+            yield from self._batches.find({"w": writer}).sort([("w", 1), ("s0", 1)])
+
+    def all_batch_ids(self) -> Iterator[BatchName]:
+        """Name every batch."""
+        return self.batch_names()
+
+    def add_batch(self, document: Document) -> bool:
+        """Insert a batch, stamped with the time of this attempt."""
+        with translated(f"insert into {self._batches.name}"):
+            try:
+                self._batches.insert_one({**document, "sent_at": datetime.now(UTC)})
+            except DuplicateKeyError:
+                return False
+        return True
+
+    # -- what is proved --------------------------------------------------------------------------
+
+    def records(self, writer: str, s0: int, n: int) -> Iterator[tuple[str, Document]]:
+        """Give the records of these numbers, out of both collections."""
+        asked = {"writer": writer, "seq": {"$gte": s0, "$lt": s0 + n}}
+        with translated("read records by their numbers"):
+            found = [
+                _with(dest, each.find(asked).sort(_BY)) for dest, each in self._records.items()
+            ]
+            yield from heapq.merge(*found, key=lambda each: (each[1]["seq"], each[0]))
+
+    def all_records(self, dest: str) -> Iterator[Document]:
+        """Give every numbered record of a collection, in the order of its unique index."""
+        with translated("read records by their numbers"):
+            yield from (
+                self._records[dest]
+                .find({"writer": {"$type": "string"}, "seq": {"$exists": True}})
+                .sort(_BY)
+            )
+
+    def last_number(self, writer: str) -> int | None:
+        """Give the highest number that is stored: one look at each unique index."""
+        numbers = []
+        with translated("read records by their numbers"):
+            for collection in self._records.values():
+                newest = collection.find_one(
+                    {"writer": writer, "seq": {"$exists": True}},
+                    {"_id": 0, "writer": 1, "seq": 1},
+                    sort=[("writer", -1), ("seq", -1)],
+                    max_time_ms=MAX_TIME_MS,
+                )
+                if newest is not None:
+                    numbers.append(int(newest["seq"]))
+        return max(numbers, default=None)
+
+    def known_writers(self) -> set[str]:
+        """Name every writer, by jumping through the unique index from one to the next."""
+        names: set[str] = set()
+        with translated("list the writers"):
+            for collection in self._records.values():
+                last = ""
+                while True:
+                    found = collection.find_one(
+                        {"writer": {"$gt": last}, "seq": {"$exists": True}},
+                        {"_id": 0, "writer": 1},
+                        sort=_BY,
+                        max_time_ms=MAX_TIME_MS,
+                    )
+                    if found is None:
+                        break
+                    last = str(found["writer"])
+                    names.add(last)
+        return names
+
+    def ledger(self, event_type: str, since: datetime | None = None) -> Iterator[Document]:
+        """Give the ledger's records of one kind, oldest first."""
+        asked: dict[str, Any] = {"event_type": LedgerEvent(event_type).value}
+        if since is not None:
+            asked["timestamp"] = {"$gte": since}
+        with translated("read the ledger"):
+            yield from self._records[Dest.LEDGER.value].find(asked).sort("timestamp", 1)
+
+    # -- marks of life ---------------------------------------------------------------------------
+
+    def writers(self) -> dict[str, Document]:
+        """Give the newest heartbeat of each writer; there are 24 hours of them."""
+        # In this form the server jumps from writer to writer through the index.
+        newest: list[dict[str, Any]] = [
+            {"$sort": {"writer": 1, "at": -1}},
+            {"$group": {"_id": "$writer", "beat": {"$first": "$$ROOT"}}},
+        ]
+        with translated("read the heartbeats"):
+            found = self._writers.aggregate(newest, maxTimeMS=MAX_TIME_MS)
+            return {str(each["_id"]): each["beat"] for each in found if each["_id"] != SEALER}
+
+    def sealer_seen(self) -> Document | None:
+        """Give the newest mark of a sealer."""
+        with translated("read the heartbeats"):
+            return self._writers.find_one(
+                {"writer": SEALER}, sort=[("writer", -1), ("at", -1)], max_time_ms=MAX_TIME_MS
+            )
+
+    def mark_sealer(self, document: Document) -> None:
+        """Insert a mark beside the heartbeats of writers."""
+        mark = {
+            "_id": ObjectId(), "writer": SEALER, "at": datetime.now(UTC), **document
+        }  # fmt: skip
+        with translated("leave a mark among the heartbeats"):
+            self._writers.insert_one(mark)
+
+    # -- tiles -----------------------------------------------------------------------------------
+
+    def put_tiles(self, tiles: Sequence[tuple[int, int, bytes]]) -> None:
+        """Insert whole tiles; those that are there stay."""
+        if not tiles:
+            return
+        documents = [{"_id": f"{level}/{number}", "h": h} for level, number, h in tiles]
+        with translated(f"insert into {self._tiles.name}"):
+            try:
+                self._tiles.insert_many(documents, ordered=False)
+            except BulkWriteError as error:
+                failures: list[Mapping[str, Any]] = error.details["writeErrors"]
+                concern = error.details.get("writeConcernErrors")
+                if concern or any(failure["code"] != _DUPLICATE for failure in failures):
+                    raise PyMongoError(str(error.code)) from None
+
+    def tile(self, level: int, number: int) -> bytes | None:
+        """Give the hashes of a whole tile."""
+        with translated(f"read {self._tiles.name}"):
+            found = self._tiles.find_one({"_id": f"{level}/{number}"}, max_time_ms=MAX_TIME_MS)
+        h = None if found is None else found.get("h")
+        return bytes(h) if isinstance(h, bytes) else None
+
+    def close(self) -> None:
+        """Close the client if it is ours."""
+        self._location.close()
+
+
+def _groups(ids: Sequence[str]) -> Iterator[list[str]]:
+    left = iter(ids)
+    while group := list(islice(left, _IN_GROUPS)):
+        yield group
+
+
+def _with(dest: str, documents: Iterable[Document]) -> Iterator[tuple[str, Document]]:
+    return ((dest, document) for document in documents)
+
+
+def _time(value: object) -> datetime:
+    """Give a time that was found in the store, whatever stands there."""
+    return value if isinstance(value, datetime) else datetime.now(UTC)

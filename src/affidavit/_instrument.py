@@ -77,6 +77,8 @@ _ours: AuditLogger | None = None
 """The logger that :func:`instrument` made and :func:`uninstrument` closes."""
 
 _asked: tuple[Any, ...] | None = None
+_guarded: Recorder | None = None
+"""The logger for which the guard was switched on here, and not by a setting."""
 
 
 def instrument(
@@ -95,6 +97,7 @@ def instrument(
     ``target`` is a logger, or whatever ``AuditLogger`` takes: an address, a client; without one,
     ``AFFIDAVIT_MONGODB_URI``. ``sdks`` limits it to some of ``openai`` and ``anthropic``. Asked
     again with the same, it changes nothing; with another target, that one records from then on.
+    The guard is on (``guard="record"``) unless the setting ``guard`` says something else.
 
     Raises what ``AuditLogger`` raises: ConfigError; AuditUnavailable under ``refuse``.
     """
@@ -118,6 +121,7 @@ def instrument(
         _release()
         _ours, _asked = ours, asked
         found = [_activate(name, recorder) for name in chosen]
+        _guard(recorder)
         _current = Instrumentation(recorder, found)
         if previous is not None:
             previous.close()
@@ -147,6 +151,26 @@ def _release() -> None:
     _finder.waiting.clear()
     if _finder in sys.meta_path:
         sys.meta_path.remove(_finder)
+    _unguard()
+
+
+def _guard(recorder: Recorder) -> None:
+    """Switch the guard on where no setting speaks of it: who instruments wants to miss nothing."""
+    global _guarded  # noqa: PLW0603 - there is one process
+    if recorder.config.enabled and recorder.config.source("guard") == "default":
+        from affidavit.capture import guard
+
+        guard.activate(recorder, "record", recorder.config.guard_hosts)
+        _guarded = recorder
+
+
+def _unguard() -> None:
+    global _guarded  # noqa: PLW0603 - there is one process
+    if _guarded is not None:
+        from affidavit.capture import guard
+
+        guard.deactivate(_guarded)
+        _guarded = None
 
 
 def _activate(name: str, recorder: Recorder) -> Active:

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 import openai
 import pytest
 
-from affidavit import AsyncAuditLogger, AuditLogger, ConfigError, UnauditedEgress
+from affidavit import (
+    AsyncAuditLogger,
+    AuditLogger,
+    ConfigError,
+    UnauditedEgress,
+    instrument,
+    uninstrument,
+)
 from affidavit.capture import guard
 from affidavit.testing import MemoryStore, capture_events
 from tests.support.provider import Provider
@@ -357,6 +364,57 @@ with capture_events(guard="refuse", guard_hosts="{place(provider)}") as captured
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False
     )
     assert ran.stdout.split() == ["UnauditedEgress", "1"], ran.stderr
+
+
+async def test_under_refuse_instrumented_and_wrapped_clients_work(provider: Provider) -> None:
+    """AsyncOpenAI and OpenAI, by name and by address; what nobody covers is stopped."""
+    hosts = f"{place(provider)}, {place(provider, 'localhost')}"
+    store = MemoryStore()
+    done = instrument(store, guard="refuse", guard_hosts=hosts)
+    try:
+        for name in ("127.0.0.1", "localhost"):
+            async with async_client(provider, name) as model:
+                await model.chat.completions.create(**asked())
+                stream = await model.chat.completions.create(**asked(), stream=True)
+                assert [chunk async for chunk in stream]
+            with client(provider, name) as plain:
+                plain.chat.completions.create(**asked())
+        with pytest.raises(OSError, match="stopped"):
+            urllib.request.urlopen(provider.openai_url + "/models")  # noqa: S310, ASYNC210 - loopback
+        assert done.audit._engine.flush(10)
+    finally:
+        uninstrument()
+    assert len(egress(store.documents("records"))) == 1
+    with capture_events(guard="refuse", guard_hosts=hosts) as captured:
+        async with async_client(provider) as model:
+            captured.audit.wrap(model)
+            await model.chat.completions.create(**asked())
+        assert not egress(captured.records)
+
+
+def test_instrumenting_switches_the_guard_on_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who instruments a process wants to miss nothing; a setting goes over it."""
+    store = MemoryStore()
+    try:
+        instrument(store)
+        assert guard.mode() == "record"
+        instrument(store, guard="off")
+        assert guard.mode() == "off"
+        monkeypatch.setenv("AFFIDAVIT_GUARD", "off")
+        instrument(store, service="other")
+        assert guard.mode() == "off"
+        monkeypatch.delenv("AFFIDAVIT_GUARD")
+        with AuditLogger(store) as audit:
+            assert guard.mode() == "off"
+            instrument(audit)
+            assert guard.mode() == "record"
+            uninstrument()
+            assert guard.mode() == "off"
+    finally:
+        uninstrument()
+    assert guard.mode() == "off"
 
 
 @pytest.mark.parametrize(

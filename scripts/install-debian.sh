@@ -7,8 +7,8 @@
 #   golang-golang-x-mod-dev       is no such command, and Go's package for checksum databases
 #
 # Nothing happens when all are there already, so it is safe to run again. Without apt-get, or without
-# root or a sudo that asks nothing, nothing is installed: the missing names are printed, and the
-# caller goes on.
+# root or a sudo that asks nothing, or without an archive to reach, nothing is installed: the missing
+# names are printed, and the caller goes on. What needs them says so when it fails.
 #
 # Usage: scripts/install-debian.sh [PYTHON]
 set -eu
@@ -20,6 +20,12 @@ command -v dpkg-query >/dev/null 2>&1 || exit 0
 
 is_installed() {
     [ "$(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null || true)" = installed ]
+}
+
+go_on() {
+    echo "These Debian packages are missing:$missing" >&2
+    echo "Install them as root: apt-get install$missing" >&2
+    exit 0
 }
 
 for library in libcurl4 libssl3 liblzma5; do
@@ -39,13 +45,12 @@ if [ "$(id -u)" -ne 0 ]; then
     sudo -n true 2>/dev/null || as_root=none
 fi
 if ! command -v apt-get >/dev/null 2>&1 || [ "$as_root" = none ]; then
-    echo "These Debian packages are missing:$missing" >&2
-    echo "Install them as root: apt-get install$missing" >&2
-    exit 0
+    go_on
 fi
 
 echo "Installing Debian packages:$missing"
 # shellcheck disable=SC2086  # words, meant to be split
-$as_root apt-get update -qq
+$as_root apt-get update -qq || go_on
 # shellcheck disable=SC2086  # the same
-$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends $missing
+$as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -qq --yes --no-install-recommends $missing || go_on

@@ -230,7 +230,8 @@ def test_the_doctor_is_content_with_what_set_up_made(
     findings = asked(capsys, "doctor")
     assert not [f for f in findings if f["level"] == "wrong"]
     assert {"connection", "versions", "clock", "write concern", "rights", "set-up", "collections",
-            "validators", "indexes", "retention", "views", "writers", "spool"} == {
+            "validators", "indexes", "retention", "views", "writers", "spool", "clients",
+            "guard"} == {
         f["check"] for f in findings
     }  # fmt: skip
 
@@ -275,11 +276,12 @@ def test_the_doctor_names_a_spool_directory_open_to_others(
 
 
 def test_the_doctor_without_a_server_says_so_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    """And still looks at the spool."""
+    """And still looks at the spool and the clients."""
     uri = "mongodb://u:hunter2@127.0.0.1:9/wadm?serverSelectionTimeoutMS=200"
     assert run(["doctor", "--uri", uri, "--json"]) == 1
     shown = capsys.readouterr().out
-    assert [f["check"] for f in json.loads(shown)] == ["connection", "spool"]
+    checks = {f["check"] for f in json.loads(shown)}
+    assert checks == {"connection", "spool", "clients", "guard"}
     assert "hunter2" not in shown
 
 

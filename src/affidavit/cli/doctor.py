@@ -26,7 +26,7 @@ def doctor(
     collection: common.Collection = None,
     json: common.Json = False,
 ) -> None:
-    """Check connection, write concern, rights, set-up, writers, spool, clock and versions.
+    """Check connection, write concern, rights, set-up, writers, spool, clock, versions and clients.
 
     Exits with 1 when something is wrong. Reads no records, so nothing is noted in the ledger.
     """
@@ -36,7 +36,7 @@ def doctor(
 
     config = common.settings(collection)
     with common.opened(uri, config) as log:
-        findings = [*log.examine(), *_spool(config, log.dataset)]
+        findings = [*log.examine(), *_spool(config, log.dataset), *_clients(config)]
     if json:
         output.as_json(findings)
     else:
@@ -111,3 +111,41 @@ def _spool(config: AuditConfig, dataset: str) -> Iterator[Finding]:
             f"{dead} records the database refused",
             "`affidavit dead-letters list` shows why, `… retry` sends them again.",
         )
+
+
+def _clients(config: AuditConfig) -> Iterator[Finding]:
+    """Look at the clients of language models that are installed beside this command."""
+    from affidavit.capture.coverage import Coverage, installed
+    from affidavit.store.findings import Finding, Level
+
+    found = installed()
+    if not found:
+        yield Finding("clients", Level.OK, "no client of language models is installed here")
+    for client in found:
+        known, name = client.known, f"{client.known.package} {client.version}"
+        if not client.is_tested:
+            yield Finding(
+                "clients",
+                Level.NOTE,
+                f"{name} was not tested; {known.oldest} and newer, below {known.below}, was",
+                "Look at a record of each kind of call, or install a tested version.",
+            )
+        elif known.coverage is Coverage.HOOK:
+            yield Finding("clients", Level.OK, f"{name} is recorded by {known.way}")
+        elif known.coverage is Coverage.CALLBACK:
+            yield Finding("clients", Level.OK, f"{name} is recorded where {known.way} is in place")
+        else:
+            yield Finding(
+                "clients", Level.NOTE, f"{name} is not recorded by itself", f"Use {known.way}."
+            )
+    uncovered = [client for client in found if client.known.coverage is Coverage.NONE]
+    if uncovered and config.guard == "off":
+        yield Finding(
+            "guard",
+            Level.NOTE,
+            "the guard is off in these settings",
+            "guard='record' leaves an event where an uncovered client is used; "
+            "docs/how-to/guard.md.",
+        )
+    else:
+        yield Finding("guard", Level.OK, f"guard={config.guard!r} in these settings")

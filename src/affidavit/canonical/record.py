@@ -15,7 +15,6 @@ from __future__ import annotations
 import hmac
 import math
 import os
-import struct
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from hashlib import sha256
@@ -147,28 +146,27 @@ GROUPS: Final = frozenset(
 
 _Groups: TypeAlias = dict[str, dict[str, Any]]
 
-_EXPONENT: Final = (6176 - 9) << 49
-"""The high half of a Decimal128 that counts nano-dollars: exponent -9, and nothing else."""
+_NINE_PLACES: Final = (6176 - 9) << (49 + 64)
+"""The bits of a Decimal128 that counts nano-dollars, but for the count: exponent -9."""
 
-_NEGATIVE: Final = 1 << 63
-_DECIMAL_BITS: Final = struct.Struct("<QQ")
+_NEGATIVE: Final = 1 << 127
+_LONGEST_MS: Final = MAX_INT / 1000
 
 
 def _nano(value: Any) -> int | None:
     """An amount as whole nano-dollars, where it is written with exactly nine decimals."""
     if type(value) is not Decimal128:
         return None
-    nano, high = _DECIMAL_BITS.unpack(value.bid)
-    if nano > MAX_INT:
-        return None
-    if high == _EXPONENT:
-        return int(nano)
-    return -int(nano) if high == _EXPONENT | _NEGATIVE and nano else None
+    bits = int.from_bytes(value.bid, "little") ^ _NINE_PLACES
+    if bits <= MAX_INT:
+        return bits
+    bits ^= _NEGATIVE
+    return -bits if 0 < bits <= MAX_INT else None
 
 
 def _micros(value: Any) -> int | None:
     """Milliseconds as whole microseconds, where that says exactly the same."""
-    if not isinstance(value, float) or not 0.0 <= value < MAX_INT / 1000:
+    if not isinstance(value, float) or not 0.0 <= value < _LONGEST_MS:
         return None
     us = round(value * 1000)
     if us / 1000 != value or (us == 0 and math.copysign(1.0, value) < 0):
@@ -253,9 +251,11 @@ def _divide(  # noqa: C901, PLR0912 - calls cost more here than branches
         elif kind is datetime and name == "timestamp":
             clear["t"] = epoch_ms(value)
             continue
-        elif name in _PARTS and (kind is dict or isinstance(value, Mapping)):
-            divide = _divide_request if name == "request_data" else _divide_response
-            if divide(value, groups, clear):
+        elif name == "request_data" and (kind is dict or isinstance(value, Mapping)):
+            if _divide_request(value, groups):
+                continue
+        elif name == "response_data" and (kind is dict or isinstance(value, Mapping)):
+            if _divide_response(value, groups, clear):
                 continue
         elif name in _CLEAR:
             shown, reading = _CLEAR[name]
@@ -278,7 +278,7 @@ def _divide(  # noqa: C901, PLR0912 - calls cost more here than branches
     return clear, groups
 
 
-def _divide_request(part: Mapping[str, Any], groups: _Groups, _: dict[str, Any]) -> bool:
+def _divide_request(part: Mapping[str, Any], groups: _Groups) -> bool:
     """Divide what was asked; False where nothing is in it."""
     own: dict[str, Any] = {}
     rest: dict[str, Any] = {}

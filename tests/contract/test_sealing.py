@@ -194,3 +194,25 @@ def test_a_whole_tile_is_kept_as_it_was_first(seals: SealStore) -> None:
     assert [seals.tile(*place) for place in ((0, 0), (0, 1), (1, 0), (1, 1))] == [
         b"a" * 8192, b"c" * 8192, b"b" * 8192, None
     ]  # fmt: skip
+
+
+def test_records_that_nothing_seals_are_found(store: Store, seals: SealStore) -> None:
+    """Outside of ranges of numbers, in both collections; the holes between them count too."""
+    store.append([record("w", seq) for seq in (0, 1, 5, 9)], 5)
+    store.append([record("w", 3, Dest.LEDGER), record("v", 1)], 5)
+
+    def strays(writer: str, *ranges: tuple[int, int]) -> list[tuple[str, int]]:
+        return sorted((dest, d["seq"]) for dest, d in seals.strays(writer, ranges))
+
+    assert strays("w", (0, 2), (5, 6)) == [("ledger", 3), ("records", 9)]
+    assert strays("w", (0, 10)) == []
+    assert strays("v") == [("records", 1)]
+    assert list(seals.unnumbered()) == []
+
+
+def test_the_seals_of_a_writer_are_found(seals: SealStore) -> None:
+    """By its batches and by its gaps, each seal once, with its place in the log."""
+    seals.add_seal(seal(0, {"b": "w:0", "n": 1}, {"b": "w:1", "n": 1}))
+    seals.add_seal(seal(1, {"b": "ww:0", "n": 1}))
+    seals.add_seal(seal(2, {"gap": "w", "s0": 2, "n": 4, "t": 1}))
+    assert [found["i0"] for found in seals.seals_of("w")] == [0, 2]

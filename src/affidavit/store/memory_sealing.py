@@ -79,6 +79,15 @@ class MemorySeals:
             if writer in {item.get("gap"), item.get("b", "").rpartition(":")[0]}:
                 yield item
 
+    def seals_of(self, writer: str) -> Iterator[Document]:
+        """Give the seals that hold something of one writer."""
+        for seal in self.seals():
+            named = (
+                {item.get("gap"), item.get("b", "").rpartition(":")[0]} for item in seal["items"]
+            )
+            if any(writer in names for names in named):
+                yield seal
+
     def sealed(self, batch_ids: Sequence[str]) -> set[str]:
         """Tell which batches a seal names."""
         return set(batch_ids) & {item["b"] for item in self._items() if "b" in item}
@@ -130,6 +139,31 @@ class MemorySeals:
     def all_records(self, dest: str) -> Iterator[Document]:
         """Give every numbered record of one collection."""
         yield from sorted(self._numbered(Dest(dest)), key=lambda d: (d["writer"], d["seq"]))
+
+    def strays(
+        self, writer: str, ranges: Sequence[tuple[int, int]]
+    ) -> Iterator[tuple[str, Document]]:
+        """Give the records of a writer outside these ranges."""
+        for dest in Dest:
+            for document in self._numbered(dest):
+                seq = document["seq"]
+                inside = any(start <= seq < end for start, end in ranges)
+                if document["writer"] == writer and not inside:
+                    yield dest.value, document
+
+    def unnumbered(self) -> Iterator[tuple[str, Document]]:
+        """Give the records without a number."""
+        self._answer()
+        for dest in Dest:
+            for document in map(_aware, self._store.documents(dest)):
+                if "writer" not in document or "seq" not in document:
+                    yield dest.value, document
+
+    def of_call(self, call_id: str) -> Iterator[tuple[str, Document]]:
+        """Give the records of one call."""
+        for document in self._numbered(Dest.RECORDS):
+            if document.get("call_id") == call_id:
+                yield Dest.RECORDS.value, document
 
     def last_number(self, writer: str) -> int | None:
         """Give the highest number of a writer."""

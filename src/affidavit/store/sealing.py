@@ -78,6 +78,9 @@ class SealStore(Protocol):
     def items_of(self, writer: str) -> Iterator[Document]:
         """Give what is sealed of one writer: the items of all seals, in the order of the log."""
 
+    def seals_of(self, writer: str) -> Iterator[Document]:
+        """Give the seals that hold something of one writer, in order."""
+
     def sealed(self, batch_ids: Sequence[str]) -> set[str]:
         """Tell which of these batches are named by a seal."""
 
@@ -111,6 +114,20 @@ class SealStore(Protocol):
 
     def all_records(self, dest: str) -> Iterator[Document]:
         """Give every record of one collection that has writer and number, by writer and number."""
+
+    def strays(
+        self, writer: str, ranges: Sequence[tuple[int, int]]
+    ) -> Iterator[tuple[str, Document]]:
+        """Give the stored records of a writer outside these ranges, with where each belongs.
+
+        A range is its first number and the one after its last; they are in order.
+        """
+
+    def unnumbered(self) -> Iterator[tuple[str, Document]]:
+        """Give the stored records whose writer is no text, or whose number is none."""
+
+    def of_call(self, call_id: str) -> Iterator[tuple[str, Document]]:
+        """Give the stored records of one call, oldest first."""
 
     def last_number(self, writer: str) -> int | None:
         """Give the highest number of a writer that is stored; None without any."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import heapq
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from bson.objectid import ObjectId
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
@@ -15,6 +16,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 from affidavit.event import Dest, Document, LedgerEvent
 from affidavit.store.mongo.connect import Location
 from affidavit.store.mongo.driver import translated
+from affidavit.store.mongo.indexes import JOINED
 from affidavit.store.sealing import BatchName
 
 MAX_TIME_MS: Final = 60_000
@@ -28,6 +30,7 @@ _SEALS: Final = {"_id": {"$gte": 0}}
 """Numbers only: the identity's ``_id`` is a text."""
 
 _BY: Final = [("writer", 1), ("seq", 1)]
+_T = TypeVar("_T")
 _IN_GROUPS: Final = 1000
 _DUPLICATE: Final = 11000
 
@@ -92,17 +95,23 @@ class MongoSeals:
         return True
 
     def items_of(self, writer: str) -> Iterator[Document]:
-        """Give what is sealed of one writer; two index ranges, merged by the seals' order."""
+        """Give what is sealed of one writer."""
+        first, after = f"{writer}:", f"{writer};"
+        for seal in self.seals_of(writer):
+            for item in seal["items"]:
+                if item.get("gap") == writer or first <= item.get("b", "") < after:
+                    yield item
+
+    def seals_of(self, writer: str) -> Iterator[Document]:
+        """Give the seals of one writer; two index ranges, merged by the seals' order."""
         first, after = f"{writer}:", f"{writer};"
         named = {"$or": [
             {"items": {"$elemMatch": {"b": {"$gte": first, "$lt": after}}}},
             {"items.gap": writer},
         ]}  # fmt: skip
+        wanted = {"items": 1, "i0": 1, "n": 1}
         with translated(f"read {self._seals.name}"):
-            for seal in self._seals.find(named, {"items": 1}).sort("_id", 1):
-                for item in seal["items"]:
-                    if item.get("gap") == writer or first <= item.get("b", "") < after:
-                        yield item
+            yield from self._seals.find(named, wanted).sort("_id", 1)
 
     def sealed(self, batch_ids: Sequence[str]) -> set[str]:
         """Tell which batches a seal names."""
@@ -177,6 +186,52 @@ class MongoSeals:
                 .find({"writer": {"$type": "string"}, "seq": {"$exists": True}})
                 .sort(_BY)
             )
+
+    def strays(
+        self, writer: str, ranges: Sequence[tuple[int, int]]
+    ) -> Iterator[tuple[str, Document]]:
+        """Give a writer's records outside these ranges; the index is asked for the holes only."""
+        ends = [None, *(end for _, end in ranges)]
+        starts = [*(start for start, _ in ranges), None]
+        holes = [
+            {name: bound for name, bound in (("$gte", low), ("$lt", high)) if bound is not None}
+            for low, high in zip(ends, starts, strict=True)
+        ]
+        # A range of numbers holds no NaN, and without any bound everything is asked for.
+        asked = [{"seq": hole or {"$exists": True}} for hole in holes] + [{"seq": math.nan}]
+        with translated("read records by their numbers"):
+            for dest, collection in self._records.items():
+                for group in _groups(asked):
+                    for document in collection.find({"writer": writer, "$or": group}):
+                        yield dest, document
+
+    def unnumbered(self) -> Iterator[tuple[str, Document]]:
+        """Give the records without a usable writer or number."""
+        odd = {
+            "$or": [
+                {"writer": {"$not": {"$type": "string"}}},
+                {"seq": {"$not": {"$type": "number"}}},
+            ]
+        }
+        with translated("read records without a number"):
+            for dest, collection in self._records.items():
+                for document in collection.find(odd):
+                    yield dest, document
+
+    def of_call(self, call_id: str) -> Iterator[tuple[str, Document]]:
+        """Give the records of one call; two questions that an index answers."""
+        records = self._records[Dest.RECORDS.value]
+        found: dict[Any, Document] = {}
+        with translated("read the records of a call"):
+            for document in records.find({"call_id": call_id, "event_type": {"$in": list(JOINED)}}):
+                found[document["_id"]] = document
+            if ObjectId.is_valid(call_id):
+                for document in records.find({"_id": ObjectId(call_id)}):
+                    found[document["_id"]] = document
+        for document in sorted(
+            found.values(), key=lambda d: (str(d.get("timestamp")), str(d["_id"]))
+        ):
+            yield Dest.RECORDS.value, document
 
     def last_number(self, writer: str) -> int | None:
         """Give the highest number that is stored: one look at each unique index."""
@@ -276,7 +331,7 @@ class MongoSeals:
         self._location.close()
 
 
-def _groups(ids: Sequence[str]) -> Iterator[list[str]]:
+def _groups(ids: Sequence[_T]) -> Iterator[list[_T]]:
     left = iter(ids)
     while group := list(islice(left, _IN_GROUPS)):
         yield group

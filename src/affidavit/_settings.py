@@ -371,6 +371,30 @@ SETTINGS: Final[dict[str, Setting]] = _table(
         "them. `affidavit redact keypair` makes a pair; the private half stays elsewhere.",
     ),
     Setting(
+        "seal",
+        "choice",
+        "auto",
+        "'auto' lets this process seal the log, on a thread of its own, while no other sealer was "
+        "seen for a minute, its key is on this host, and the database user may insert seals. 'off' "
+        "leaves that to `affidavit seal`.",
+        choices=("auto", "off"),
+        remedy="docs/how-to/sealing.md says who should seal in production.",
+    ),
+    Setting(
+        "seal_key_file",
+        "str",
+        None,
+        "Path of the log's private key, a file of mode 0600; default is a file under the user's "
+        "state directory (XDG_STATE_HOME or ~/.local/state)/affidavit/keys.",
+    ),
+    Setting(
+        "seal_key",
+        "str",
+        None,
+        "The log's private key itself, as `affidavit keys export --private` writes it, for hosts "
+        "that get secrets in their environment. Never shown or stored.",
+    ),
+    Setting(
         "guard",
         "choice",
         "off",

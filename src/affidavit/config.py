@@ -75,6 +75,9 @@ class Settings(TypedDict, total=False):
     identity: Literal["plain", "keyed"]
     redaction_key: str | None
     seal_public_key: str | None
+    seal: Literal["auto", "off"]
+    seal_key_file: str | None
+    seal_key: str | None
     guard: Literal["off", "record", "refuse"]
     guard_hosts: str | None
     department: str | None
@@ -123,6 +126,9 @@ class AuditConfig:
     identity: str
     redaction_key: str | None
     seal_public_key: str | None
+    seal: str
+    seal_key_file: str | None
+    seal_key: str | None
     guard: Literal["off", "record", "refuse"]
     guard_hosts: str | None
     department: str | None
@@ -177,6 +183,8 @@ class AuditConfig:
         key = values["redaction_key"]
         if key and key.startswith(_INLINE):
             values["redaction_key"] = f"{_INLINE}***"
+        if values["seal_key"]:
+            values["seal_key"] = "***"
         if isinstance(values["redaction"], dict):
             values["redaction"] = _shown(values["redaction"])
         if values["audit_uri"]:

@@ -15,7 +15,7 @@ DEPENDENCIES := $(VENV)/.dependencies
 PACKAGE := $(VENV)/.package
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check check-lint check-types check-layers check-spelling \
+.PHONY: help setup demo test test-sdks check check-lint check-types check-layers check-spelling \
     check-licences bench bench-redaction requirements campaign-faults campaign-canary lock wheel-size clean
 
 help: ## Show this help
@@ -48,6 +48,9 @@ demo: setup ## Run the main job on a real MongoDB and a real small model (LLM=ca
 
 test: setup ## Run the tests
 	@$(BIN)/python -m scripts.run_tests $(PYTEST_ARGS)
+
+test-sdks: setup ## Run the tests of capture with the oldest supported SDKs (about 3 minutes; needs the index)
+	@$(BIN)/python -m scripts.test_sdks $(PYTEST_ARGS)
 
 check: check-lint check-types check-layers check-spelling check-licences ## Lint, types, layers, spelling and licences (with -k: all, also after a failure)
 

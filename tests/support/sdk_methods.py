@@ -58,11 +58,12 @@ def methods(client: Any) -> Iterator[Method]:
 
 
 def _of(owner: Any, prefix: str, package: str) -> Iterator[Method]:
-    for name in sorted(dir(type(owner))):
+    for name in sorted({*dir(type(owner)), *vars(owner)}):
         if name.startswith("_") or name in _VIEWS:
             continue
-        found = inspect.getattr_static(type(owner), name)
-        if isinstance(found, functools.cached_property | property):
+        found = inspect.getattr_static(owner, name)
+        # Older SDKs make a client's resources with the client, newer ones when they are asked for.
+        if isinstance(found, functools.cached_property | property) or name in vars(owner):
             inner = getattr(owner, name, None)
             if _is_resource(inner, package):
                 yield from _of(inner, f"{prefix}{name}.", package)

@@ -54,8 +54,14 @@ _REQUEST_OWN: Final = frozenset(
         "provider",
         "model",
         "tools",
+        "input",
+        "files",
+        "requests",
+        "request_count",
         "endpoint",
         "operation",
+        "stream",
+        "server_address",
     }
 )
 _RESPONSE_OWN: Final = frozenset(
@@ -77,6 +83,10 @@ _RESPONSE_OWN: Final = frozenset(
         "usage_raw",
         "usage_estimated",
         "stream",
+        "body",
+        "body_bytes",
+        "service_tier",
+        "system_fingerprint",
     }
 )
 

@@ -58,8 +58,8 @@ class Answer:
     is_complete: bool = True
 
     def report(self) -> dict[str, Any]:
-        """Give what :class:`affidavit._call.Report` takes, without what is not known."""
-        told = {
+        """Give what :class:`affidavit._call.Report` takes; None stands for what is not known."""
+        return {
             "text": self.text,
             "model": self.model,
             "input_tokens": self.input_tokens,
@@ -69,11 +69,10 @@ class Answer:
             "tool_calls": self.tool_calls,
             "finish_reason": self.finish_reasons[0] if self.finish_reasons else None,
         }
-        return {name: value for name, value in told.items() if value is not None}
 
     def fields(self) -> dict[str, Any]:
         """Give the further fields of ``response_data``."""
-        told = dict(self.extra)
+        told = self.extra.copy()
         if self.reasoning is not None:
             told["reasoning"] = self.reasoning
         if self.refusal is not None:

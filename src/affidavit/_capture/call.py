@@ -25,6 +25,7 @@ class CapturedCall(CallState):
 
     Attributes:
         asked: the request.
+        content_type: of the answer.
         dialect: how to read its answer.
         http_status: of the last attempt; None when no answer came.
         limits: headers of each 429 on the way, by the response's identity; lower-case names.
@@ -35,6 +36,7 @@ class CapturedCall(CallState):
 
     __slots__ = (
         "asked",
+        "content_type",
         "dialect",
         "http_status",
         "limits",
@@ -56,6 +58,7 @@ class CapturedCall(CallState):
         self.response: Any = None
         self.http_status: int | None = None
         self.request_id: str | None = None
+        self.content_type = ""
         self.retries = 0
         self.limits: dict[int, dict[str, str]] = {}
         self.time_to_first_token_ms: float | None = None
@@ -76,15 +79,14 @@ class CapturedCall(CallState):
         self.response = response
         self.http_status = response.status_code
         wanted = self.dialect.request_id_headers
-        found = {}
-        for name, value in response.headers.raw:
+        best = len(wanted)
+        for name, value in response.headers.raw:  # once through; each .get() would be, too
             lower = name.lower()
-            if lower in wanted:
-                found[lower] = value
-        for lower in wanted:
-            if lower in found:
-                self.request_id = found[lower].decode("ascii", "replace")
-                break
+            if lower == b"content-type":
+                self.content_type = value.decode("latin-1")
+            elif lower in wanted and wanted.index(lower) < best:
+                best = wanted.index(lower)
+                self.request_id = value.decode("latin-1")
 
     def note_token(self, at_s: float) -> None:
         """Note when the first content came (``time.perf_counter``)."""
@@ -104,10 +106,11 @@ class CapturedCall(CallState):
         if self.time_to_first_token_ms is not None:
             report["time_to_first_token_ms"] = self.time_to_first_token_ms
         told = answer.error if answer is not None else None
+        # As complete() and partial() do, for names that are known to be right.
+        self._reported, self._fields = report, fields
         if error is None and told is None:
-            self.complete(**report, fields=fields)
+            self._status = Status.COMPLETED
             return
-        self.partial(**report, fields=fields)
         if isinstance(error, BaseException):
             self.left_by(error)
         else:

@@ -45,6 +45,9 @@ _ORIGIN: Final = re.compile(r"https?://[^/]+")
 _OWNER: Final = "_affidavit_recorder"
 """Attribute of a wrapped client: who records it."""
 
+_SERVER: Final = "_affidavit_server"
+"""Attribute of a recorded client: its address, and what is known of that."""
+
 _current: ContextVar[CapturedCall | None] = ContextVar("affidavit_captured", default=None)
 """The captured request under way here, for the methods that are listened to."""
 
@@ -248,15 +251,13 @@ def _begin(
     provider = dialect.package
     try:
         method, path = options.method.upper(), str(options.url)
-        url = client._base_url  # noqa: SLF001 - the public property copies it
-        host = url.host
-        provider = dialect.provider(type(client).__name__, host)
+        provider, server = _server_of(client, dialect)
         body = _sent(options.json_data, getattr(options, "extra_json", None))
         asked = dialect.parse_request(method, path, body)
         fields = asked.fields
         fields["endpoint"] = f"{method} {_ORIGIN.sub('', path, count=1).partition('?')[0]}"
         fields["operation"] = asked.operation
-        fields["server_address"] = host if url.port is None else f"{host}:{url.port}"
+        fields["server_address"] = server
         if stream:
             fields["stream"] = True
         sent = files_of(options)
@@ -269,12 +270,27 @@ def _begin(
     return CapturedCall(recorder, dialect, provider, asked, stream=stream)
 
 
+def _server_of(client: Any, dialect: Dialect) -> tuple[str, str]:
+    """Name the provider and the host that a client speaks to; looked at again when that changes."""
+    url = client._base_url  # noqa: SLF001 - the public property may be overridden
+    known = client.__dict__.get(_SERVER)
+    if known is None or known[0] is not url:
+        host, port = url.host, url.port
+        server = host if port is None else f"{host}:{port}"
+        known = (url, dialect.provider(type(client).__name__, host), server)
+        client.__dict__[_SERVER] = known
+    return known[1], known[2]
+
+
 def _sent(body: Any, more: Any) -> Any:
     """Give the JSON that will be sent, without what was left out on purpose."""
     if not isinstance(body, Mapping):
         return body
     whole = {**body, **more} if isinstance(more, Mapping) else body
-    return {k: v for k, v in whole.items() if type(v).__name__ not in _LEFT_OUT}
+    for value in whole.values():
+        if type(value).__name__ in _LEFT_OUT:
+            return {k: v for k, v in whole.items() if type(v).__name__ not in _LEFT_OUT}
+    return whole
 
 
 def _note_response(kwargs: dict[str, Any]) -> None:
@@ -299,9 +315,7 @@ def _answered(call: CapturedCall, result: Any) -> None:
     try:
         response = call.response
         if response is not None:
-            answer = taps.read_body(
-                call, response.headers.get("content-type") or "", response.content
-            )
+            answer = taps.read_body(call, response.content)
         elif hasattr(result, "model_dump"):  # a middleware of the application's answered instead
             answer = call.dialect.parse_response(call.asked.kind, result.model_dump(mode="json"))
     except Exception as error:
@@ -318,9 +332,7 @@ def _failed(call: CapturedCall, error: BaseException) -> None:
         told = getattr(error, "response", None)
         if response is not None and hasattr(response, "_content"):
             # The answer came, and the SDK did not want it: it was paid for all the same.
-            answer = taps.read_body(
-                call, response.headers.get("content-type") or "", response.content
-            )
+            answer = taps.read_body(call, response.content)
         elif told is not None and hasattr(told, "headers"):
             call.note_response(told)
             if told.status_code == TOO_MANY:

@@ -47,9 +47,9 @@ _READERS: Final[dict[str, Callable[[], Reader]]] = {
 _log: Final = logging.getLogger("affidavit")
 
 
-def read_body(call: CapturedCall, content_type: str, body: bytes) -> Answer:
+def read_body(call: CapturedCall, body: bytes) -> Answer:
     """Read an answer that came in one piece: JSON, text, or binary content."""
-    media_type = content_type.partition(";")[0].strip().lower()
+    media_type = call.content_type.partition(";")[0].strip().lower()
     if media_type.endswith("json") or body[:1] in {b"{", b"["}:
         try:
             return call.dialect.parse_response(call.asked.kind, msgspec.json.decode(body))
@@ -67,8 +67,7 @@ def read_body(call: CapturedCall, content_type: str, body: bytes) -> Answer:
 class _Body:
     """A streamed answer that is no stream of events: kept up to a size, hashed as a whole."""
 
-    def __init__(self, content_type: str) -> None:
-        self._content_type = content_type
+    def __init__(self) -> None:
         self._pieces: list[bytes] | None = []
         self._hash = hashlib.sha256()
         self._size = 0
@@ -83,7 +82,7 @@ class _Body:
 
     def answer(self, call: CapturedCall) -> Answer:
         if self._pieces is not None:
-            return read_body(call, self._content_type, b"".join(self._pieces))
+            return read_body(call, b"".join(self._pieces))
         said = {"type": "file", "sha256": self._hash.hexdigest(), "bytes": self._size}
         return Answer(extra={"content": said})
 
@@ -95,11 +94,10 @@ class Tap:
         self._recorder = recorder
         self._call = call
         self._is_async = is_async
-        content_type = call.response.headers.get("content-type") or ""
-        reader = _READERS.get(content_type.partition(";")[0].strip().lower())
+        reader = _READERS.get(call.content_type.partition(";")[0].strip().lower())
         self._reader = reader() if reader is not None else None
         self._events = call.dialect.accumulator(call.asked.kind) if reader is not None else None
-        self._body = _Body(content_type) if reader is None else None
+        self._body = _Body() if reader is None else None
         self._unread: tuple[bytes, float] | None = None
         self._is_pulling = False
         self._is_over = False
@@ -265,7 +263,8 @@ def attach(recorder: Recorder, call: CapturedCall, *, is_async: bool) -> None:
     response = call.response
     tap = Tap(recorder, call, is_async=is_async)
     response.extensions[_TAP] = tap
-    response.__class__ = _tapped(type(response))
+    kind: Any = type(response)
+    response.__class__ = _tapped(kind)
     weakref.finalize(response, tap.end, NOT_READ)
     _watch_collections()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from affidavit import providers
@@ -42,10 +43,19 @@ _ROUTES: Final[tuple[tuple[str, str, str], ...]] = (
 
 _MATCHERS: Final = tuple((re.compile(p), kind, name) for p, kind, name in _ROUTES)
 _PREFIX: Final = re.compile(r"^(?:https?://[^/]+)?(?:/openai)?(?:/deployments/[^/]+)?(?:/v1)?(?=/)")
-_OPERATIONS: Final = {"chat", "responses", "completions"}
 _NOT_PARAMETERS: Final = frozenset(
     {"model", "messages", "input", "prompt", "instructions", "tools", "functions"}
 )
+
+
+@lru_cache(maxsize=256)
+def _route(path: str) -> tuple[str, str] | None:
+    """Tell kind and operation of a POST; None for an endpoint that is read generically."""
+    path = _PREFIX.sub("", path, count=1).partition("?")[0]
+    for matcher, kind, operation in _MATCHERS:
+        if matcher.fullmatch(path):
+            return kind, operation
+    return None
 
 
 class OpenAIDialect:
@@ -64,12 +74,10 @@ class OpenAIDialect:
 
     def parse_request(self, method: str, path: str, body: Any) -> Asked:
         """Read a request."""
-        path = _PREFIX.sub("", path, count=1)
-        if method == "POST":
-            for matcher, kind, operation in _MATCHERS:
-                if matcher.fullmatch(path):
-                    return _asked(kind, operation, body)
-        return generic.asked(path, body)
+        found = _route(path) if method == "POST" else None
+        if found is None:
+            return generic.asked(_PREFIX.sub("", path, count=1), body)
+        return _asked(*found, body)
 
     def parse_response(self, kind: str, body: Any) -> Answer:
         """Read an answer's JSON."""

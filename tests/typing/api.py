@@ -35,9 +35,15 @@ def configure() -> None:
     assert_type(AuditConfig.high_volume(ttl_days=90), AuditConfig)
     assert_type(AuditConfig.load(config, service="assistant"), AuditConfig)
     AuditConfig(on_failure="refuse", durable="spool")
+    AuditConfig(guard="record", guard_hosts="llm.internal")
+    AuditConfig(guard="on")  # type: ignore[arg-type]
     AuditConfig(on_failure="ignore")  # type: ignore[arg-type]
     AuditConfig(ttl_days="30")  # type: ignore[arg-type]
     AuditConfig(no_such_setting=True)  # type: ignore[call-arg]
+
+
+def _ask(question: str) -> str:
+    return question
 
 
 def record() -> None:
@@ -60,6 +66,10 @@ def record() -> None:
     assert_type(audit.annotate(call.call_id, kind="score", name="helpful", value=4), str)
     assert_type(audit.flush(timeout_s=2.0), bool)
     assert_type(audit.stats(), Stats)
+    assert_type(audit.observe(_ask)("Analyze"), str)
+    assert_type(audit.observe(model="m", arguments=["question"])(_ask)("Analyze"), str)
+    audit.observe(_ask)(3)  # type: ignore[arg-type]
+    audit.observe(symbol="BTCUSDT")  # type: ignore[call-overload]
     audit.call(provider="anthropic", symbol="BTCUSDT")  # type: ignore[call-arg]
     audit.call("anthropic")  # type: ignore[call-arg]
     audit.security_event(kind="k", severity="dreadful")  # type: ignore[arg-type]

@@ -232,7 +232,7 @@ def _connecting(watch: _Watch, address: Any) -> None:
             "provider": provider,
             "host": host,
             "port": port,
-            "program": Path(sys.argv[0]).name or "python",
+            "program": Path(next(iter(sys.argv), "")).name or "python",
             "pid": os.getpid(),
             "source": _source(),
             "stopped": watch.mode == "refuse",

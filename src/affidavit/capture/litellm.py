@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from affidavit import _apart
 from affidavit._capture import media, refused
+from affidavit._capture.asked import arguments
 from affidavit.errors import AuditUnavailable, MissingExtra
 
 if TYPE_CHECKING:
@@ -357,7 +358,7 @@ def answered(kwargs: Mapping[str, Any], response: Any, provider: str) -> dict[st
 def _tool_calls(message: Any) -> list[dict[str, Any]] | None:
     made = getattr(message, "tool_calls", None) or ()
     found = [
-        {"id": one.id, "name": one.function.name, "arguments": one.function.arguments}
+        {"id": one.id, "name": one.function.name, "arguments": arguments(one.function.arguments)}
         for one in made
         if getattr(one, "function", None) is not None
     ]

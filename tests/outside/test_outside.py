@@ -10,7 +10,7 @@ import pytest
 
 from affidavit import canonical
 from affidavit.integrity import merkle, note
-from affidavit.integrity.checkpoint import Checkpoint, sign_checkpoint
+from affidavit.integrity.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from affidavit.integrity.note import Note, Signer
 from affidavit.integrity.proof import Proof
 from affidavit.testing import capture_events
@@ -91,6 +91,14 @@ def test_go_accepts_the_known_answers(go: Outside) -> None:
     assert go.record(vkey, b"event-1", answers["tlog_proof_index_1"]) == "record 1 of 3"
     old, new = answers["checkpoint_size_2"], answers["checkpoint_size_3"]
     assert go.growth(vkey, old, new, answers["consistency_2_3_b64"]) == "grew from 2 to 3"
+
+
+def test_go_signs_with_our_key_and_we_accept_it(go: Outside, log: Log) -> None:
+    """The text of a private key is the one that Go reads, and both make the same note."""
+    checkpoint = Checkpoint(SIGNER.name, 300, merkle.tree_root(300, log.hashes))
+    signed = go.sign(SIGNER.secret_text(), checkpoint.text())
+    assert open_checkpoint(signed, SIGNER.key).checkpoint == checkpoint
+    assert signed == sign_checkpoint(checkpoint, SIGNER)
 
 
 def test_go_refuses_what_was_changed(go: Outside, log: Log) -> None:

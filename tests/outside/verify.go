@@ -2,6 +2,7 @@
 //
 //	verify record VKEY ENTRY PROOF       the entry's leaf is in the log, at the proof's checkpoint
 //	verify growth VKEY OLD NEW PROOF     the log of checkpoint NEW begins with that of OLD
+//	verify sign KEY TEXT                 signs a text with a private key, and prints the note
 //
 // All are names of files; the last one of growth holds a base64 hash a line. Prints what it found,
 // or what is wrong, and exits with 1.
@@ -37,6 +38,12 @@ func main() {
 		size, root := tree(read(a[2]), read(a[4]))
 		fail(tlog.CheckTree(hashes(strings.Fields(read(a[5]))), size, root, oldSize, oldRoot))
 		fmt.Println("grew from", oldSize, "to", size)
+	case len(a) == 4 && a[1] == "sign":
+		signer, err := note.NewSigner(read(a[2]))
+		fail(err)
+		signed, err := note.Sign(&note.Note{Text: read(a[3])}, signer)
+		fail(err)
+		fmt.Print(string(signed))
 	default:
 		fail(fmt.Errorf("see the first lines of verify.go"))
 	}

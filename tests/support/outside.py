@@ -63,6 +63,10 @@ class Outside:
         return self._run("growth", vkey.encode(), old.encode(), new.encode(),
                          "\n".join(proof).encode())  # fmt: skip
 
+    def sign(self, key: str, text: str) -> str:
+        """Let Go sign a text with a private key of ours; the note. Raises OutsideError."""
+        return self._run("sign", key.encode(), text.encode()) + "\n"
+
     def _run(self, command: str, *contents: bytes) -> str:
         place = Path(mkdtemp(dir=self.folder))
         files = [place / str(number) for number in range(len(contents))]

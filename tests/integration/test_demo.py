@@ -69,6 +69,29 @@ def test_failed_calls_are_recorded_as_failed(demo: Ran) -> None:
     assert all(model.startswith("fault-") for model in failed)
 
 
+@pytest.mark.requirement("R1")
+def test_streams_that_were_left_are_recorded_as_aborted(demo: Ran) -> None:
+    """With both SDKs: what arrived, and an estimate of what it cost."""
+    _, report, _, _ = demo
+    aborted = [row for row in report["by_model"] if row["aborted"]]
+    assert sum(row["aborted"] for row in aborted) == report["called"]["left"] > 0
+    assert {row["provider"] for row in aborted} == {"openai", "anthropic"}
+
+
+@pytest.mark.requirement("R1")
+def test_calls_past_the_sdks_are_caught_by_the_guard(demo: Ran) -> None:
+    """Each leaves a security event, and no call through an SDK does."""
+    _, report, _, _ = demo
+    assert report["stored"]["unaudited_egress"] == report["called"]["unaudited"] > 0
+
+
+@pytest.mark.requirement("R1")
+def test_limits_of_the_providers_have_records_of_their_own(demo: Ran) -> None:
+    """Beside the failed outcome of the call."""
+    _, report, _, _ = demo
+    assert report["stored"]["provider_limit"] == report["called"]["provider_limited"] > 0
+
+
 @pytest.mark.requirement("R6")
 def test_the_users_are_served_during_the_outage(demo: Ran) -> None:
     """Their records wait in the spool, and are replayed when the database is back."""

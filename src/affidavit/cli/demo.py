@@ -16,7 +16,7 @@ from affidavit.errors import MissingExtra
 if TYPE_CHECKING:
     from affidavit.demo.run import Demo, Llm, Report
 
-_PACKAGES = ("fastapi", "openai", "uvicorn")
+_PACKAGES = ("anthropic", "fastapi", "openai", "uvicorn")
 _LLMS = ("canned", "real")
 _LOG_COLUMNS = 110
 

@@ -1,11 +1,15 @@
 """A small trading assistant that audits its own calls: what an application of yours looks like.
 
-Everything about auditing is in three places: the logger and the middleware in
-:func:`create_app`, the two events in ``_admit``, and ``async with audit.call(...)`` in ``_ask``.
+Everything about auditing is in three places: the logger and ``instrument`` where the assistant is
+made, the middleware in :func:`create_app`, and the two events in ``_admit``. The calls of the
+model have no auditing code at all.
 """
 
 from __future__ import annotations
 
+import asyncio
+import http.client
+import json
 import os
 import re
 import socket
@@ -15,13 +19,16 @@ from collections import defaultdict, deque
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+import anthropic
 import openai
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
-from affidavit import AsyncAuditLogger, AuditConfig, AuditMiddleware
+from affidavit import AsyncAuditLogger, AuditConfig, AuditMiddleware, call_id, instrument
 from affidavit.demo.child import announce
 from affidavit.demo.settings import USERS, VARIABLE, Provider, Settings, decode
 
@@ -36,6 +43,8 @@ _INJECTION = re.compile(
     r"|reveal\s+(your|the)\s+system\s+prompt",
     re.IGNORECASE,
 )
+_TIMEOUTS = (openai.APITimeoutError, anthropic.APITimeoutError)
+_FAILURES = (openai.OpenAIError, anthropic.AnthropicError)
 
 
 class Analyze(BaseModel):
@@ -56,7 +65,6 @@ class Analysis(BaseModel):
     answer: str
     provider: str
     model: str
-    cost_usd: str
 
 
 class RateLimit:
@@ -85,22 +93,47 @@ class Assistant:
     """The application behind the routes."""
 
     def __init__(self, settings: Settings) -> None:
-        """Open the audit log and one SDK client for each provider."""
+        """Open the audit log, and one SDK client for each provider."""
         self.audit = AsyncAuditLogger(settings.mongodb_uri, AuditConfig(**settings.audit))
+        instrument(self.audit)
         self._providers = settings.providers
         self._limit = RateLimit(settings.requests_per_minute)
-        self._sdks = {
-            name: openai.AsyncOpenAI(
-                base_url=provider.base_url,
-                api_key="none",  # the endpoints of the demo want no key
-                max_retries=0,  # one request, one record
-                timeout=provider.timeout_s,
-            )
-            for name, provider in settings.providers.items()
+        self._sdks: dict[str, Any] = {
+            name: _sdk(provider) for name, provider in settings.providers.items()
         }
 
     async def analyze(self, user: str, body: Analyze) -> Analysis:
         """Answer one question, or refuse it."""
+        name, provider, model = self._choose(user, body)
+        await self._admit(user, body)
+        reply = await self._ask(body, name, model, stream=False)
+        return Analysis(
+            call_id=call_id(reply) or "",
+            answer=_text(provider, reply),
+            provider=name,
+            model=model,
+        )
+
+    async def stream(self, user: str, body: Analyze) -> StreamingResponse:
+        """Answer one question piece by piece."""
+        name, provider, model = self._choose(user, body)
+        await self._admit(user, body)
+        reply = await self._ask(body, name, model, stream=True)
+
+        async def pieces() -> AsyncIterator[str]:
+            async with reply:
+                async for event in reply:
+                    yield _piece(provider, event)
+
+        head = {"x-call-id": call_id(reply) or ""}
+        return StreamingResponse(pieces(), media_type="text/plain", headers=head)
+
+    async def shortcut(self, user: str, body: Analyze) -> dict[str, Any]:
+        """Answer by a way around the SDKs, as somebody might write it in a hurry."""
+        _, provider, model = self._choose(user, body)
+        return await asyncio.to_thread(_past_the_sdk, provider, model, body.message)
+
+    def _choose(self, user: str, body: Analyze) -> tuple[str, Provider, str]:
         if user not in USERS:
             raise HTTPException(401, "an x-user header with a known user is wanted")
         name = body.provider or next(iter(self._providers))
@@ -108,8 +141,7 @@ class Assistant:
         model = body.model or (provider.models[0] if provider else "")
         if provider is None or model not in provider.models:
             raise HTTPException(422, "no such provider or model")
-        await self._admit(user, body)
-        return await self._ask(body, name, provider, model)
+        return name, provider, model
 
     async def _admit(self, user: str, body: Analyze) -> None:
         """Refuse what must not reach a model, and record that."""
@@ -129,52 +161,32 @@ class Assistant:
             )
             raise HTTPException(400, "this message was refused")
 
-    async def _ask(self, body: Analyze, name: str, provider: Provider, model: str) -> Analysis:
-        """The model call, with its record around it."""
-        messages: list[Any] = [
-            {"role": "system", "content": _SYSTEM},
-            {"role": "user", "content": f"{body.symbol}: {body.message}"},
-        ]
-        call_id = ""
+    async def _ask(self, body: Analyze, name: str, model: str, *, stream: bool) -> Any:
+        """The model call. It is recorded, and nothing here says so."""
+        sdk, question = self._sdks[name], f"{body.symbol}: {body.message}"
+        turn: dict[str, Any] = {"role": "user", "content": question}
         try:
-            async with self.audit.call(
-                provider=name,
+            if isinstance(sdk, anthropic.AsyncAnthropic):
+                return await sdk.messages.create(
+                    model=model,
+                    system=_SYSTEM,
+                    messages=[turn],  # type: ignore[list-item]  # a plain dictionary will do
+                    max_tokens=_MAX_TOKENS,
+                    stream=stream,
+                )
+            return await sdk.chat.completions.create(
                 model=model,
-                messages=messages,
-                fields={
-                    "symbol": body.symbol,
-                    "include_indicators": body.include_indicators,
-                    "include_market_data": body.include_market_data,
-                },
-            ) as call:
-                call_id = call.call_id
-                reply = await self._sdks[name].chat.completions.create(
-                    model=model, messages=messages, max_tokens=_MAX_TOKENS
-                )
-                text = reply.choices[0].message.content or ""
-                usage = _usage(reply)
-                cost = provider.price.cost_usd(
-                    input_tokens=usage["input_tokens"],
-                    cached_tokens=usage["cached_tokens"],
-                    output_tokens=usage["output_tokens"],
-                )
-                call.complete(
-                    text=text,
-                    finish_reason=reply.choices[0].finish_reason,
-                    cost_usd=cost,
-                    input_tokens=usage["input_tokens"],
-                    output_tokens=usage["output_tokens"],
-                    cached_tokens=usage["cached_tokens"],
-                    reasoning_tokens=usage["reasoning_tokens"],
-                    fields={"context_symbols": [body.symbol]},
-                )
-        except openai.APITimeoutError:
-            raise HTTPException(504, "the model took too long", {"x-call-id": call_id}) from None
-        except openai.OpenAIError:
-            raise HTTPException(502, "the model failed", {"x-call-id": call_id}) from None
-        return Analysis(
-            call_id=call_id, answer=text, provider=name, model=model, cost_usd=str(cost)
-        )
+                messages=[{"role": "system", "content": _SYSTEM}, turn],
+                max_tokens=_MAX_TOKENS,
+                stream=stream,
+                **({"stream_options": {"include_usage": True}} if stream else {}),
+            )
+        except _TIMEOUTS as error:
+            head = {"x-call-id": call_id(error) or ""}
+            raise HTTPException(504, "the model took too long", head) from None
+        except _FAILURES as error:
+            head = {"x-call-id": call_id(error) or ""}
+            raise HTTPException(502, "the model failed", head) from None
 
     async def close(self) -> None:
         """Write what waits, and close the connections."""
@@ -204,6 +216,14 @@ def create_app(settings: Settings) -> FastAPI:
     async def analyze(body: Analyze, request: Request) -> Analysis:
         return await assistant.analyze(request.headers.get("x-user", ""), body)
 
+    @app.post("/stream")
+    async def stream(body: Analyze, request: Request) -> StreamingResponse:
+        return await assistant.stream(request.headers.get("x-user", ""), body)
+
+    @app.post("/shortcut")
+    async def shortcut(body: Analyze, request: Request) -> dict[str, Any]:
+        return await assistant.shortcut(request.headers.get("x-user", ""), body)
+
     @app.get("/audit")
     async def audit() -> dict[str, Any]:
         """The counters of this process's audit log."""
@@ -212,16 +232,46 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _usage(reply: Any) -> dict[str, int]:
-    """Token counts of a chat completion; details that a server leaves out are zero."""
-    usage = reply.usage
-    prompt, completion = usage.prompt_tokens_details, usage.completion_tokens_details
-    return {
-        "input_tokens": usage.prompt_tokens,
-        "output_tokens": usage.completion_tokens,
-        "cached_tokens": (prompt and prompt.cached_tokens) or 0,
-        "reasoning_tokens": (completion and completion.reasoning_tokens) or 0,
-    }
+def _sdk(provider: Provider) -> Any:
+    """A client of the SDK that the provider wants. One request, one record: it does not retry."""
+    make: Any = anthropic.AsyncAnthropic if provider.api == "anthropic" else openai.AsyncOpenAI
+    return make(
+        base_url=provider.base_url,
+        api_key="none",  # the endpoints of the demo want no key
+        max_retries=0,
+        timeout=provider.timeout_s,
+    )
+
+
+def _text(provider: Provider, reply: Any) -> str:
+    """The text of a whole answer."""
+    if provider.api == "anthropic":
+        return "".join(block.text for block in reply.content if block.type == "text")
+    return reply.choices[0].message.content or ""
+
+
+def _piece(provider: Provider, event: Any) -> str:
+    """The text in one event of a streamed answer; most have one."""
+    if provider.api == "anthropic":
+        return event.delta.text if event.type == "content_block_delta" else ""
+    return (event.choices[0].delta.content or "") if event.choices else ""
+
+
+def _past_the_sdk(provider: Provider, model: str, message: str) -> dict[str, Any]:
+    """One request to the provider by plain HTTP: nothing audits it, but the guard sees it."""
+    url = urlsplit(provider.base_url)
+    line = http.client.HTTPConnection(url.hostname or "", url.port, timeout=provider.timeout_s)
+    body = {"model": model, "messages": [{"role": "user", "content": message}]}
+    try:
+        line.request(
+            "POST",
+            f"{url.path}/chat/completions",
+            json.dumps(body),
+            {"content-type": "application/json"},
+        )
+        return dict(json.loads(line.getresponse().read()))
+    finally:
+        line.close()
 
 
 def _main(address: Path) -> None:

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from decimal import Decimal
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+from affidavit.demo.settings import Price
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,16 +25,24 @@ if TYPE_CHECKING:
     from affidavit.demo.drive import Account
 
 RECORDS, CALLS = "llm_audit", "llm_calls"
+_NO_PRICES: Mapping[str, Price] = MappingProxyType({})
 
 
 class Stored(msgspec.Struct):
-    """What was found in the database, against what must be there."""
+    """What was found in the database, against what must be there.
+
+    Attributes:
+        rate_limit_exceeded: the assistant's own limit; ``provider_limit`` counts a provider's.
+        security_event: without those of the guard, which ``unaudited_egress`` counts.
+    """
 
     records: int = 0
     intents: int = 0
     outcomes: int = 0
     rate_limit_exceeded: int = 0
+    provider_limit: int = 0
     security_event: int = 0
+    unaudited_egress: int = 0
     missing: int = 0
     duplicates: int = 0
     wrong_status: int = 0
@@ -47,17 +59,24 @@ class Stored(msgspec.Struct):
             (counted["unexpected"], "requests got no proper answer from the assistant"),
             (counted["rate_limited"] - self.rate_limit_exceeded, "rate-limit events are missing"),
             (counted["refused"] - self.security_event, "security events are missing"),
+            (counted["provider_limited"] - self.provider_limit, "limits of providers are missing"),
+            (counted["unaudited"] - self.unaudited_egress, "unaudited calls were not caught"),
+            (max(0, self.unaudited_egress - counted["unaudited"]), "audited calls were caught"),
         ]
-        return [f"{number} {text}" for number, text in found if number]
+        return [f"{number} {text}" for number, text in found if number > 0]
 
 
 class ByModel(msgspec.Struct):
-    """One provider's model: use, cost and latency of completed calls."""
+    """One provider's model: use and cost, and the latency of completed calls.
+
+    The tokens of an aborted call are an estimate, and so is its cost.
+    """
 
     provider: str
     model: str
     calls: int
     failed: int
+    aborted: int
     input_tokens: int
     output_tokens: int
     cost_usd: Decimal
@@ -71,7 +90,8 @@ def compare(database: Database[dict[str, Any]], environment: str, account: Accou
     intents: Counter[str] = Counter()
     outcomes: defaultdict[str, list[str]] = defaultdict(list)
     events: Counter[str] = Counter()
-    fields = {"call_id": 1, "event_type": 1, "status": 1}
+    apart: Counter[str] = Counter()
+    fields = {"call_id": 1, "event_type": 1, "status": 1, "details.kind": 1}
     for record in database[RECORDS].find({"environment": environment}, fields):
         kind = record["event_type"]
         events[kind] += 1
@@ -79,12 +99,18 @@ def compare(database: Database[dict[str, Any]], environment: str, account: Accou
             intents[record["call_id"]] += 1
         elif kind == "llm_response":
             outcomes[record["call_id"]].append(record["status"])
+        else:
+            guarded = record.get("details", {}).get("kind") == "unaudited_egress"
+            limited = kind == "rate_limit_exceeded" and bool(record.get("call_id"))
+            apart[kind] += guarded or limited
     stored = Stored(
         records=events.total(),
         intents=events["llm_request"],
         outcomes=events["llm_response"],
-        rate_limit_exceeded=events["rate_limit_exceeded"],
-        security_event=events["security_event"],
+        rate_limit_exceeded=events["rate_limit_exceeded"] - apart["rate_limit_exceeded"],
+        provider_limit=apart["rate_limit_exceeded"],
+        security_event=events["security_event"] - apart["security_event"],
+        unaudited_egress=apart["security_event"],
     )
     for call_id, status in wanted.items():
         stored.missing += (not intents[call_id]) + (not outcomes[call_id])
@@ -95,18 +121,23 @@ def compare(database: Database[dict[str, Any]], environment: str, account: Accou
     return stored
 
 
-def by_model(database: Database[dict[str, Any]], environment: str) -> list[ByModel]:
+def by_model(
+    database: Database[dict[str, Any]], environment: str, prices: Mapping[str, Price] = _NO_PRICES
+) -> list[ByModel]:
     """Use, cost and latency by provider and model, the dearest first."""
     groups: defaultdict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     query = {"environment": environment, "event_type": "llm_response"}
     for record in database[RECORDS].find(query):
         groups[record["provider"], record["model"]].append(record)
-    rows = [_row(*key, records) for key, records in groups.items()]
+    rows = [_row(*key, records, prices) for key, records in groups.items()]
     return sorted(rows, key=lambda row: (-row.cost_usd, row.provider, row.model))
 
 
 def last_calls(
-    database: Database[dict[str, Any]], environment: str, number: int = 6
+    database: Database[dict[str, Any]],
+    environment: str,
+    prices: Mapping[str, Price] = _NO_PRICES,
+    number: int = 6,
 ) -> list[dict[str, Any]]:
     """The newest calls as the view ``llm_calls`` shows them, in a few plain columns."""
     found = database[CALLS].aggregate(
@@ -122,30 +153,49 @@ def last_calls(
             "model": record.get("model"),
             "status": record.get("status"),
             "tokens": (record.get("response_data") or {}).get("tokens_used"),
-            "cost_usd": _plain_cost((record.get("response_data") or {}).get("cost_usd")),
+            "cost_usd": _plain_cost(_cost(record, prices)),
             "ms": (record.get("response_data") or {}).get("processing_time_ms"),
         }
         for record in found
     ]
 
 
-def _row(provider: str, model: str, records: Sequence[dict[str, Any]]) -> ByModel:
+def _row(
+    provider: str, model: str, records: Sequence[dict[str, Any]], prices: Mapping[str, Price]
+) -> ByModel:
     done = [record for record in records if record["status"] == "completed"]
+    aborted = [record for record in records if record["status"] == "aborted"]
+    paid = [*done, *aborted]
     times = sorted(record["response_data"]["processing_time_ms"] for record in done)
-    costs = [record["response_data"]["cost_usd"].to_decimal() for record in done]
+    costs = [_cost(record, prices) for record in paid]
     return ByModel(
         provider=provider,
         model=model,
         calls=len(records),
-        failed=len(records) - len(done),
-        input_tokens=sum(record.get("input_tokens") or 0 for record in done),
-        output_tokens=sum(record.get("output_tokens") or 0 for record in done),
-        cost_usd=sum(costs, Decimal(0)),
+        failed=len(records) - len(paid),
+        aborted=len(aborted),
+        input_tokens=sum(record.get("input_tokens") or 0 for record in paid),
+        output_tokens=sum(record.get("output_tokens") or 0 for record in paid),
+        cost_usd=sum((cost for cost in costs if cost is not None), Decimal(0)),
         p50_ms=round(statistics.median(times), 1) if times else None,
         p95_ms=round(times[min(len(times) - 1, int(len(times) * 0.95))], 1) if times else None,
     )
 
 
-def _plain_cost(value: Any) -> str | None:
-    """Decimal128 as text."""
-    return None if value is None else f"{value.to_decimal():f}"
+def _cost(record: Mapping[str, Any], prices: Mapping[str, Price]) -> Decimal | None:
+    """What a call cost: as its record says, else its tokens at the model's price."""
+    told = (record.get("response_data") or {}).get("cost_usd")
+    if told is not None:
+        return Decimal(told.to_decimal())
+    price = prices.get(record.get("model") or "")
+    if price is None or record.get("input_tokens") is None:
+        return None
+    return price.cost_usd(
+        input_tokens=record["input_tokens"],
+        cached_tokens=record.get("cached_tokens") or 0,
+        output_tokens=record.get("output_tokens") or 0,
+    )
+
+
+def _plain_cost(cost: Decimal | None) -> str | None:
+    return None if cost is None else f"{cost:f}"

@@ -28,7 +28,17 @@ RATE_LIMITED = "intern"
 ATTACKER = "mallory"
 """The user who tries an injection among ordinary questions."""
 
+LEAVER = "dana"
+"""The user who has answers streamed, and does not wait for the end of every second one."""
+
+HURRIED = "carla"
+"""The user who now and then takes the way around the SDKs."""
+
 _COMPLETED, _REFUSED, _LIMITED, _FAILED, _TIMED_OUT = 200, 400, 429, 502, 504
+_LEFT, _UNAUDITED = 499, 299
+"""No real answers: the caller left in mid-stream; the call was made past the SDKs."""
+
+_PROVIDER_LIMITS = "fault-rate-limit"
 _SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "EURUSD", "AAPL")
 _QUESTIONS = (
     "Analyze the trend on the daily chart.",
@@ -46,7 +56,7 @@ class Answer:
 
     Attributes:
         status: the HTTP status, 0 when no answer came.
-        call_id: of the audited call; empty when no model was asked.
+        call_id: of the audited call; empty when no model was asked, or past the SDKs.
         at: seconds since the driver started, when the request was sent.
         took_ms: until the answer was there.
     """
@@ -57,6 +67,7 @@ class Answer:
     call_id: str
     at: float
     took_ms: float
+    model: str = ""
 
 
 @dataclass
@@ -77,7 +88,12 @@ class Account:
 
     def calls(self) -> dict[str, str]:
         """The status that must be stored, by call id."""
-        kinds = {_COMPLETED: "completed", _FAILED: "failed", _TIMED_OUT: "failed"}
+        kinds = {
+            _COMPLETED: "completed",
+            _FAILED: "failed",
+            _TIMED_OUT: "failed",
+            _LEFT: "aborted",
+        }
         return {
             answer.call_id: kinds[answer.status]
             for answer in self.answers
@@ -90,13 +106,16 @@ class Account:
             _COMPLETED: "completed",
             _FAILED: "failed",
             _TIMED_OUT: "failed",
+            _LEFT: "left",
             _LIMITED: "rate_limited",
             _REFUSED: "refused",
+            _UNAUDITED: "unaudited",
         }
         counted = Counter(names.get(answer.status, "unexpected") for answer in self.answers)
+        limited = (a for a in self.answers if a.call_id and a.model == _PROVIDER_LIMITS)
         return {
-            name: counted[name]
-            for name in ("completed", "failed", "rate_limited", "refused", "unexpected")
+            **{name: counted[name] for name in (*names.values(), "unexpected")},
+            "provider_limited": sum(1 for _ in limited),
         }
 
     def between(self, start: float, end: float) -> list[Answer]:
@@ -114,6 +133,7 @@ class Driver:
         self._settings = settings
         self._stopping = threading.Event()
         self._started = 0.0
+        self._streams = itertools.count(1)  # only one user asks for streams
         self.account = Account()
         self._threads = [
             threading.Thread(target=self._work, args=(user,), name=f"user-{user}", daemon=True)
@@ -141,36 +161,40 @@ class Driver:
 
     def _work(self, user: str) -> None:
         chance = random.Random(user)  # noqa: S311 - the same work in every run
-        for body in self._script(user):
-            self._ask(user, body)
+        for way, body in self._script(user):
+            self._ask(user, way, body)
             pause_s = 0.25 if user == RATE_LIMITED else chance.uniform(0.1, 0.5)
             if self._stopping.wait(pause_s):
                 return
 
-    def _script(self, user: str) -> Iterator[dict[str, Any]]:
-        """This user's questions, without end."""
+    def _script(self, user: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """This user's questions, without end: the way to ask, and the body."""
         chance = random.Random(f"script of {user}")  # noqa: S311 - the same work in every run
         providers = list(self._settings.providers.items())
-        default = {"ana": 0, "dana": 0}.get(user, -1)
+        # One works with the first provider, the real model where there is one.
+        first = user == "ana"
         for number in itertools.count(1):
-            name, provider = providers[default]
+            name, provider = providers[0] if first else providers[-1 - number % 2]
             models = [model for model in provider.models if not model.startswith("fault-")]
             body: dict[str, Any] = {
                 "symbol": chance.choice(_SYMBOLS),
                 "message": chance.choice(_QUESTIONS),
-                "include_indicators": chance.random() < 0.7,  # noqa: PLR2004
-                "include_market_data": chance.random() < 0.5,  # noqa: PLR2004
                 "provider": name,
-                "model": models[number % len(models)],
+                "model": models[number // 2 % len(models)],
             }
             faulty = [model for model in provider.models if model.startswith("fault-")]
-            if user in {"bruno", "carla"} and faulty and number % 7 == 3:  # noqa: PLR2004
+            if user in {"bruno", HURRIED} and faulty and number % 7 == 3:  # noqa: PLR2004
                 body["model"] = faulty[number // 7 % len(faulty)]
             if user == ATTACKER and number % 10 == 4:  # noqa: PLR2004
                 body["message"] = _INJECTION
-            yield body
+            way = "/analyze"
+            if user == LEAVER:
+                way = "/stream"
+            elif user == HURRIED and number % 8 == 5 and body["model"] in models:  # noqa: PLR2004
+                way = "/shortcut"  # the provider of odd numbers, which speaks OpenAI's words
+            yield way, body
 
-    def _ask(self, user: str, body: dict[str, Any]) -> None:
+    def _ask(self, user: str, way: str, body: dict[str, Any]) -> None:
         at, started = self.clock, time.perf_counter()
         status, call_id = 0, ""
         line = http.client.HTTPConnection(self._host, self._port, timeout=90)
@@ -180,17 +204,31 @@ class Driver:
                 "x-user": user,
                 "user-agent": "Trading desk/1.0",
             }
-            line.request("POST", "/analyze", json.dumps(body), head)
+            line.request("POST", way, json.dumps(body), head)
             reply = line.getresponse()
-            document = json.loads(reply.read() or b"{}")
-            status = reply.status
-            call_id = reply.headers.get("x-call-id") or document.get("call_id") or ""
+            status, call_id = self._take(way, reply)
         except (OSError, http.client.HTTPException, ValueError):
             status = 0
         finally:
             line.close()
         took_ms = (time.perf_counter() - started) * 1000
-        self.account.add(Answer(user, body["provider"], status, call_id, at, took_ms))
+        self.account.add(
+            Answer(user, body["provider"], status, call_id, at, took_ms, body["model"])
+        )
+
+    def _take(self, way: str, reply: http.client.HTTPResponse) -> tuple[int, str]:
+        """Read an answer, or walk away from it; its status, and the id of its call."""
+        call_id = reply.headers.get("x-call-id") or ""
+        if way == "/stream" and reply.status == _COMPLETED:
+            if next(self._streams) % 4 in {1, 2}:  # both providers' streams, by turns
+                reply.read(1)
+                return _LEFT, call_id
+            reply.read()
+            return _COMPLETED, call_id
+        document = json.loads(reply.read() or b"{}")
+        if way == "/shortcut" and reply.status == _COMPLETED:
+            return _UNAUDITED, ""
+        return reply.status, call_id or document.get("call_id") or ""
 
 
 def get_json(address: str, path: str, timeout_s: float = 10.0) -> dict[str, Any]:

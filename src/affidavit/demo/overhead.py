@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from affidavit.demo.child import announce
-from affidavit.demo.settings import CANNED_PRICE, VARIABLE, Settings, decode
+from affidavit.demo.settings import VARIABLE, Settings, decode
 
 CALL_LATENCY_MS = 60.0
 """Latency of the endpoint during the measurement."""
@@ -48,9 +48,9 @@ class Overhead(msgspec.Struct, frozen=True):
     percent_of_1200_ms: float
     calls_recorded: int
     method: str = (
-        "the same call plain and audited, in random order, against an endpoint of fixed "
-        "latency, by the openai SDK in a process of its own; median of the paired differences "
-        "with its 95 % bootstrap interval"
+        "the same call by a plain and by a wrapped client of the openai SDK, in random order, "
+        "against an endpoint of fixed latency, in a process of its own; median of the paired "
+        "differences with its 95 % bootstrap interval"
     )
 
 
@@ -83,37 +83,21 @@ async def measure(settings: Settings, pairs: int) -> Overhead:
     base_url = next(iter(settings.providers.values())).base_url
     latency = {"x-canned-latency-ms": str(CALL_LATENCY_MS)}
     audit = AsyncAuditLogger(settings.mongodb_uri, AuditConfig(**settings.audit))
-    async with openai.AsyncOpenAI(base_url=base_url, api_key="none", max_retries=0) as sdk:
-
-        async def plain() -> Any:
-            return await sdk.chat.completions.create(
-                model="canned-large", messages=_MESSAGES, extra_headers=latency
-            )
-
-        async def audited() -> None:
-            async with audit.call(
-                provider="canned", model="canned-large", messages=_MESSAGES, user_id="overhead"
-            ) as call:
-                reply = await plain()
-                call.complete(
-                    text=reply.choices[0].message.content,
-                    input_tokens=reply.usage.prompt_tokens,
-                    output_tokens=reply.usage.completion_tokens,
-                    cost_usd=CANNED_PRICE.cost_usd(
-                        input_tokens=reply.usage.prompt_tokens,
-                        cached_tokens=0,
-                        output_tokens=reply.usage.completion_tokens,
-                    ),
-                )
-
+    asked: dict[str, Any] = {"base_url": base_url, "api_key": "none", "max_retries": 0}
+    async with (
+        openai.AsyncOpenAI(**asked) as plain,
+        audit.wrap(openai.AsyncOpenAI(**asked)) as audited,
+    ):
         times: dict[Any, list[float]] = {plain: [], audited: []}
         chance = random.Random(1)  # noqa: S311 - the order of the pairs
         for number in range(_WARM_UP + pairs):
-            for way in chance.sample([plain, audited], 2):
+            for sdk in chance.sample([plain, audited], 2):
                 started = time.perf_counter()
-                await way()
+                await sdk.chat.completions.create(
+                    model="canned-large", messages=_MESSAGES, extra_headers=latency
+                )
                 if number >= _WARM_UP:
-                    times[way].append((time.perf_counter() - started) * 1000)
+                    times[sdk].append((time.perf_counter() - started) * 1000)
         await audit.close()
     return summarise(times[plain], times[audited], _WARM_UP + pairs)
 

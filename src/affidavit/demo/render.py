@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from affidavit.demo.run import Report
 
 _WIDE = 100
+_EVENTS = ("rate_limited", "provider_limited", "refused", "unaudited")
 
 
 def as_json(report: Report) -> str:
@@ -68,10 +69,12 @@ def _counts(report: Report) -> Table:
     rows: list[tuple[str, Any, Any]] = [
         ("calls of a model: intents", made, stored.intents),
         ("calls of a model: outcomes", made, stored.outcomes),
-        ("  of these completed / failed", f"{called['completed']} / {called['failed']}", ""),
-        ("rate limit exceeded", called["rate_limited"], stored.rate_limit_exceeded),
-        ("security events", called["refused"], stored.security_event),
-        ("all records", 2 * made + called["rate_limited"] + called["refused"], stored.records),
+        ("  completed / failed / left in mid-stream", _ended(called), ""),
+        ("rate limits of the assistant", called["rate_limited"], stored.rate_limit_exceeded),
+        ("rate limits of the providers", called["provider_limited"], stored.provider_limit),
+        ("attacks refused", called["refused"], stored.security_event),
+        ("unaudited calls, caught by the guard", called["unaudited"], stored.unaudited_egress),
+        ("all records", 2 * made + sum(called[name] for name in _EVENTS), stored.records),
         ("in the spool when MongoDB came back", "", report.outage.get("spooled_at_the_end", 0)),
         ("replayed from the spool, in all", "", audit["replayed"]),
         ("in the spool now", "", audit["spooled"]),
@@ -82,16 +85,21 @@ def _counts(report: Report) -> Table:
     return table
 
 
+def _ended(called: dict[str, int]) -> str:
+    return f"{called['completed']} / {called['failed']} / {called['left']}"
+
+
 def _models(report: Report) -> Table:
     table = _table("Cost and latency by provider (fault-...: failures made on purpose)")
     table.add_column("Provider/model", overflow="fold")
-    for head in ("Calls", "Failed", "In/out", "Cost USD", "p50 ms", "p95 ms"):
+    for head in ("Calls", "Failed", "Left", "In/out", "Cost USD", "p50 ms", "p95 ms"):
         table.add_column(head, justify="right")
     for row in report.by_model:
         table.add_row(
             f"{row.provider}/{row.model}",
             str(row.calls),
             str(row.failed),
+            str(row.aborted),
             f"{row.input_tokens}/{row.output_tokens}",
             f"{row.cost_usd:.6f}",
             _number(row.p50_ms),
@@ -99,9 +107,10 @@ def _models(report: Report) -> Table:
         )
     calls = sum(row.calls for row in report.by_model)
     failed = sum(row.failed for row in report.by_model)
+    left = sum(row.aborted for row in report.by_model)
     cost = sum((row.cost_usd for row in report.by_model), Decimal(0))
     table.add_section()
-    table.add_row("together", str(calls), str(failed), "", f"{cost:.6f}", "", "")
+    table.add_row("together", str(calls), str(failed), str(left), "", f"{cost:.6f}", "", "")
     return table
 
 

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -22,6 +23,7 @@ from affidavit.demo.drive import Answer, Driver, get_json
 from affidavit.demo.overhead import Overhead
 from affidavit.demo.real_model import MODEL, RealModel
 from affidavit.demo.settings import (
+    ANTHROPIC_PRICE,
     CANNED_PRICE,
     REAL_PRICE,
     VARIABLE,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 Llm = Literal["canned", "real"]
 
 _FAULTS = ["fault-error", "fault-rate-limit", "fault-drop", "fault-hang"]
+_ANTHROPIC_MODELS = ["canned-opus", "canned-haiku"]
 _CANNED_LATENCY_MS = 300.0
 _REQUESTS_PER_MINUTE = {"intern": 12}
 _CANNED_TIMEOUT_S = 2.0  # what the fault "hang" waits for
@@ -144,9 +147,9 @@ class Demo:
             stored=stored,
             audit=audit,
             outage=outage,
-            by_model=check.by_model(database, self.environment),
+            by_model=check.by_model(database, self.environment, settings.prices),
             overhead=overhead,
-            last_calls=check.last_calls(database, self.environment),
+            last_calls=check.last_calls(database, self.environment, settings.prices),
             mongodb=self.target.shown,
             own_server=not self._options.uri,
             environment=self.environment,
@@ -169,8 +172,18 @@ class Demo:
     def _start_models(self) -> Settings:
         canned = CannedEndpoint.start(latency_ms=_CANNED_LATENCY_MS)
         self._stack.callback(canned.stop)
-        models = [*MODELS, *_FAULTS]
-        providers = {"canned": Provider(canned.base_url, models, CANNED_PRICE, _CANNED_TIMEOUT_S)}
+        providers = {
+            "canned-openai": Provider(
+                canned.base_url, [*MODELS, *_FAULTS], CANNED_PRICE, _CANNED_TIMEOUT_S
+            ),
+            "canned-anthropic": Provider(
+                canned.anthropic_url,
+                [*_ANTHROPIC_MODELS, *_FAULTS],
+                ANTHROPIC_PRICE,
+                _CANNED_TIMEOUT_S,
+                api="anthropic",
+            ),
+        }
         if self._options.llm == "real":
             self._say(f"Loading {MODEL}, a real model, on 127.0.0.1")
             model = RealModel.start()
@@ -182,6 +195,9 @@ class Demo:
             **self._options.audit,
             "environment": self.environment,
             "service": "trading-assistant",
+            # The addresses of real providers are known; that of the demo's own is not.
+            "guard": "record",
+            "guard_hosts": urlsplit(canned.base_url).netloc,
         }
         return Settings(
             mongodb_uri=self.target.uri,
@@ -191,7 +207,7 @@ class Demo:
         )
 
     def _start_assistant(self, settings: Settings) -> None:
-        self._say("Starting the trading assistant (FastAPI, openai SDK)")
+        self._say("Starting the trading assistant (FastAPI, openai and anthropic SDKs)")
         self._assistant, path = self._child("app", settings)
         self.address = announced(
             path, child=self._assistant, timeout_s=_START_TIMEOUT_S, what="the trading assistant"
@@ -221,8 +237,9 @@ class Demo:
     def _measure(self, settings: Settings) -> Overhead:
         pairs = self._options.pairs
         self._say(f"Measuring what auditing adds to a call ({pairs} pairs, plain and audited)")
-        own = {**settings.audit, "environment": f"{self.environment}-overhead"}
-        canned = {"canned": settings.providers["canned"]}
+        # The plain calls of the pairs are no alarm.
+        own = {**settings.audit, "environment": f"{self.environment}-overhead", "guard": "off"}
+        canned = {"canned": settings.providers["canned-openai"]}
         settings = msgspec.structs.replace(settings, audit=own, providers=canned)
         child, path = self._child("overhead", settings, str(pairs))
         timeout_s = _START_TIMEOUT_S + pairs
@@ -232,7 +249,10 @@ class Demo:
 
     def _load(self, driver: Driver) -> dict[str, Any]:
         options = self._options
-        self._say("Six users go to work: failures, a rate limit and an injection included")
+        self._say(
+            "Six users go to work: failures, limits, an injection, streams that nobody reads to "
+            "the end, and calls past the SDKs"
+        )
         driver.start()
         try:
             time.sleep(options.quiet_s)
@@ -301,5 +321,6 @@ def _own_problems(audit: dict[str, Any], records: int) -> list[str]:
 
 def _slowest(answers: list[Answer]) -> float | None:
     """The longest a completed call of the canned endpoint took, whose own latency is fixed."""
-    times = [a.took_ms for a in answers if a.provider == "canned" and a.status == HTTPStatus.OK]
+    done = (a for a in answers if a.status == HTTPStatus.OK)
+    times = [a.took_ms for a in done if a.provider.startswith("canned")]
     return round(max(times), 1) if times else None

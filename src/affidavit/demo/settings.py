@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -38,12 +38,16 @@ class Price(msgspec.Struct, frozen=True):
 
 
 class Provider(msgspec.Struct, frozen=True):
-    """Where a model is served, what it costs there, and how long it may take to answer."""
+    """Where a model is served, what it costs there, and how long it may take to answer.
+
+    ``api`` is whose SDK speaks to it.
+    """
 
     base_url: str
     models: list[str]
     price: Price
     timeout_s: float = 30.0
+    api: Literal["openai", "anthropic"] = "openai"
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -61,8 +65,18 @@ class Settings(msgspec.Struct, frozen=True):
     providers: dict[str, Provider]
     requests_per_minute: dict[str, int] = {}
 
+    @property
+    def prices(self) -> dict[str, Price]:
+        """The price of each model."""
+        return {
+            model: provider.price
+            for provider in self.providers.values()
+            for model in provider.models
+        }
+
 
 CANNED_PRICE = Price(Decimal("3.00"), Decimal("0.30"), Decimal("15.00"))
+ANTHROPIC_PRICE = Price(Decimal("5.00"), Decimal("0.50"), Decimal("25.00"))
 REAL_PRICE = Price(Decimal("0.10"), Decimal("0.05"), Decimal("0.40"))
 
 

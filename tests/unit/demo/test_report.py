@@ -82,6 +82,59 @@ def test_refusals_are_held_against_their_events(database: Database[dict[str, Any
     ]
 
 
+def test_the_guards_events_are_held_against_the_calls_past_the_sdks(
+    database: Database[dict[str, Any]],
+) -> None:
+    """One that was missed is a problem, and so is an alarm without a cause."""
+    caught = {"event_type": "security_event", "environment": "e"}
+    database.llm_audit.insert_one({**caught, "details": {"kind": "unaudited_egress"}})
+    one, two = _account((299, "")), _account((299, ""), (299, ""))
+    assert compare(database, "e", one).problems(one) == []
+    assert compare(database, "e", two).problems(two) == ["1 unaudited calls were not caught"]
+    none = _account()
+    assert compare(database, "e", none).problems(none) == ["1 audited calls were caught"]
+
+
+def test_a_stream_that_was_left_must_be_aborted(database: Database[dict[str, Any]]) -> None:
+    """A call that its caller did not wait for has an outcome all the same."""
+    database.llm_audit.insert_many(_both("a", "aborted"))
+    account = _account((499, "a"))
+    assert compare(database, "e", account).problems(account) == []
+    assert account.count()["left"] == 1
+
+
+def test_a_limit_of_the_provider_has_a_record_of_its_own(
+    database: Database[dict[str, Any]],
+) -> None:
+    """It belongs to a call; the assistant's own limits do not."""
+    database.llm_audit.insert_many(_both("a", "failed"))
+    account = Account()
+    account.add(Answer("ana", "canned", 502, "a", 0.0, 1.0, "fault-rate-limit"))
+    assert compare(database, "e", account).problems(account) == [
+        "1 limits of providers are missing"
+    ]
+    limit = {"event_type": "rate_limit_exceeded", "environment": "e", "call_id": "a"}
+    database.llm_audit.insert_one(limit)
+    stored = compare(database, "e", account)
+    assert (stored.provider_limit, stored.rate_limit_exceeded) == (1, 0)
+    assert stored.problems(account) == []
+
+
+def test_a_record_without_a_cost_is_priced_by_its_tokens(
+    database: Database[dict[str, Any]],
+) -> None:
+    """An aborted call counts too, with the tokens that were estimated."""
+    data = {"processing_time_ms": 100.0}
+    tokens = {"input_tokens": 1000, "cached_tokens": 400, "output_tokens": 100}
+    more = {"provider": "p", "model": "m", "response_data": data, **tokens}
+    database.llm_audit.insert_many(
+        _record("llm_response", status, status, **more) for status in ("completed", "aborted")
+    )
+    price = Price(Decimal(3), Decimal("0.30"), Decimal(15))
+    (row,) = by_model(database, "e", {"m": price})
+    assert (row.cost_usd, row.aborted, row.failed) == (2 * Decimal("0.00342"), 1, 0)
+
+
 def test_costs_add_up_exactly(database: Database[dict[str, Any]]) -> None:
     """Ten times a tenth of a cent is one cent, not nearly one."""
     data = {"cost_usd": Decimal128("0.001"), "processing_time_ms": 100.0}
@@ -114,9 +167,7 @@ def test_the_report_fits_a_terminal_and_names_problems() -> None:
     report = Report(
         ok=False,
         problems=["1 records of calls are missing"],
-        called=dict.fromkeys(
-            ("requests", "model_calls", "completed", "failed", "rate_limited", "refused"), 1
-        ),
+        called=dict.fromkeys((*Account().count(), "requests", "model_calls"), 1),
         stored=Stored(records=1),
         audit=dict.fromkeys(("replayed", "spooled", "lost"), 0),
         outage={"what": "", "seconds": 0.0},

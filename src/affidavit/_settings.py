@@ -388,6 +388,13 @@ SETTINGS: Final[dict[str, Setting]] = _table(
         "state directory (XDG_STATE_HOME or ~/.local/state)/affidavit/keys.",
     ),
     Setting(
+        "seal_vkey",
+        "str",
+        None,
+        "The log's public key as one line (`affidavit keys show`), for whoever verifies: "
+        "`affidavit verify` then takes no other key for the log's.",
+    ),
+    Setting(
         "seal_key",
         "str",
         None,

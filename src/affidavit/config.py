@@ -77,6 +77,7 @@ class Settings(TypedDict, total=False):
     seal_public_key: str | None
     seal: Literal["auto", "off"]
     seal_key_file: str | None
+    seal_vkey: str | None
     seal_key: str | None
     guard: Literal["off", "record", "refuse"]
     guard_hosts: str | None
@@ -128,6 +129,7 @@ class AuditConfig:
     seal_public_key: str | None
     seal: str
     seal_key_file: str | None
+    seal_vkey: str | None
     seal_key: str | None
     guard: Literal["off", "record", "refuse"]
     guard_hosts: str | None

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 GRACE_MS: Final = 120_000
 """How long a record may be without a leaf: the sealer waits 60 s for a writer that is silent."""
 
+OVERDUE_MS: Final = 600_000
+"""From this age on a record without a leaf is not new any more: a sealer should have come by."""
+
 CLOCK_MS: Final = 300_000
 """How far the clocks of the database and of the verifier may differ."""
 
@@ -282,7 +285,8 @@ class Bodies:
         elif leaf is None and time_ms < self._first_ms:
             self._report.counts["unproved"] += 1
         elif leaf is not None and time_ms >= self._last_ms - GRACE_MS:
-            self._report.counts["pending"] += 1
+            overdue = time_ms < self._now_ms - OVERDUE_MS
+            self._report.counts["overdue" if overdue else "pending"] += 1
         else:
             self._strays.append((dest, document))
 

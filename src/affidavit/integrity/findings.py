@@ -92,7 +92,7 @@ class Report:
     """Leaves at the saved checkpoint that was compared."""
     counts: Counter[str] = field(default_factory=Counter)
     """``leaves``, ``matched``, ``expired``, ``explained``, ``erased``, ``gaps``, ``late``,
-    ``rebuilt``, ``pending``, ``unproved``, ``batches``, ``seals``."""
+    ``rebuilt``, ``pending``, ``overdue``, ``unproved``, ``batches``, ``seals``."""
     kinds: Counter[Kind] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
     limits: list[str] = field(default_factory=list)

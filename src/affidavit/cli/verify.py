@@ -1,0 +1,252 @@
+"""``affidavit verify``: whether the log is what it was, and if not, what was done to it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from affidavit.cli import _common as common
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from affidavit.config import AuditConfig
+    from affidavit.integrity.findings import Report
+    from affidavit.integrity.trust import Trust
+    from affidavit.integrity.verify import Scope
+
+_FROM_CHECKPOINT = "checkpoint"
+
+
+def verify(
+    path: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[PATH]",
+            help="An export or a bundle; without it the live log.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            "--checkpoint", help="A checkpoint that was saved before.", show_default=False
+        ),
+    ] = None,
+    vkey: Annotated[
+        str | None,
+        typer.Option(
+            "--vkey", help="The log's key, as it is known beforehand.", show_default=False
+        ),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since",
+            help="Read only records from then on (24h, 2026-11-01, …), or, with the word "
+            "checkpoint, only what was added after the saved one.",
+            show_default=False,
+        ),
+    ] = None,
+    sample: Annotated[
+        int | None,
+        typer.Option(
+            "--sample", min=1, help="Read so many records, at random.", show_default=False
+        ),
+    ] = None,
+    uri: common.Uri = None,
+    collection: common.Collection = None,
+    json: common.Json = False,
+) -> None:
+    """Verify the log, or what was taken from it, and name what is wrong.
+
+    Exit codes: 0 nothing is wrong; 1 there is nothing to verify; 2 to 4 as everywhere; 10 and more
+    for what was found, the gravest of it: 10 foreign_key, 11 forged_checkpoint, 12 rolled_back,
+    13 cut_off, 14 altered, 15 missing, 16 deleted_too_early, 17 inserted, 18 reordered,
+    19 unsigned_batch, 20 erased_without_record. The reading is noted in the ledger.
+    """
+    from affidavit.cli import _output as output
+    from affidavit.cli._errors import FOUND_WRONG
+
+    config = common.settings(collection)
+    report = _verified(path, checkpoint, vkey, _scope(since, sample, checkpoint), uri, config)
+    if json:
+        output.as_json(report.as_dict())
+    else:
+        _print(report)
+    if report.exit_code or not report.size:
+        raise typer.Exit(report.exit_code or FOUND_WRONG)
+
+
+def _verified(
+    path: Path | None,
+    checkpoint: Path | None,
+    vkey: str | None,
+    scope: Scope,
+    uri: str | None,
+    config: AuditConfig,
+) -> Report:
+    from affidavit.errors import ConfigError
+    from affidavit.integrity.errors import IntegrityError
+
+    saved = None if checkpoint is None else _read(checkpoint)
+    pinned_by = "vkey" if vkey is not None else "configuration"
+    known = vkey if vkey is not None else config.seal_vkey
+    try:
+        if path is not None:
+            return _folder(path, known, pinned_by, saved, scope)
+        from affidavit.integrity.trust import Trust
+
+        return _live(Trust(known, pinned_by, saved), scope, uri, config)
+    except IntegrityError as error:  # a key or checkpoint of the caller's, which is none
+        raise ConfigError(str(error)) from error
+
+
+def _live(trust: Trust, scope: Scope, uri: str | None, config: AuditConfig) -> Report:
+    from affidavit.store import connect_seals
+
+    with common.opened(uri, config) as log:
+        wanted = {"since_ms": scope.since_ms, "sample": scope.sample}
+        log.note_access("verify", wanted, None)
+    store = connect_seals(common.address(uri), config)
+    try:
+        return _run(store, trust, scope)
+    finally:
+        store.close()
+
+
+def _folder(
+    path: Path, vkey: str | None, pinned_by: str, saved: str | None, scope: Scope
+) -> Report:
+    from affidavit.evidence.folder import ExportFolder
+    from affidavit.evidence.inspect import is_bundle, verify_bundle
+    from affidavit.integrity.trust import Trust
+
+    if is_bundle(path):
+        return verify_bundle(path, vkey, pinned_by, saved)
+    folder = ExportFolder(path)
+    trust = Trust(vkey, pinned_by, saved)
+    report = _run(folder, trust, scope)
+    folder.check_manifest(report, trust.keys)
+    return report
+
+
+def _run(reader: Any, trust: Trust, scope: Scope) -> Report:
+    from datetime import UTC, datetime
+
+    from affidavit.integrity.verify import verify as check
+
+    now_ms = int(datetime.now(UTC).timestamp() * 1000)
+    with _Progress() as tell:
+        return check(reader, trust, now_ms=now_ms, scope=scope, progress=tell)
+
+
+class _Progress:
+    """One line on a terminal that counts; nothing elsewhere."""
+
+    def __init__(self) -> None:
+        self._shown = sys.stderr.isatty()
+        self._last = 0
+
+    def __enter__(self) -> Callable[[int, int], None]:
+        return self._tell
+
+    def __exit__(self, *_: object) -> None:
+        if self._last:
+            sys.stderr.write("\r\x1b[K")
+
+    def _tell(self, done: int, _total: int) -> None:
+        if self._shown and done - self._last >= 1000:  # noqa: PLR2004 - often enough to see it
+            self._last = done
+            sys.stderr.write(f"\r{done:,} leaves")
+            sys.stderr.flush()
+
+
+def _scope(since: str | None, sample: int | None, checkpoint: Path | None) -> Scope:
+    from affidavit.errors import ConfigError
+    from affidavit.integrity.verify import Scope
+
+    if since == _FROM_CHECKPOINT:
+        if checkpoint is None:
+            msg = "--since checkpoint needs the saved checkpoint: add --checkpoint FILE."
+            raise ConfigError(msg)
+        return Scope(sample=sample, from_saved=True)
+    start = common.when(since, "--since")
+    return Scope(None if start is None else int(start.timestamp() * 1000), sample)
+
+
+def _read(path: Path) -> str:
+    from affidavit.errors import ConfigError
+
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        msg = f"The saved checkpoint {str(path)!r} cannot be read ({type(error).__name__})."
+        raise ConfigError(msg) from error
+
+
+_COUNTED = (
+    ("expired", "expired: their retention has ended, the leaves remain"),
+    ("explained", "lost or refused, as the ledger says"),
+    ("gaps", "numbers that never came, sealed as gaps"),
+    ("late", "sealed late, out of a spool"),
+    ("rebuilt", "leaves that the sealer made from stored records"),
+    ("erased", "with content erased"),
+    ("pending", "too new to be sealed yet"),
+    ("overdue", "not sealed, and older than ten minutes: is a sealer at work? nothing proves them"),
+    ("unproved", "unproved: written by another logger or an older version"),
+)
+
+
+def _print(report: Report) -> None:
+    from affidavit.cli import _output as output
+
+    if report.origin:
+        pinned = {
+            "nothing": "known from the log itself only",
+            "vkey": "as given",
+            "configuration": "as configured",
+            "checkpoint": "the one that signed the saved checkpoint",
+        }[report.pinned_by]
+        output.say(f"log      {report.origin}")
+        output.say(f"key      {report.vkey} ({pinned})")
+    grown = "" if report.saved_size is None else f"; the saved checkpoint has {report.saved_size:,}"
+    output.say(f"leaves   {report.size:,}{grown}")
+    output.say(f"records  {report.counts['matched']:,} read and found under their leaves")
+    for name, text in _COUNTED:
+        if report.counts[name]:
+            output.say(f"         {report.counts[name]:,} {text}")
+    for limit in report.limits:
+        output.say(f"         not looked at: {limit}")
+    output.say("")
+    _print_verdict(report)
+
+
+def _print_verdict(report: Report) -> None:
+    from affidavit.cli import _output as output
+
+    shown = 20
+    for finding in report.findings[:shown]:
+        mark = "first: " if finding.first and len(report.findings) > 1 else ""
+        index = finding.where.get("index")
+        place = "" if index is None else f" [leaf {index}]"
+        output.say(f"{finding.kind.value.upper()}  {mark}{finding.text}{place}")
+    more = sum(report.kinds.values()) - min(len(report.findings), shown)
+    if more:
+        output.say(f"and {more} more; --json shows up to 1,000.")
+    if not report.clean:
+        told = ", ".join(f"{count} {kind.value}" for kind, count in report.kinds.items())
+        output.say(f"The log does not hold: {told}.")
+    elif not report.size:
+        output.say("There is nothing to verify: nothing is sealed yet.")
+    else:
+        output.say(f"Nothing is wrong. Level: {report.level.value}.")
+        if report.pinned_by == "nothing":
+            output.note(
+                "Whoever can rewrite the whole store can make it look like this. Save a checkpoint "
+                "outside of it (`affidavit checkpoint`), and verify against that next time."
+            )

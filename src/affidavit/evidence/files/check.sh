@@ -1,0 +1,58 @@
+#!/bin/sh
+# Checks one bundle with nothing but a shell and openssl. Usage: sh check.sh  (inside the bundle)
+#
+# For each record: every disclosed part opens its commitment in entry.json, the entry is a leaf of
+# the log whose checkpoint is in the proof, and that checkpoint is signed by the key in log.vkey.
+# Whether log.vkey is the right key, nobody can tell from the bundle: compare it.
+set -eu
+cd "$(dirname "$0")"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+hash() { openssl dgst -sha256 -binary; }
+hex() { od -An -v -tx1 | tr -d ' \n'; }
+plain() { openssl base64 -d -A; }
+
+vkey=$(head -n 1 log.vkey)
+name=${vkey%%+*}
+# 32 bytes of public key after one byte that says Ed25519, in the frame that openssl reads.
+{ printf '\060\052\060\005\006\003\053\145\160\003\041\000'
+  printf '%s' "${vkey#*+*+}" | plain | tail -c 32; } >"$work/key.der"
+echo "key    $vkey"
+
+for folder in records/*/; do
+    entry=${folder}entry.json
+    proof=${folder}proof.tlog-proof
+    for group in "$folder"groups/*.json; do
+        [ -e "$group" ] || continue
+        part=$(basename "$group" .json)
+        made=$(cat "${group%.json}.salt" "$group" | hash | hex)
+        grep -q "\"$part\":\"$made\"" "$entry" || { echo "WRONG  $group is not what was recorded"; exit 1; }
+    done
+
+    { printf '\000'; cat "$entry"; } | hash >"$work/node"
+    sed '1,/^$/d' "$proof" >"$work/note"
+    sed '/^$/,$d' "$work/note" >"$work/text"
+    sed -n "s/^— $(printf '%s' "$name" | sed 's,[/.],\\&,g') //p" "$work/note" | head -n 1 |
+        plain | tail -c 64 >"$work/signature"
+    openssl pkeyutl -verify -pubin -keyform DER -inkey "$work/key.der" -rawin -in "$work/text" \
+        -sigfile "$work/signature" >/dev/null || { echo "WRONG  the checkpoint is not signed by this key"; exit 1; }
+
+    at=$(sed -n '2s/^index //p' "$proof")
+    last=$(($(sed -n 2p "$work/text") - 1))
+    for sibling in $(sed -n '3,/^$/p' "$proof"); do
+        printf '%s' "$sibling" | plain >"$work/sibling"
+        if [ $((at % 2)) -eq 1 ] || [ "$at" -eq "$last" ]; then
+            { printf '\001'; cat "$work/sibling" "$work/node"; } | hash >"$work/next"
+            while [ $((at % 2)) -eq 0 ] && [ "$at" -ne 0 ]; do at=$((at / 2)); last=$((last / 2)); done
+        else
+            { printf '\001'; cat "$work/node" "$work/sibling"; } | hash >"$work/next"
+        fi
+        mv "$work/next" "$work/node"
+        at=$((at / 2)); last=$((last / 2))
+    done
+    sed -n 3p "$work/text" | plain >"$work/root"
+    cmp -s "$work/node" "$work/root" && [ "$last" -eq 0 ] || {
+        echo "WRONG  $entry is not in the log"; exit 1; }
+    echo "right  $folder"
+done

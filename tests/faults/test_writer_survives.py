@@ -118,8 +118,10 @@ def test_an_answer_that_died_with_the_writer_is_not_waited_for(tmp_path: Path) -
     store.hang_s = 0.05
     end_s, count = time.monotonic() + 10, 0
     while not died.is_set() and time.monotonic() < end_s:
-        one_call(audit)
-        count += 1
+        for _ in range(1500):  # a backlog, so that a batch is sent by another thread
+            one_call(audit)
+        count += 1500
+        died.wait(0.5)
     assert died.is_set()
     assert audit.flush(20), audit.stats()
     audit.close()

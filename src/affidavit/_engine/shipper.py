@@ -296,14 +296,20 @@ class Shipper:
         last = core.store.last_start(core.config.service, core.writer, PROBE_TIMEOUT_S)
         if last is None:
             return
-        before, now = last["details"].get("config", {}), core.settings()
+        # An older release may have written it, or rules of redaction may have taken it away.
+        details = last.get("details")
+        before = details.get("config") if isinstance(details, dict) else None
+        if not isinstance(before, dict):
+            return
+        now = core.settings()
         changed = {
             name: {"before": before.get(name), "now": now.get(name)}
             for name in sorted(before.keys() | now.keys())
             if before.get(name) != now.get(name)
         }
         if changed:
-            core.ledger(LedgerEvent.CONFIG_CHANGED, {"since": last["writer"], "changed": changed})
+            noted = {"since": last.get("writer"), "changed": changed}
+            core.ledger(LedgerEvent.CONFIG_CHANGED, noted)
 
     # -- heartbeat and watchdog ------------------------------------------------------------------
 

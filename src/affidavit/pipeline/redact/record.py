@@ -13,7 +13,7 @@ from typing import Any, Final
 from affidavit.event import Document
 from affidavit.pipeline.redact import act, kinds, seal
 from affidavit.pipeline.redact.kinds import Span
-from affidavit.pipeline.redact.policy import Action, Policy, Reading
+from affidavit.pipeline.redact.policy import Action, OwnFinder, Policy, Reading
 from affidavit.pipeline.redact.scan import Scanner, merged
 from affidavit.pipeline.redact.secretive import is_placeholder, is_secret
 from affidavit.pipeline.redact.shadow import SEPARATORS
@@ -179,16 +179,32 @@ class Redactor:
             sure = leaf.form is NUMBER or not name.perhaps
             if text and (sure or is_secret(text)):
                 spans = [(0, len(text), name.secret or kinds.PASSWORD)]
-        if leaf.form is not NUMBER and not again:
-            for finder in self._policy.finders:
-                answer = finder(text)
-                if isinstance(answer, str):
-                    if answer != text:
-                        self._count("own", leaf, "replace")
-                        return answer
-                elif answer is not None:
-                    spans = sorted([*spans, *_checked(answer, len(text))])
+        if leaf.form is not NUMBER and not again and self._policy.finders:
+            return self._by_functions(leaf, spans)
         return self._written(leaf, spans, again=again) if spans else None
+
+    def _by_functions(self, leaf: Leaf, spans: list[Span]) -> str | None:
+        """Ask the application's functions: first all for places, then those that write anew.
+
+        Places are those of the original text, so they are carried out before anything is rewritten.
+        """
+        writers = []
+        for finder in self._policy.finders:
+            answer = _asked(finder, leaf.text)
+            if isinstance(answer, list):
+                spans = sorted([*spans, *answer])
+            elif answer is not None and answer != leaf.text:
+                writers.append(finder)
+        text = self._written(leaf, spans, again=False) if spans else None
+        for finder in writers:
+            now = leaf if text is None else leaf._replace(text=text)
+            answer = _asked(finder, now.text)
+            if isinstance(answer, list):
+                text = self._written(now, sorted(answer), again=False) if answer else text
+            elif answer is not None and answer != now.text:
+                self._count("own", leaf, "replace")
+                text = answer
+        return text
 
     def _written(self, leaf: Leaf, spans: list[Span], *, again: bool) -> str | None:
         steps = tuple(leaf.path.split("."))
@@ -278,6 +294,20 @@ class Redactor:
             {"kind": kind, "count": count, "path": path, "action": action}
             for (kind, path, action), count in [*notes[:_LISTED], *rest.items()]
         ]
+
+
+def _asked(finder: OwnFinder, text: str) -> list[Span] | str | None:
+    """Call a function of the application. Raises RuntimeError whatever goes wrong in it."""
+    try:
+        answer = finder(text)
+        if answer is None or isinstance(answer, str):
+            return answer
+        return list(_checked(answer, len(text)))
+    # A function that leaves the program must not end the writer's thread, and on that no
+    # interrupt ever arrives that is meant for the program.
+    except BaseException as error:
+        msg = f"A function of redaction.finders failed with {type(error).__name__}."
+        raise RuntimeError(msg) from None
 
 
 def _checked(answer: Any, size: int) -> Iterator[Span]:

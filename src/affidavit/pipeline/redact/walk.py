@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 from affidavit.event import DIMENSIONS, Document
+from affidavit.pipeline.redact import own
 from affidavit.pipeline.redact.names import Name, look
 from affidavit.pipeline.redact.policy import Policy
 
@@ -22,6 +23,7 @@ NUMBER: Final = "number"
 UTF8: Final = "utf-8"
 LATIN: Final = "latin-1"
 
+_NOTHING: Final[frozenset[str]] = frozenset()
 _SHORTEST: Final = 3
 _LONG_NUMBER: Final = 10**8
 _EXACT_FLOAT: Final = 2.0**53
@@ -61,6 +63,7 @@ class Leaf(NamedTuple):
         return f"{self.node.path()}.{self.key}" if self.node is not None else str(self.key)
 
 
+_OURS: Final = {name: look(name) for name in own.NAMES}
 _new: Final = tuple.__new__
 """Makes a leaf at half the price of calling its class."""
 
@@ -69,7 +72,9 @@ class Gatherer:
     """Walks records; remembers the names of fields that hold nothing themselves."""
 
     def __init__(self, policy: Policy) -> None:
-        self._names: dict[str, Name] = {}
+        self._names: dict[str, Name] = dict(_OURS)
+        self._ledger = False
+        self._untouched = _NOTHING
         self._rules = tuple(rule for rule in policy.fields if rule.withhold)
         self.leaves: list[Leaf] = []
         self.withheld: list[Leaf] = []
@@ -83,6 +88,8 @@ class Gatherer:
         self.withheld = []
         self.special = False
         self.nodes = {}
+        self._ledger = own.is_ledger(document)
+        self._untouched = own.UNTOUCHED_IN_LEDGER if self._ledger else _NOTHING
         self._mapping(document, None, UNTOUCHED)
         return self.leaves
 
@@ -90,11 +97,11 @@ class Gatherer:
         """Remember that a name was searched and is harmless."""
         if len(name) <= _LONGEST_NAME:
             if len(self._names) >= _NAMES_KEPT:
-                self._names.clear()
+                self._names = dict(_OURS)
             self._names[name] = look(name)
 
     def _mapping(  # noqa: C901 - a dispatch over types, all in one loop for speed
-        self, mapping: dict[str, Any], node: Node | None, untouched: frozenset[str] = frozenset()
+        self, mapping: dict[str, Any], node: Node | None, untouched: frozenset[str] = _NOTHING
     ) -> None:
         names, leaves = self._names, self.leaves
         told = _told(mapping) if "value" in mapping else None
@@ -103,9 +110,7 @@ class Gatherer:
                 continue
             name = names.get(key)
             if name is None:
-                name = look(key)
-                leaves.append(Leaf(mapping, key, key, node, NAME, _SILENT))
-                self.special = True
+                name = self._unknown(mapping, key, node)
             if told is not None and key == "value":
                 name = told
             if self._rules and self._is_withheld(mapping, key, value, node):
@@ -117,9 +122,16 @@ class Gatherer:
                 if len(value) >= _SHORTEST or name.secret is not None:
                     leaves.append(_new(Leaf, (mapping, key, value, node, TEXT, name)))
             elif kind is dict:
-                self._mapping(value, self._below(mapping, key, node))
+                self._mapping(value, self._below(mapping, key, node), self._untouched)
             elif value is not None and kind is not bool:
                 self._value(mapping, key, value, node, name)
+
+    def _unknown(self, mapping: dict[str, Any], key: str, node: Node | None) -> Name:
+        """Look at a name not seen before, and have it searched; those in the ledger are ours."""
+        if not self._ledger:
+            self.leaves.append(Leaf(mapping, key, key, node, NAME, _SILENT))
+            self.special = True
+        return look(key)
 
     def _below(self, mapping: dict[str, Any], key: str, node: Node | None) -> Node:
         below = Node(node, key)

@@ -1,0 +1,123 @@
+"""What somebody tried who wanted to get a secret in, or the logger down."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from affidavit.event import Dest
+from affidavit.logger import AuditLogger
+from affidavit.pipeline.redact import Policy, Redactor, own
+from affidavit.store.memory import MemoryStore
+from affidavit.testing import capture_events
+
+pytestmark = pytest.mark.requirement("R21", "R7")
+
+MAIL = "ana@example.com"
+
+
+def redacted(document: dict[str, Any], rules: object = "default", **more: Any) -> dict[str, Any]:
+    """Redact a copy."""
+    document = copy.deepcopy(document)
+    Redactor(Policy.read(rules, **more)).redact(document)  # type: ignore[arg-type]
+    return document
+
+
+# -- rules that break things ---------------------------------------------------------------------
+
+
+def _boom(text: str) -> None:
+    raise ValueError(text)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"finders": [_boom]},
+        {"patterns": {"w": "details"}},
+        {"patterns": {"w": "(?i)model|message|config|request_data|[a-z_]+"}},
+    ],
+)
+def test_no_rule_keeps_a_later_logger_from_starting(rules: Any, tmp_path: Any) -> None:
+    """The names of our own fields stay, in records and in the ledger."""
+    store = MemoryStore("memory:broken-rules")
+    for redaction in (rules, "default"):
+        with (
+            AuditLogger(store, spool_dir=str(tmp_path), redaction=redaction) as audit,
+            audit.call(provider="p", model="m", message="one") as call,
+        ):
+            call.complete(text="two")
+    records, ledger = store.documents(), store.documents(Dest.LEDGER)
+    assert len(records) == 4
+    assert all(record.keys() <= own.TOP for record in (*records, *ledger))
+    for record in records:
+        assert record.get("request_data", {}).keys() <= own.INNER
+        assert record.get("response_data", {}).keys() <= own.INNER
+    starts = [r["details"] for r in ledger if r["event_type"] == "writer_start"]
+    assert all({"config", "leaf_key"} <= start.keys() for start in starts)
+    assert all("[" not in start["leaf_key"] for start in starts)
+
+
+@pytest.mark.parametrize("details", [None, {}, {"withheld": True}, {"config": "[w]"}, "x"])
+def test_an_odd_start_record_is_no_reason_not_to_start(details: Any, tmp_path: Any) -> None:
+    """Of an older release, or one that a rule has taken apart."""
+    store = MemoryStore("memory:odd-start")
+    store.last_start = lambda *_: {"details": details}  # type: ignore[method-assign]
+    with AuditLogger(store, spool_dir=str(tmp_path)) as audit:
+        audit.security_event(kind="x")
+        assert audit.flush(5)
+    assert len(store.documents()) == 1
+
+
+def test_our_names_are_those_that_records_have() -> None:
+    """What an entry has a place for is never renamed."""
+    from affidavit.canonical import record
+
+    known = {*record._CLEAR, *record._GROUPED, *record._PARTS, *record.EXEMPT}
+    assert known - {"salts", "erased"} <= own.NAMES
+    assert {*record._REQUEST_OWN, *record._RESPONSE_OWN, *record._RESPONSE_CLEAR} <= own.NAMES
+
+
+def test_a_broken_function_costs_only_the_text_it_was_given() -> None:
+    """Not the names of our fields around it."""
+
+    def fragile(text: str) -> None:
+        if "bad" in text:
+            raise ValueError
+
+    stored = redacted({"request_data": {"message": "bad", "note": "good"}}, {"finders": [fragile]})
+    assert stored["request_data"] == {"message": "[withheld]", "note": "good"}
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit, MemoryError])
+def test_a_function_cannot_stop_the_writer(error: type[BaseException]) -> None:
+    """Whatever it raises is its own failure, and costs the text."""
+
+    def leaving(text: str) -> None:
+        if text == "stop":
+            raise error
+
+    with capture_events(redaction={"finders": [leaving]}) as captured:
+        for number in range(3):
+            captured.audit.security_event(kind="x", details={"n": number, "note": "stop"})
+        records = captured.records
+        assert captured.audit.stats().writer_restarts == 0
+    assert [record["details"]["details"]["note"] for record in records] == ["[withheld]"] * 3
+
+
+def test_two_functions_do_not_undo_each_other() -> None:
+    """One gives places, the other a text: both hold."""
+
+    def places(text: str) -> list[tuple[int, int, str]]:
+        at = text.find("Atlantis")
+        return [(at, at + 8, "project")] if at >= 0 else []
+
+    def whole(text: str) -> str:
+        return text.replace("Fafnir", "[dragon]")
+
+    text = f"Atlantis and Fafnir, {MAIL}"
+    for finders in ([places, whole], [whole, places]):
+        stored = redacted({"t": text}, {"finders": finders})
+        assert stored["t"] == "[project] and [dragon], [email]"

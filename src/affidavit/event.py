@@ -46,6 +46,7 @@ class LedgerEvent(StrEnum):
     AUDIT_ACCESS = "audit_access"
     SPOOL_ADOPTED = "spool_adopted"
     DEAD_LETTER = "dead_letter"
+    KEY_ROTATION = "key_rotation"
 
 
 class Status(StrEnum):

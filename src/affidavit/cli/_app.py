@@ -7,17 +7,22 @@ from typing import Annotated
 import typer
 
 from affidavit.cli import (
+    checkpoint,
     config,
     dead_letters,
     demo,
     doctor,
+    keys,
+    prove,
     redact,
+    seal,
     search,
     setup,
     show,
     stats,
     status,
     tail,
+    verify,
 )
 
 _HELP = """The audit log of your LLM calls.
@@ -61,6 +66,12 @@ app.command("status")(status.status)
 app.command("stats")(stats.stats)
 app.command("setup")(setup.setup)
 app.command("doctor")(doctor.doctor)
+app.command("seal")(seal.seal)
+app.command("checkpoint")(checkpoint.checkpoint)
+app.add_typer(keys.commands, name="keys")
+app.command("verify")(verify.verify)
+app.command("prove")(prove.prove)
+app.command("export")(prove.export)
 app.command("config")(config.config)
 app.add_typer(redact.commands, name="redact")
 app.add_typer(dead_letters.commands, name="dead-letters")

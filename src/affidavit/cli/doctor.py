@@ -26,17 +26,23 @@ def doctor(
     collection: common.Collection = None,
     json: common.Json = False,
 ) -> None:
-    """Check connection, write concern, rights, set-up, writers, spool, clock, versions and clients.
+    """Check connection, rights, set-up, writers, sealing, spool, clock, versions and clients.
 
     Exits with 1 when something is wrong. Reads no records, so nothing is noted in the ledger.
     """
     from affidavit.cli import _output as output
     from affidavit.cli._errors import FOUND_WRONG
+    from affidavit.cli._sealing import findings as sealing
     from affidavit.store.findings import Level
 
     config = common.settings(collection)
     with common.opened(uri, config) as log:
-        findings = [*log.examine(), *_spool(config, log.dataset), *_clients(config)]
+        findings = [
+            *log.examine(),
+            *sealing(config, log),
+            *_spool(config, log.dataset),
+            *_clients(config),
+        ]
     if json:
         output.as_json(findings)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,6 +12,8 @@ from affidavit.cli import _common as common
 from affidavit.cli._pipe import reader_is_gone
 
 if TYPE_CHECKING:
+    from affidavit.sealer.health import Health
+    from affidavit.store.mongo.log import MongoLog
     from affidavit.store.questions import LogStatus
 
 _COUNTS = ("recorded", "queued", "stored", "spooled", "replayed", "dead_lettered", "lost")
@@ -24,7 +27,7 @@ def status(
     collection: common.Collection = None,
     json: common.Json = False,
 ) -> None:
-    """Show each writer's counters and their sums. Reads no records, so nothing is noted.
+    """Show each writer's counters, their sums, and the sealing. Reads no records: nothing is noted.
 
     Exits with 1 when records were lost or refused, or when a running writer is silent.
     """
@@ -32,12 +35,12 @@ def status(
 
     with common.opened(uri, common.settings(collection)) as log:
         found = log.reader.status()
-        _print(found, json=json, clear=watch)
+        _print(found, _sealing(log), json=json, clear=watch)
         try:
             while watch and not reader_is_gone():
                 time.sleep(_EVERY_S)
                 found = log.reader.status()
-                _print(found, json=json, clear=True)
+                _print(found, _sealing(log), json=json, clear=True)
         except KeyboardInterrupt:
             raise typer.Exit(0) from None
     wrong = found.totals.get("lost", 0) or found.totals.get("dead_lettered", 0)
@@ -45,7 +48,18 @@ def status(
         raise typer.Exit(FOUND_WRONG)
 
 
-def _print(found: LogStatus, *, json: bool, clear: bool) -> None:
+def _sealing(log: MongoLog) -> Health | None:
+    """Look at the sealing; None where this user may not."""
+    from affidavit.errors import StoreRefused
+    from affidavit.sealer.health import look
+
+    try:
+        return look(log.seals, datetime.now(UTC))
+    except StoreRefused:
+        return None
+
+
+def _print(found: LogStatus, health: Health | None, *, json: bool, clear: bool) -> None:
     import sys
 
     from affidavit.cli import _output as output
@@ -53,10 +67,15 @@ def _print(found: LogStatus, *, json: bool, clear: bool) -> None:
     if json:
         writers = [{"age_s": w.age_s, "silent": w.silent, **w.heartbeat} for w in found.writers]
         summed: dict[str, Any] = {"totals": found.totals, "unaccounted": found.unaccounted}
-        output.as_json({"writers": writers, **summed}, indent=None if clear else 2)
+        said = {"writers": writers, **summed, "sealing": health}
+        output.as_json(said, indent=None if clear else 2)
         return
     if clear and sys.stdout.isatty():
         sys.stdout.write(_CLEAR)
+    if health is not None:
+        from affidavit.cli._sealing import words
+
+        output.say(f"sealing: {words(health)}")
     columns = ("writer", "service", "host", "state", "seen", *_COUNTS, "p50 ms", "p95 ms", "p99 ms")
     rows: list[tuple[object, ...]] = []
     for writer in found.writers:

@@ -156,6 +156,19 @@ def write_key(path: Path, signer: Signer) -> bool:
     return True
 
 
+def following(path: Path, old: LogKey) -> Signer:
+    """Make the key that is to follow ``old``, and keep it in ``path`` before anything names it.
+
+    One that an attempt left there, and that has signed nothing, is used. Raises SealError.
+    """
+    write_key(path, Signer(old.origin))
+    found = read_key(path)
+    if found.name != old.origin or found.vkey == old.vkey:
+        msg = f"{path} holds another key, and is not overwritten. Move it away, or choose a file."
+        raise SealError(msg)
+    return found
+
+
 def rotation_note(old: Signs, new: Signs, at_ms: int) -> str:
     """Let the old key name the new one, and both sign it."""
     return str(sign_note(f"{ROTATION}\n{old.vkey}\n{new.vkey}\n{at_ms}\n", old, new))

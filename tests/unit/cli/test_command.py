@@ -46,9 +46,19 @@ def test_wrong_usage_is_exit_code_2(
 def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
     """--help of each works and says something."""
     names = [command.name or "" for command in _app.app.registered_commands]
-    assert {"tail", "search", "show", "status", "stats", "setup", "doctor", "config", "demo"} == {
-        *names
-    }
+    assert {
+        "tail",
+        "search",
+        "show",
+        "status",
+        "stats",
+        "seal",
+        "checkpoint",
+        "setup",
+        "doctor",
+        "config",
+        "demo",
+    } == {*names}
     for name in [*names, "dead-letters"]:
         assert run([name, "--help"]) == 0
         assert len(capsys.readouterr().out.splitlines()) > 4

@@ -16,7 +16,9 @@ from affidavit.store.mongo.connect import locate
 from affidavit.store.mongo.driver import translated
 from affidavit.store.mongo.ledger import Ledger
 from affidavit.store.mongo.read import Reader
+from affidavit.store.mongo.sealing import MongoSeals
 from affidavit.store.planning import Plan, Step
+from affidavit.store.sealing import SealStore
 
 
 def _redacted(wanted: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,6 +42,11 @@ class MongoLog:
         self._ledger: Ledger | None = None
 
     @property
+    def seals(self) -> SealStore:
+        """The log's own collections, over the same connections."""
+        return MongoSeals(self.location)
+
+    @property
     def dataset(self) -> str:
         """A stable name without secrets; the spool's folder is named after it."""
         return self.location.dataset
@@ -55,6 +62,10 @@ class MongoLog:
     def note_retry(self, stored: int, refused: int) -> None:
         """Note in the ledger that dead letters were sent again."""
         self._note(LedgerEvent.DEAD_LETTER, {"retried_stored": stored, "retried_refused": refused})
+
+    def note_key_rotation(self, old: str, new: str) -> None:
+        """Note in the ledger that the log's key is about to change; both are vkeys."""
+        self._note(LedgerEvent.KEY_ROTATION, {"from": old, "to": new})
 
     def correct_retried(self, writer: str, retried: Mapping[Dest, int]) -> None:
         """Correct a writer's newest heartbeat: so many of its dead letters are stored by now.

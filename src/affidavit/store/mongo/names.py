@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+SEALER = "sealer"
+"""``writer`` of the marks that sealers leave among the heartbeats."""
+
 _PLAIN_VIEWS = frozenset({"llm_audit", "llm_logs"})
 
 

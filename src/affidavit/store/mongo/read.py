@@ -22,6 +22,7 @@ from affidavit.store.mongo.connect import Location
 from affidavit.store.mongo.driver import translated
 from affidavit.store.mongo.filters import REQUEST, RESPONSE, Cursor, advance, query
 from affidavit.store.mongo.indexes import JOINED
+from affidavit.store.mongo.names import SEALER
 from affidavit.store.mongo.shape import as_call, contains, plain
 from affidavit.store.questions import (
     CallRecords,
@@ -216,7 +217,8 @@ class Reader:
             {"$group": {"_id": "$writer", "newest": {"$first": "$$ROOT"}}},
         ]
         with translated("read the writers' heartbeats"):
-            found = [g["newest"] for g in self._writers.aggregate(newest, maxTimeMS=MAX_TIME_MS)]
+            each = self._writers.aggregate(newest, maxTimeMS=MAX_TIME_MS)
+            found = [group["newest"] for group in each if group["_id"] != SEALER]
         now = datetime.now(UTC)
         writers, totals = [], dict[str, int]()
         for beat in sorted(found, key=lambda beat: beat["at"], reverse=True):

@@ -17,13 +17,11 @@ from affidavit.event import Dest, Document, LedgerEvent
 from affidavit.store.mongo.connect import Location
 from affidavit.store.mongo.driver import translated
 from affidavit.store.mongo.indexes import JOINED
+from affidavit.store.mongo.names import SEALER
 from affidavit.store.sealing import BatchName
 
 MAX_TIME_MS: Final = 60_000
 """A single answer that takes longer is stopped by the server."""
-
-SEALER: Final = "sealer"
-"""``writer`` of a sealer's marks among the heartbeats."""
 
 _IDENTITY: Final = "log"
 _SEALS: Final = {"_id": {"$gte": 0}}

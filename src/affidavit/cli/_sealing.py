@@ -1,0 +1,93 @@
+"""The state of the sealing in words, for ``status`` and ``doctor``."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from affidavit.config import AuditConfig
+    from affidavit.sealer.health import Health
+    from affidavit.store.findings import Finding
+    from affidavit.store.mongo.log import MongoLog
+
+
+def words(health: Health) -> str:
+    """Say who seals, how far it is behind, and what the newest checkpoint holds."""
+    if health.checkpoint_age_s is None:
+        waits = f"; {health.waiting} leaf batches wait" if health.waiting else ""
+        return f"nobody has sealed this log yet{waits}"
+    by = health.sealer or {}
+    who = f"{by.get('program')} on {by.get('host')} ({by.get('where')})"
+    parts = [
+        f"{health.size} leaves in the checkpoint of {_ago(health.checkpoint_age_s)}",
+        f"sealer {who} seen {_ago(health.sealer_age_s or 0.0)}",
+        f"lag {health.lag_s:.1f} s" if health.waiting else "nothing waits",
+        f"key {health.level}",
+    ]
+    return ", ".join(parts)
+
+
+def _ago(age_s: float) -> str:
+    """Write an age in the unit that one would say."""
+    for size, unit in ((86_400, "days"), (3600, "h"), (60, "min")):
+        if age_s >= 2 * size:
+            return f"{age_s / size:.0f} {unit} ago"
+    return f"{age_s:.0f} s ago"
+
+
+def findings(config: AuditConfig, log: MongoLog) -> Iterator[Finding]:
+    """Check that somebody seals, that nothing waits long, and the key that is here."""
+    from affidavit.errors import StoreError, StoreUnavailable
+    from affidavit.sealer.health import LATE, SELF_ATTESTED, look
+    from affidavit.store.findings import Finding, Level
+
+    try:
+        health = look(log.seals, datetime.now(UTC))
+    except StoreUnavailable:
+        return  # the connection is a finding of its own
+    except StoreError as error:
+        yield Finding("sealing", Level.NOTE, f"not looked at: {error}")
+        return
+    remedy = "Run `affidavit seal` as a service; docs/how-to/sealing.md."
+    if health.lag_s > LATE.total_seconds():
+        yield Finding("sealing", Level.WRONG, words(health), remedy)
+    elif health.checkpoint_age_s is None:
+        yield Finding("sealing", Level.NOTE, words(health), remedy)
+    else:
+        yield Finding("sealing", Level.OK, words(health))
+    if health.refused:
+        yield Finding(
+            "sealing",
+            Level.WRONG,
+            f"the newest seal names {health.refused} leaf batches as wrong",
+            "`affidavit verify` says what was done to them.",
+        )
+    if health.level == SELF_ATTESTED:
+        yield Finding(
+            "log key",
+            Level.NOTE,
+            "the log is self-attested: its key lies on a host that writes records",
+            "In production seal on a host of its own; docs/how-to/sealing.md.",
+        )
+    yield from _key(config, log)
+
+
+def _key(config: AuditConfig, log: MongoLog) -> Iterator[Finding]:
+    from affidavit.errors import SealError, StoreError
+    from affidavit.sealer import keys
+    from affidavit.store.findings import Finding, Level
+
+    try:
+        key = keys.open_key(log.seals, config, create=False)
+    except keys.KeyMissing:
+        return  # another host seals, or nobody yet
+    except StoreError as error:
+        yield Finding("log key", Level.NOTE, f"not looked at: {error}")
+    except SealError as error:
+        yield Finding("log key", Level.WRONG, str(error), "`affidavit keys show` says more.")
+    else:
+        where = "in the setting seal_key" if key.path is None else f"in {key.path}"
+        yield Finding("log key", Level.OK, f"the key of {key.origin} is {where}")

@@ -1,0 +1,86 @@
+"""How sealing is getting on, for ``affidavit status`` and ``affidavit doctor``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from affidavit.event import Document
+from affidavit.sealer.sealing import LOOK_BACK
+from affidavit.store.sealing import SealStore
+
+SELF_ATTESTED: Final = "self-attested"
+"""The key lies on a host that writes records: whoever holds that host can sign another history."""
+
+SEPARATED: Final = "separated"
+"""The key lies on a host that writes none."""
+
+LATE: Final = timedelta(minutes=5)
+"""So long after it was sent, a leaf batch that is not sealed is a fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The state of the log's sealing."""
+
+    origin: str | None
+    """The log's name; None where nobody has claimed the log."""
+    size: int
+    """Leaves in the newest checkpoint."""
+    checkpoint_age_s: float | None
+    sealer: Document | None
+    """Which process was seen last: ``host``, ``pid``, ``program``, ``where``."""
+    sealer_age_s: float | None
+    lag_s: float
+    """Age of the oldest leaf batch that is not sealed; 0 where all are."""
+    waiting: int
+    """Leaf batches that are not sealed."""
+    level: str | None
+    """``self-attested`` or ``separated``; None before the first seal."""
+    refused: int
+    """Batches that the newest seal names as wrong."""
+
+
+def look(store: SealStore, now: datetime) -> Health:
+    """Look at the log's newest seal, at marks of sealers, and at what waits. Raises StoreError."""
+    identity, last, mark = store.identity(), store.last_seal(), store.sealer_seen()
+    by = last.get("by") if last is not None else None
+    sealer, age_s = by, _age_s(last, now)
+    mark_age_s = _age_s(mark, now)
+    if mark is not None and mark_age_s is not None and (age_s is None or mark_age_s < age_s):
+        sealer, age_s = {k: mark.get(k) for k in ("host", "pid", "program", "where")}, mark_age_s
+    waiting = _waiting(store, last)
+    return Health(
+        origin=None if identity is None else str(identity["origin"]),
+        size=0 if last is None else int(last["size"]),
+        checkpoint_age_s=_age_s(last, now),
+        sealer=sealer,
+        sealer_age_s=age_s,
+        lag_s=max(0.0, (now - min(waiting)).total_seconds()) if waiting else 0.0,
+        waiting=len(waiting),
+        level=None if not isinstance(by, dict) else _level(by, store.writers()),
+        refused=0 if last is None else len(last.get("refused", ())),
+    )
+
+
+def _waiting(store: SealStore, last: Document | None) -> list[datetime]:
+    """Give when the batches were sent that are not sealed."""
+    mark = last.get("mark") if last is not None else None
+    since = mark - LOOK_BACK if isinstance(mark, datetime) else None
+    names = {name.id: name.sent_at for name in store.batch_names(since)}
+    sealed = store.sealed(list(names))
+    return [sent_at for name, sent_at in names.items() if name not in sealed]
+
+
+def _level(by: Document, beats: dict[str, Document]) -> str:
+    """Judge by who sealed last: on a host that writes, a key proves less."""
+    if by.get("where") == "in-process":
+        return SELF_ATTESTED
+    hosts = {beat.get("host") for beat in beats.values()}
+    return SELF_ATTESTED if by.get("host") in hosts else SEPARATED
+
+
+def _age_s(document: Document | None, now: datetime) -> float | None:
+    at = document.get("at") if document is not None else None
+    return max(0.0, (now - at).total_seconds()) if isinstance(at, datetime) else None

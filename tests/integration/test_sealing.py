@@ -1,0 +1,308 @@
+"""Sealing a real log: the commands, their keys, and what writers do meanwhile."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from affidavit import AuditLogger
+from affidavit.cli import run
+from affidavit.config import AuditConfig
+from affidavit.integrity.checkpoint import open_checkpoint
+from affidavit.integrity.note import Signer, VerifierKey
+from affidavit.spool.owner import default_directory
+from affidavit.store import connect_seals
+from tests.support.sealing import check_log, sealed_numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pymongo.database import Database
+
+    from affidavit.store.sealing import SealStore
+
+    Log = Database[dict[str, Any]]
+
+pytestmark = pytest.mark.requirement("R20", "R21")
+
+
+@pytest.fixture
+def log(database: Log, mongodb_uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Log:
+    """A database whose address is in the environment; loggers leave sealing to the command."""
+    monkeypatch.setenv("AFFIDAVIT_MONGODB_URI", mongodb_uri)
+    monkeypatch.setenv("AFFIDAVIT_SEAL", "off")
+    monkeypatch.chdir(tmp_path)
+    return database
+
+
+@pytest.fixture
+def seals(log: Log) -> Iterator[SealStore]:
+    """The log's own collections."""
+    store = connect_seals(log, AuditConfig())
+    yield store
+    store.close()
+
+
+def record(count: int = 3) -> None:
+    """Record some calls."""
+    with AuditLogger() as audit:
+        for _ in range(count):
+            with audit.call(provider="p", model="m", message="hello", user_id="u") as call:
+                call.complete(text="answer", input_tokens=1, output_tokens=1)
+
+
+def asked(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> Any:
+    """Run a command with --json and read what it prints."""
+    capsys.readouterr()
+    assert run([*arguments, "--json"]) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def key_files() -> list[Path]:
+    """What lies where keys lie."""
+    return sorted((default_directory() / "keys").glob("*.key*"))
+
+
+def test_seal_once_seals_everything(
+    log: Log, seals: SealStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each stored record, those of the ledger too, has its leaf; a second run finds nothing."""
+    record(10)
+    said = asked(capsys, "seal", "--once")
+    stored = {(d["writer"], d["seq"]) for name in ("llm_audit", "llm_audit_ledger")
+              for d in log[name].find()}  # fmt: skip
+    assert sealed_numbers(seals).keys() == stored
+    assert said["size"] == said["leaves"] == check_log(seals) == len(stored)
+    assert (said["gaps"], said["late"], said["refused"]) == (0, 0, 0)
+    assert asked(capsys, "seal", "--once")["seals"] == 0
+    record(1)
+    assert run(["seal", "--once"]) == 0
+    assert "leaves in" in capsys.readouterr().out
+
+
+def test_the_first_seal_makes_the_key(
+    log: Log, seals: SealStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file that only its owner reads; its public half is the log's identity."""
+    record()
+    assert run(["seal", "--once"]) == 0
+    [path] = key_files()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    identity = seals.identity()
+    assert identity is not None
+    assert re.fullmatch(r"affidavit/[0-9a-f]{16}", identity["origin"])
+    assert identity["vkey"] in capsys.readouterr().err
+    shown = asked(capsys, "keys", "show")
+    assert (shown["vkey"], shown["private"]) == (identity["vkey"], str(path))
+    assert asked(capsys, "keys", "export")["vkey"] == identity["vkey"]
+    assert run(["keys", "export", "--private"]) == 2
+    assert run(["keys", "export", "--private", "--out", "backup.key"]) == 0
+    assert run(["keys", "export", "--private", "--out", "backup.key"]) == 2
+    assert Path("backup.key").read_text() == path.read_text()
+    assert stat.S_IMODE(Path("backup.key").stat().st_mode) == 0o600
+    printed = capsys.readouterr()
+    assert "PRIVATE" not in printed.out + printed.err
+
+
+def test_a_checkpoint_is_a_signed_note(
+    log: Log, seals: SealStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Printed or written as it is, it is checked with the public key alone."""
+    assert run(["checkpoint"]) == 1
+    assert "affidavit seal --once" in capsys.readouterr().err
+    record()
+    assert run(["seal", "--once"]) == 0
+    vkey = asked(capsys, "keys", "export")["vkey"]
+    capsys.readouterr()
+    assert run(["checkpoint", "--out", "saved.txt"]) == 0
+    assert "saved.txt" in capsys.readouterr().out
+    assert run(["checkpoint"]) == 0
+    text = capsys.readouterr().out
+    assert Path("saved.txt").read_text() == text
+    opened = open_checkpoint(text, VerifierKey.parse(vkey)).checkpoint
+    assert opened.size == check_log(seals)
+    assert asked(capsys, "checkpoint")["size"] == opened.size
+
+
+def test_a_lost_key_stops_the_sealer(
+    log: Log, seals: SealStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No second one is made; put back from its backup, it goes on."""
+    record()
+    assert run(["seal", "--once"]) == 0
+    [path] = key_files()
+    backup = path.read_text()
+    path.unlink()
+    record()
+    capsys.readouterr()
+    assert run(["seal", "--once"]) == 1
+    told = capsys.readouterr().err
+    assert str(path) in told
+    assert "backup" in told
+    assert key_files() == []
+    assert asked(capsys, "keys", "show")["private"] == "not on this host"
+    path.write_text(backup)
+    assert run(["seal", "--once"]) == 1
+    assert "chmod 600" in capsys.readouterr().err
+    path.chmod(0o600)
+    assert run(["seal", "--once"]) == 0
+    assert check_log(seals) > 8
+
+
+def test_a_swapped_key_stops_the_sealer(
+    log: Log, seals: SealStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the file or in the environment; nothing is signed by it."""
+    record()
+    assert run(["seal", "--once"]) == 0
+    [path] = key_files()
+    right = path.read_text()
+    identity = seals.identity()
+    assert identity is not None
+    wrong = Signer(identity["origin"]).secret_text()
+    path.write_text(wrong)
+    assert run(["seal", "--once"]) == 1
+    assert "not the key of this log" in capsys.readouterr().err
+    assert asked(capsys, "keys", "show", code=1)["wrong"]
+    path.write_text("nonsense")
+    assert run(["seal", "--once"]) == 1
+    path.unlink()
+    monkeypatch.setenv("AFFIDAVIT_SEAL_KEY", wrong)
+    record()
+    assert run(["seal", "--once"]) == 1
+    told = capsys.readouterr()
+    assert "not the key of this log" in told.err
+    assert wrong[12:] not in told.err + told.out
+    monkeypatch.setenv("AFFIDAVIT_SEAL_KEY", right.strip())
+    assert run(["seal", "--once"]) == 0
+    assert key_files() == []
+    assert check_log(seals) > 8
+
+
+def test_a_key_is_rotated_inside_the_log(
+    log: Log, seals: SealStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The old one signs for the new one, the ledger says so, and the old one is of no use then."""
+    record()
+    assert run(["seal", "--once"]) == 0
+    [path] = key_files()
+    old = path.read_text()
+    said = asked(capsys, "keys", "rotate")
+    assert key_files() == [path]
+    assert path.read_text() != old
+    noted = log.llm_audit_ledger.find_one({"event_type": "key_rotation"})
+    assert noted is not None
+    assert noted["details"] == {"from": said["from"], "to": said["to"]}
+    assert (noted["writer"], noted["seq"]) in sealed_numbers(seals)
+    record()
+    assert run(["seal", "--once"]) == 0
+    assert check_log(seals) > 9
+    last = seals.last_seal()
+    assert last is not None
+    open_checkpoint(last["cp"], VerifierKey.parse(said["to"]))
+    shown = asked(capsys, "keys", "show")
+    assert (shown["vkey"], shown["rotated"]) == (said["to"], True)
+    path.write_text(old)
+    assert run(["seal", "--once"]) == 1
+    assert "rotated" in capsys.readouterr().err
+
+
+def test_an_emptied_or_older_store_is_not_sealed_on(
+    log: Log, seals: SealStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The host remembers what it has sealed, and makes no second key for what is gone."""
+    record()
+    assert run(["seal", "--once"]) == 0
+    record()
+    assert run(["seal", "--once"]) == 0
+    [path] = key_files()
+    last = log.llm_audit_seals.find_one_and_delete({"_id": 1})
+    record()
+    assert run(["seal", "--once"]) == 1
+    assert "rolled back" in capsys.readouterr().err
+    log.llm_audit_seals.delete_many({})
+    assert run(["seal", "--once"]) == 1
+    assert "emptied" in capsys.readouterr().err
+    assert key_files() == [path]
+    assert last is not None
+    assert seals.identity() is None
+
+
+def test_the_daemon_seals_within_seconds_and_stops(
+    log: Log, seals: SealStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line of JSON for each seal; SIGTERM ends it with 0; status and doctor have seen it."""
+    program = [sys.executable, "-m", "affidavit.cli", "seal", "--json"]
+    daemon = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        record(5)
+        _wait_for(lambda: _all_sealed(log, seals))
+        found = asked(capsys, "status")["sealing"]
+        assert found["sealer"]["where"] == "service"
+        assert (found["waiting"], found["level"]) == (0, "self-attested")
+        assert found["size"] == check_log(seals)
+        assert run(["doctor"]) == 0
+        told = capsys.readouterr().out
+        assert "nothing waits" in told
+        assert "self-attested" in told
+    finally:
+        daemon.send_signal(signal.SIGTERM)
+        out, err = daemon.communicate(timeout=20)
+    assert daemon.returncode == 0, err
+    assert sum(json.loads(line)["leaves"] for line in out.splitlines()) == check_log(seals)
+
+
+def _all_sealed(log: Log, seals: SealStore) -> bool:
+    names = {each["_id"] for each in log.llm_audit_leaf_batches.find({}, {"_id": 1})}
+    return bool(names) and seals.sealed(list(names)) == names
+
+
+def _wait_for(condition: Any, seconds: float = 20) -> None:
+    deadline_s = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.1)
+
+
+def test_four_that_start_at_once_make_one_key(log: Log, seals: SealStore) -> None:
+    """On one host they share its file; nothing provisional is left behind."""
+    record(5)
+    program = [sys.executable, "-m", "affidavit.cli", "seal", "--once"]
+    started = [subprocess.Popen(program, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    for each in started:
+        _, err = each.communicate(timeout=60)
+        assert each.returncode == 0, err
+    assert len(key_files()) == 1
+    assert check_log(seals) == log.llm_audit.count_documents(
+        {}
+    ) + log.llm_audit_ledger.count_documents({})
+
+
+def test_of_four_hosts_that_start_at_once_one_has_the_key(
+    log: Log, seals: SealStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others stop and say where it is; the key they had made does not stay behind."""
+    record(5)
+    program = [sys.executable, "-m", "affidavit.cli", "seal", "--once"]
+    started = []
+    for host in "abcd":
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / host))
+        started.append(subprocess.Popen(program, stderr=subprocess.PIPE, text=True))
+    ended = [(each.communicate(timeout=60)[1], each.returncode) for each in started]
+    assert sorted(code for _, code in ended) == [0, 1, 1, 1]
+    assert sum("no second one is ever made" in err for err, _ in ended) == 3
+    keys = list(tmp_path.glob("*/affidavit/keys/*.key*"))
+    assert len(keys) == 1
+    identity = seals.identity()
+    assert identity is not None
+    assert Signer.parse(keys[0].read_text().strip()).vkey == identity["vkey"]
+    assert check_log(seals) > 10

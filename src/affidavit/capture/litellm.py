@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _log: Final = logging.getLogger("affidavit")
 
+LATE_S: Final = 30.0
+"""Seconds after the end of a call's task in which LiteLLM may still tell how the call ended."""
+
 MAX_OPEN: Final = 10_000
 """Calls under way at once; beyond that the oldest stays without an outcome, and is flagged so."""
 
@@ -142,7 +145,7 @@ class _Calls:
         call_id = str(kwargs.get("litellm_call_id"))
         call = self._opened(call_id, lambda: asked(call_type, kwargs))
         if call is not None:
-            self._watch(call_id, call)
+            self._watch(call_id)
             await _apart.abegin(call)
 
     def begin(self, model: Any, messages: Any, kwargs: Mapping[str, Any]) -> None:
@@ -177,20 +180,28 @@ class _Calls:
             self._unwatch.pop(oldest, None)
         return call
 
-    def _watch(self, call_id: str, call: CallState) -> None:
+    def _watch(self, call_id: str) -> None:
         """Have the call aborted when its task ends before it: LiteLLM tells nothing of that."""
         task = asyncio.current_task()
         if task is None:
             return
 
+        loop = task.get_loop()
+
         def over(ended: asyncio.Task[Any]) -> None:
             self._unwatch.pop(call_id, None)
-            # A task that came to its end has its outcome on the way, in another task.
-            if ended.cancelled() and self._open.pop(call_id, None) is not None:
-                _apart.abandon(call, asyncio.CancelledError("The task was cancelled."))
+            if ended.cancelled():
+                self._abandon(call_id, "The task was cancelled.")
+            else:  # the outcome is on its way in another task, unless a stream was not read on
+                loop.call_later(LATE_S, self._abandon, call_id, "The stream was not read on.")
 
         task.add_done_callback(over)
         self._unwatch[call_id] = lambda: task.remove_done_callback(over)
+
+    def _abandon(self, call_id: str, why: str) -> None:
+        call = self._open.pop(call_id, None)
+        if call is not None:
+            _apart.abandon(call, asyncio.CancelledError(why))
 
     # -- ending ----------------------------------------------------------------------------------
 

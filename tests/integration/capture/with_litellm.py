@@ -17,6 +17,7 @@ import litellm
 import pytest
 
 from affidavit import AsyncAuditLogger, AuditUnavailable
+from affidavit.capture import litellm as ours
 from affidavit.capture.litellm import callback
 from affidavit.testing import MemoryStore, capture_events
 from tests.support.provider import Provider
@@ -208,6 +209,24 @@ async def test_a_cancelled_call_is_aborted(provider: Provider) -> None:
             await task
         records = await until_there(store, audit, 2)
     assert (records[-1]["status"], records[-1]["error_type"]) == ("aborted", "CancelledError")
+
+
+async def test_a_stream_not_read_on_is_aborted(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A while after the task that asked has ended; LiteLLM tells nothing of it."""
+    monkeypatch.setattr(ours, "LATE_S", 0.2)
+    store = MemoryStore()
+    async with AsyncAuditLogger(store) as audit:
+        litellm.callbacks = [callback(audit)]
+
+        async def read_a_little() -> None:
+            stream = await litellm.acompletion(**to(provider, stream=True))
+            await anext(aiter(stream))
+
+        await asyncio.create_task(read_a_little())
+        records = await until_there(store, audit, 2)
+    assert records[-1]["status"] == "aborted"
 
 
 async def test_under_refuse_an_asynchronous_call_is_not_made(provider: Provider) -> None:

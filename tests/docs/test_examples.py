@@ -44,7 +44,7 @@ PAGES_WITH_COMMANDS = sorted({page for page, _, line in pages.shell_lines() if _
 
 @pytest.fixture(scope="module")
 def model() -> Iterator[CannedEndpoint]:
-    """Where the examples' `openai` SDK finds a model."""
+    """Where the examples' SDKs find a model."""
     endpoint = CannedEndpoint.start(latency_ms=1)
     yield endpoint
     endpoint.stop()
@@ -58,6 +58,8 @@ def environment(model: CannedEndpoint, mongodb_uri: str, tmp_path: Path) -> dict
         "AFFIDAVIT_MONGODB_URI": mongodb_uri,
         "OPENAI_BASE_URL": model.base_url,
         "OPENAI_API_KEY": "none",
+        "ANTHROPIC_BASE_URL": model.anthropic_url,
+        "ANTHROPIC_API_KEY": "none",
         "PYTHONPATH": str(tmp_path),
     }
 

@@ -2,7 +2,8 @@
 
 LiteLLM wants other versions of the SDKs than the rest of the tests, weighs 111 MB, and is no
 dependency: it is not among the locked ones. This makes an environment under ``build/`` and so needs
-the package index. Arguments go to pytest.
+the package index. Arguments: ``--oldest`` takes the oldest version that is supported instead of the
+newest; others go to pytest.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-HOME = ROOT / "build" / "litellm"
+OLDEST = "1.80.0"
+"""What `affidavit doctor` says was tested at least."""
+
 TEST = "tests/integration/capture/with_litellm.py"
 
 WANTED = (
     # Without these LiteLLM 1.106 has neither tools nor its local cache: both import its proxy.
-    "litellm>=1.80,<2",
     "fastapi",
     "mcp",
     "orjson",
@@ -39,15 +41,19 @@ WANTED = (
 
 def main(arguments: list[str]) -> int:
     """Make the environment and run the tests; 1 when one failed."""
-    python = str(HOME / "bin" / "python")
+    is_oldest = "--oldest" in arguments
+    home = ROOT / "build" / ("litellm-oldest" if is_oldest else "litellm")
+    python = str(home / "bin" / "python")
     if not Path(python).exists():
-        venv.create(HOME, with_pip=True)
+        venv.create(home, with_pip=True)
+    wanted = f"litellm=={OLDEST}" if is_oldest else f"litellm>={OLDEST},<2"
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*install, *WANTED], check=True)
+    subprocess.run([*install, wanted, *WANTED], check=True)
     version = "from importlib.metadata import version as v; print('litellm', v('litellm'))"
     subprocess.run([python, "-c", version], check=True)
     # LiteLLM leaves sockets and loops open, for which the project's own tests would fail.
-    command = [python, "-m", "pytest", "-q", "-o", "filterwarnings=default", *(arguments or [TEST])]
+    given = [argument for argument in arguments if argument != "--oldest"] or [TEST]
+    command = [python, "-m", "pytest", "-q", "-o", "filterwarnings=default", *given]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
 from affidavit import AuditConfig
-from affidavit.capture.coverage import Client, Coverage, Known, installed
+from affidavit.capture.coverage import CLIENTS, Client, Coverage, Known, installed, numbers
 from affidavit.cli.doctor import _clients
 from affidavit.store.findings import Finding, Level
+from scripts import test_litellm
 
 pytestmark = pytest.mark.requirement("R1", "R34")
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def environment(monkeypatch: pytest.MonkeyPatch, **versions: str) -> None:
@@ -32,6 +38,16 @@ def test_the_installed_sdks_are_found_with_a_tested_version() -> None:
     for package in ("openai", "anthropic", "langchain-core", "opentelemetry-sdk"):
         assert found[package].is_tested, found[package]
         assert found[package].version == metadata.version(package)
+
+
+def test_the_oldest_versions_are_those_that_are_tested_for() -> None:
+    """What is said of a package is what the project itself asks for, or its script installs."""
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["dependency-groups"]
+    floors = dict(re.findall(r"([a-z-]+)>=([\d.]+)", " ".join(map(str, groups["dev"]))))
+    floors["litellm"] = test_litellm.OLDEST
+    for known in CLIENTS:
+        if known.package in {"langchain-core", "opentelemetry-sdk", "litellm"}:
+            assert numbers(floors[known.package])[:2] == numbers(known.oldest), known
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,9 @@ SDKS = ["openai", "anthropic"]
 
 def _row(name: str) -> list[str]:
     """The versions in a row of the page's table, in the order of the SDKs."""
-    found = re.search(rf"^\| {name} \| (.*) \|$", (pages.ROOT / PAGE).read_text("utf-8"), re.M)
+    found = re.search(
+        rf"^\| {name} \| (.*) \|$", (pages.ROOT / PAGE).read_text("utf-8"), re.MULTILINE
+    )
     assert found is not None
     return found[1].split(" | ")
 
@@ -42,5 +44,5 @@ def test_the_oldest_sdks_stated_are_those_that_are_tested_and_asked_for() -> Non
 def test_the_newest_sdks_stated_are_those_of_the_lock() -> None:
     """Whoever renews the lock renews the page."""
     lock = (pages.ROOT / "requirements" / "dev.txt").read_text("utf-8")
-    locked = dict(re.findall(r"^([a-z][\w.-]*)==(\S+)", lock, re.M))
+    locked = dict(re.findall(r"^([a-z][\w.-]*)==(\S+)", lock, re.MULTILINE))
     assert _row("newest tested") == [locked[name] for name in SDKS]

@@ -34,10 +34,24 @@ _PLAIN: Final[tuple[tuple[str, Any], ...]] = (
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One method: its name from the client on, and the function bound to its resource."""
+    """One method: its name from the client on, and the resource that has it."""
 
     name: str
-    function: Callable[..., Any]
+    owner: Any
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """The method as it is called."""
+        found: Callable[..., Any] = getattr(self.owner, self._last)
+        return found
+
+    def view(self, name: str) -> Callable[..., Any] | None:
+        """The same method on ``with_raw_response`` or its like; None for helpers without one."""
+        return getattr(getattr(self.owner, name, None), self._last, None)
+
+    @property
+    def _last(self) -> str:
+        return self.name.rpartition(".")[2]
 
     def arguments(self) -> dict[str, Any]:
         """What it needs at least, and where it polls, without a pause."""
@@ -68,7 +82,7 @@ def _of(owner: Any, prefix: str, package: str) -> Iterator[Method]:
             if _is_resource(inner, package):
                 yield from _of(inner, f"{prefix}{name}.", package)
         elif prefix and inspect.isfunction(found):
-            yield Method(f"{prefix}{name}", getattr(owner, name))
+            yield Method(f"{prefix}{name}", owner)
 
 
 def _is_resource(value: Any, package: str) -> bool:

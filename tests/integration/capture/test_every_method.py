@@ -17,7 +17,7 @@ from tests.support.provider import Provider
 from tests.support.sdk_methods import Method, consume, consume_async, merged, methods
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 pytestmark = [
     pytest.mark.requirement("R1"),
@@ -135,20 +135,32 @@ def run_all(name: str, provider: Provider) -> dict[str, Ran]:
     return ran
 
 
-def run_all_async(name: str, provider: Provider) -> dict[str, Ran]:
-    """Call every asynchronous method through a wrapped client."""
+def run_all_async(name: str, provider: Provider, view: str = "") -> dict[str, Ran]:
+    """Call every asynchronous method, or that of a view, through a wrapped client."""
     ran: dict[str, Ran] = {}
 
     async def every(audit: Any) -> None:
         async with audit.wrap(sdk(name, provider, is_async=True)) as client:
             for method in methods(client):
-                with audit.context(user_id=method.name):
-                    ran[method.name] = await call_async(name, method, provider)
+                function = method.view(view) if view else method.function
+                if function is not None:
+                    with audit.context(user_id=method.name):
+                        ran[method.name] = await call_async(name, method, function, provider)
 
     with capture_events(redaction="off") as captured:
         asyncio.run(every(captured.audit))
         account(ran, captured.records)
     return ran
+
+
+def run_all_raw(name: str, provider: Provider) -> dict[str, Ran]:
+    """Call every method of ``with_raw_response``."""
+    return run_all_async(name, provider, "with_raw_response")
+
+
+def run_all_streaming(name: str, provider: Provider) -> dict[str, Ran]:
+    """Call every method of ``with_streaming_response``."""
+    return run_all_async(name, provider, "with_streaming_response")
 
 
 def call(name: str, method: Method, provider: Provider) -> Ran:
@@ -164,14 +176,16 @@ def call(name: str, method: Method, provider: Provider) -> Ran:
     return ran
 
 
-async def call_async(name: str, method: Method, provider: Provider) -> Ran:
+async def call_async(
+    name: str, method: Method, function: Callable[..., Any], provider: Provider
+) -> Ran:
     """The same for an asynchronous one."""
     ran, before = Ran(), len(provider.requests)
     if method.name in NOT_RECORDED[name]:
         return ran
     try:
         async with asyncio.timeout(10):
-            await consume_async(method.function(**merged(method, SPECIAL)))
+            await consume_async(function(**merged(method, SPECIAL)))
     except Exception as error:
         ran.error = f"{type(error).__name__}: {error}"
     ran.sent = sent_since(provider, before)
@@ -199,7 +213,11 @@ def account(ran: dict[str, Ran], records: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("run", [run_all, run_all_async], ids=["sync", "async"])
+@pytest.mark.parametrize(
+    "run",
+    [run_all, run_all_async, run_all_raw, run_all_streaming],
+    ids=["sync", "async", "raw", "streaming"],
+)
 @pytest.mark.parametrize("name", ["openai", "anthropic"])
 def test_every_method_is_recorded_or_listed(name: str, run: Any, provider: Provider) -> None:
     """Each request that reached the provider has its intent and its outcome."""

@@ -302,14 +302,14 @@ def test_a_function_that_raises_withholds_its_text() -> None:
 def test_a_search_that_breaks_withholds_what_it_was_about() -> None:
     """First all texts are tried one by one; only those that break are lost."""
     redactor = Redactor(Policy.read("default"))
-    find = redactor._scanner.find
+    find = redactor._scanner.find_common
 
     def fragile(text: str) -> Any:
         if "boom" in text:
             raise MemoryError
         return find(text)
 
-    redactor._scanner.find = fragile  # type: ignore[method-assign]
+    redactor._scanner.find_common = fragile  # type: ignore[method-assign]
     document = {"a": f"hello {MAIL}", "b": "boom"}
     redactor.redact(document)
     assert (document["a"], document["b"]) == ("hello [email]", "[withheld]")

@@ -121,3 +121,80 @@ def test_two_functions_do_not_undo_each_other() -> None:
     for finders in ([places, whole], [whole, places]):
         stored = redacted({"t": text}, {"finders": finders})
         assert stored["t"] == "[project] and [dragon], [email]"
+
+
+# -- own patterns --------------------------------------------------------------------------------
+
+
+def test_a_pattern_sees_each_text_by_itself() -> None:
+    """One that takes all there is ends with its text, and the next text is searched as well."""
+    fields = {"a": "internal: beta-2", "b": "x internal: gamma-3", "c": "fine"}
+    for pattern in ("internal:.*", "internal:[^#]+", "(?s)internal:.+"):
+        stored = redacted({"request_data": dict(fields)}, {"patterns": {"own": pattern}})
+        assert stored["request_data"] == {"a": "[own]", "b": "x [own]", "c": "fine"}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        (r"^EMP-\d{6}$", "EMP-123456"),
+        (r"^EMP-\d{6}", "EMP-123456"),
+        (r"EMP-\d{6}$", "EMP-123456"),
+        (r"\AEMP-\d{6}\Z", "EMP-123456"),
+        ("\u041f\u0440\u043e\u0435\u043a\u0442-[0-9]+", "\u041f\u0440\u043e\u0435\u043a\u0442-42"),
+        ("\u0141\u00f3d\u017a", "\u0141\u00f3d\u017a"),
+        ("\u6771\u4eac", "\u6771\u4eac"),
+        (r"EMP-\d{6}", "EMP-\uff11\u200b23456"),
+    ],
+)
+def test_anchors_and_letters_of_other_scripts_match(pattern: str, text: str) -> None:
+    """A pattern works as it does in Python, and with tricks undone as well."""
+    assert redacted({"request_data": {"n": text}}, {"patterns": {"own": pattern}})[
+        "request_data"
+    ] == {"n": "[own]"}
+
+
+def test_a_greedy_pattern_does_not_count_what_redaction_wrote() -> None:
+    """What stands instead is not found again."""
+    stored = redacted({"text": f"{MAIL} text"}, {"patterns": {"own": r"[^#]+"}})
+    assert stored["text"] == "[own]"
+    assert redacted({"text": "[own]"}, {"patterns": {"own": r"[^#]+"}}) == {"text": "[own]"}
+    assert {note["count"] for note in stored["redactions"]} == {1}
+
+
+# -- rules for fields ----------------------------------------------------------------------------
+
+
+def test_a_name_that_is_kept_in_one_place_goes_in_another() -> None:
+    """The exception is for its path, not for the life of the process."""
+    redactor = Redactor(Policy.read({"fields": {"details.details.contacts": "keep"}}))
+    kept: dict[str, Any] = {"details": {"details": {"contacts": {MAIL: 1}}}}
+    redactor.redact(kept)
+    assert kept["details"]["details"]["contacts"] == {MAIL: 1}
+    other: dict[str, Any] = {"request_data": {"people": {MAIL: "boss"}}}
+    redactor.redact(other)
+    assert other["request_data"]["people"] == {"[email]": "boss"}
+
+
+@pytest.mark.parametrize(
+    ("path", "tags"),
+    [
+        ("request_data.tags.*", ["[withheld]", "[withheld]"]),
+        ("request_data.tags.0", ["[withheld]", "betaX"]),
+        ("request_data.*.1", ["alphaX", "[withheld]"]),
+        ("request_data.tags", []),
+    ],
+)
+def test_elements_of_lists_are_withheld(path: str, tags: list[str]) -> None:
+    """By a star or by their number."""
+    stored = redacted(
+        {"request_data": {"tags": ["alphaX", "betaX"]}}, {"fields": {path: "withhold"}}
+    )
+    assert stored["request_data"]["tags"] == tags
+
+
+def test_elements_of_lists_in_lists_are_withheld() -> None:
+    """A star for each step."""
+    rules = {"fields": {"request_data.t.*.*": "withhold"}}
+    stored = redacted({"request_data": {"t": [["alphaX"], ["betaX", {"c": 1}]]}}, rules)
+    assert stored["request_data"]["t"] == [["[withheld]"], ["[withheld]", {"withheld": True}]]

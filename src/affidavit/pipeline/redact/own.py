@@ -39,6 +39,14 @@ INNER: Final = frozenset(
 )
 """Of the parts of a record. Wherever they stand, they say nothing but themselves."""
 
+UNTOUCHED: Final = frozenset(
+    (
+        *DIMENSIONS,
+        *("client_info", "event_type", "call_id", "timestamp", "status", "schema_version", "odd"),
+    )
+)
+"""Fields that say who, where and what happened: never searched."""
+
 NAMES: Final = TOP | INNER
 
 UNTOUCHED_IN_LEDGER: Final = frozenset(("leaf_key", "writer", "since", "dataset"))

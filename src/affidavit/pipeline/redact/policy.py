@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
 from affidavit.errors import ConfigError
-from affidavit.pipeline.redact import kinds
+from affidavit.pipeline.redact import kinds, own
 
 OwnFinder: TypeAlias = Callable[[str], "Iterable[tuple[int, int, str]] | str | None"]
 """An application's own function: takes a text, gives places with a kind, or the text to store."""
@@ -166,20 +166,20 @@ class Policy:
         Raises:
             ConfigError: a name is unknown, a pattern is malformed, or a key is missing.
         """  # noqa: D205 - the list of keys does not fit one line
-        given = {"preset": rules} if isinstance(rules, str) else dict(rules)
-        preset = _known(given.pop("preset", "default"), PRESETS, "redaction preset")
+        given = {"preset": rules} if isinstance(rules, str) else _table(rules, "redaction")
+        preset = _known(given.pop("preset", "default"), PRESETS, "redaction preset", _TABLE)
         patterns = _patterns(given.pop("patterns", {}))
         finders = given.pop("finders", ())
-        finders = (finders,) if callable(finders) else tuple(finders)
-        own = {name for name, _pattern in patterns}
-        changed = _actions(given.pop("kinds", {}), own, "redaction.kinds")
-        rules_of_fields: Any = given.pop("fields", {})
-        fields = tuple(_field_rule(path, rule, own) for path, rule in dict(rules_of_fields).items())
+        finders = (finders,) if callable(finders) else finders
+        names = {name for name, _pattern in patterns}
+        changed = _actions(given.pop("kinds", {}), names, "redaction.kinds")
+        rules_of_fields = _table(given.pop("fields", {}), "redaction.fields")
+        fields = tuple(_field_rule(path, rule, names) for path, rule in rules_of_fields.items())
         if given:
             known = "preset, kinds, fields, patterns, finders"
             msg = f"redaction does not know {', '.join(map(repr, given))}; it takes {known}."
             raise ConfigError(msg)
-        if not all(callable(finder) for finder in finders):
+        if not isinstance(finders, list | tuple) or not all(map(callable, finders)):
             msg = "redaction.finders takes functions: text -> (start, end, kind), ..."
             raise ConfigError(msg)
         base = PRESETS[preset]
@@ -191,29 +191,48 @@ class Policy:
             actions={**base.actions, **changed},
             fields=fields,
             patterns=patterns,
-            finders=finders,
+            finders=tuple(finders),
             keyed_identity=_known(identity, ("plain", "keyed"), "identity") == "keyed",
             key=key,
             seal_to=seal_to,
         )
 
 
-def _known(value: object, known: Iterable[str], what: str) -> str:
-    if isinstance(value, str) and value in (names := tuple(known)):
-        return value
+_TABLE: Final = " redaction also takes a table with preset, kinds, fields, patterns, finders."
+
+
+def _known(value: object, known: Iterable[str], what: str, more: str = "") -> str:
     names = tuple(known)
-    msg = f"{what}: {value!r} is unknown. Use one of {', '.join(names)}."
+    if isinstance(value, str) and value in names:
+        return value
+    msg = f"{what}: {value!r} is unknown. Use one of {', '.join(names)}.{more}"
+    raise ConfigError(msg)
+
+
+def _table(given: Any, where: str) -> dict[Any, Any]:
+    if isinstance(given, Mapping):
+        return dict(given)
+    msg = f"{where} must be a table of names and values, not {type(given).__name__}."
     raise ConfigError(msg)
 
 
 def _patterns(given: Any) -> tuple[tuple[str, re.Pattern[str]], ...]:
     compiled = []
-    for name, pattern in dict(given).items():
-        if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name) or name in kinds.KINDS:
+    for name, pattern in _table(given, "redaction.patterns").items():
+        if (
+            not isinstance(name, str)
+            or not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name)
+            or name in kinds.KINDS
+            or name in kinds.GROUPS
+        ):
             msg = (
                 f"redaction.patterns: {name!r} cannot name a kind. Use small letters, digits and "
                 "underscores, and none of the built-in names."
             )
+            raise ConfigError(msg)
+        written = pattern.pattern if isinstance(pattern, re.Pattern) else pattern
+        if not isinstance(written, str) or not written:
+            msg = f"redaction.patterns.{name} must be a regular expression as text, and not empty."
             raise ConfigError(msg)
         try:
             compiled.append((name, re.compile(pattern)))
@@ -223,27 +242,40 @@ def _patterns(given: Any) -> tuple[tuple[str, re.Pattern[str]], ...]:
     return tuple(compiled)
 
 
-def _actions(given: Mapping[str, str] | str, own: set[str], where: str) -> dict[str, Action]:
+def _actions(given: Any, own_names: set[str], where: str) -> dict[str, Action]:
     if isinstance(given, str):
         given = {"all": given}
     chosen: dict[str, Action] = {}
-    for name, action in dict(given).items():
+    for name, action in _table(given, where).items():
         if name in kinds.GROUPS:
             members: Iterable[str] = kinds.GROUPS[name]
-        elif name in kinds.KINDS or name in own:
+        elif name in kinds.KINDS or name in own_names:
             members = (name,)
         else:
-            _known(name, (*kinds.KINDS, *kinds.GROUPS, *sorted(own)), where)
+            _known(name, (*kinds.KINDS, *kinds.GROUPS, *sorted(own_names)), where)
         chosen |= dict.fromkeys(members, Action(_known(action, ACTIONS, f"{where}.{name}")))
     return chosen
 
 
-def _field_rule(path: str, rule: Mapping[str, str] | str, own: set[str]) -> FieldRule:
-    steps = tuple(path.split("."))
+def _field_rule(path: Any, rule: Any, names: set[str]) -> FieldRule:
+    steps = tuple(path.split(".")) if isinstance(path, str) else ()
+    top = steps[0] if steps else ""
+    if top in own.UNTOUCHED:
+        msg = (
+            f"redaction.fields: {path!r} says who, where or what happened: that is never redacted. "
+            "identity='keyed' stores user, session, conversation and address as tokens."
+        )
+        raise ConfigError(msg)
+    if top != "*" and top not in own.TOP:
+        msg = (
+            f"redaction.fields: {path!r} begins with no field of a record. A path goes from the "
+            "top: request_data.message, response_data.text, details.details.<yours>, error_message."
+        )
+        raise ConfigError(msg)
     if rule == WITHHOLD:
         return FieldRule(steps, {}, withhold=True)
     if isinstance(rule, str):
         _known(rule, (*ACTIONS, WITHHOLD), f"redaction.fields.{path}")
-        every = dict.fromkeys((*kinds.KINDS, *own), Action(rule))
+        every = dict.fromkeys((*kinds.KINDS, *names), Action(rule))
         return FieldRule(steps, every)
-    return FieldRule(steps, _actions(rule, own, f"redaction.fields.{path}"))
+    return FieldRule(steps, _actions(rule, names, f"redaction.fields.{path}"))

@@ -49,6 +49,7 @@ class Redactor:
         self._counts: dict[tuple[str, str, str], int] = {}
         self._originals: dict[str, str] = {}
         self._failed = False
+        self._kept = False
 
     def redact(self, document: Document, record: bytes = b"") -> bytes | None:
         """Redact a decoded record in place; note what was found in ``redactions``. Never raises.
@@ -95,6 +96,7 @@ class Redactor:
             return
         renamed: list[tuple[Leaf, str]] = []
         for leaf, spans in zip(leaves, found, strict=True):
+            self._kept = False
             try:
                 text = self._settled(leaf, self._replaced(leaf, spans))
             except Exception:
@@ -102,10 +104,10 @@ class Redactor:
                 self._failed = True
                 self._count("text", leaf, _WITHHELD)
             if leaf.form is NAME:
-                if text is None:
-                    self._gatherer.learn(leaf.text)
-                else:
+                if text is not None:
                     renamed.append((leaf, text))
+                elif not self._kept:  # what is kept here may have to go elsewhere
+                    self._gatherer.learn(leaf.text)
             elif text is not None:
                 plain = leaf.form is TEXT or leaf.form is NUMBER
                 leaf.container[leaf.key] = text if plain else text.encode(leaf.form, "replace")
@@ -113,20 +115,31 @@ class Redactor:
             self._rename(renamed)
 
     def _search(self, leaves: list[Leaf]) -> list[list[Span]] | None:
-        """Search all texts at once; if that breaks, one by one, to lose as little as possible."""
+        """Search all texts at once; if that breaks, one by one, to lose as little as possible.
+
+        Patterns of one's own see each text by itself: they may reach as far as it goes.
+        """
         try:
-            return self._search_joined(leaves)
+            found = self._search_joined(leaves)
+            if self._scanner.patterns:
+                common = found if found is not None else [[]] * len(leaves)
+                own = map(self._scanner.patterns.find, (leaf.text for leaf in leaves))
+                found = [sorted([*a, *b]) if b else a for a, b in zip(common, own, strict=True)]
         except Exception:
             return [self._search_one(leaf) for leaf in leaves]
+        return found
 
     def _search_one(self, leaf: Leaf) -> list[Span]:
         try:
             offset = len(leaf.name.spoken) + 1
-            found = self._scanner.find(f"{leaf.name.spoken}{_FIELD}{leaf.text}")
-            return [(max(0, s - offset), e - offset, kind) for s, e, kind in found if e > offset]
+            found = self._scanner.find_common(f"{leaf.name.spoken}{_FIELD}{leaf.text}")
+            spans = [(max(0, s - offset), e - offset, kind) for s, e, kind in found if e > offset]
+            if self._scanner.patterns:
+                spans = sorted([*spans, *self._scanner.patterns.find(leaf.text)])
         except Exception:
             self._failed = True
             return [(0, len(leaf.text), _WITHHELD)]
+        return spans
 
     def _search_joined(self, leaves: list[Leaf]) -> list[list[Span]] | None:
         """Give the finds in each text; None where nothing needs to be done at all."""
@@ -141,7 +154,7 @@ class Redactor:
             starts.append(at)
             parts += (leaf.text, _END)
             at += len(leaf.text) + 1
-        spans = self._scanner.find("".join(parts))
+        spans = self._scanner.find_common("".join(parts))
         if not spans and not self._gatherer.special and not self._policy.finders:
             return None
         found: list[list[Span]] = [[] for _ in leaves]
@@ -215,6 +228,7 @@ class Redactor:
                 self._count("text", leaf, _WITHHELD)
                 return act.WITHHELD
             if policy.action(span[2], steps) is Action.KEEP:
+                self._kept = True
                 if not again:
                     self._count(span[2], leaf, Action.KEEP)
             else:

@@ -9,6 +9,7 @@ from typing import Final
 from affidavit.pipeline.redact import addresses, assigned, kinds, phones, plain
 from affidavit.pipeline.redact.digits import Numbers
 from affidavit.pipeline.redact.kinds import RANK, Span
+from affidavit.pipeline.redact.patterns import Patterns
 from affidavit.pipeline.redact.shadow import BLANK, Shadow
 from affidavit.pipeline.redact.tokens import Runs
 
@@ -25,18 +26,23 @@ class Scanner:
         shy: bool = False,
         patterns: Sequence[tuple[str, re.Pattern[str]]] = (),
     ) -> None:
-        """``patterns`` are the application's own: kind and pattern; they go before all others."""
+        """``patterns`` are the application's own, kind and pattern: they go before all others."""
         self._numbers = Numbers(bold=bold, shy=shy)
         self._runs = Runs(bold=bold)
-        self._patterns = tuple(patterns)
-        self._own = placeholders([*kinds.KINDS, *(kind for kind, _pattern in self._patterns)])
+        self._own = placeholders([*kinds.KINDS, *(kind for kind, _pattern in patterns)])
+        self.patterns = Patterns(patterns, self._own)
 
     def is_own(self, text: str) -> bool:
         """Whether a text is what redaction wrote."""
         return self._own.fullmatch(text) is not None
 
     def find(self, text: str) -> list[Span]:
-        """Give everything found, in order; finds may overlap, see :func:`merged`."""
+        """Give everything found in one text, in order; finds may overlap, see :func:`merged`."""
+        found = self.find_common(text)
+        return sorted([*found, *self.patterns.find(text)]) if self.patterns else found
+
+    def find_common(self, text: str) -> list[Span]:
+        """Find the built-in kinds alone: in one text, or in several with separators between."""
         if "[" in text or "<" in text:
             text = self._own.sub(_blanked, text)
         shadow = Shadow(text)
@@ -55,8 +61,6 @@ class Scanner:
             plain.wallets(latin, found)
         if "-----BEGIN " in latin:
             plain.private_keys(latin, found)
-        for kind, pattern in self._patterns:
-            found += ((*m.span(), kind) for m in pattern.finditer(latin) if m.end() > m.start())
         if found:
             found = sorted((*shadow.original(start, end), kind) for start, end, kind in found)
         return found

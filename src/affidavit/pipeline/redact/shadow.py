@@ -80,10 +80,11 @@ _folds: dict[str, str] = {}
 class Shadow:
     """A text's shadow: one character of Latin-1 for each visible one, and the way back.
 
-    ``latin`` is the shadow, ``data`` the same as bytes, ``classes`` its characters' classes.
+    ``latin`` is the shadow, ``data`` the same as bytes, ``classes`` its characters' classes;
+    ``visible`` is the shadow before other scripts' letters became question marks.
     """
 
-    __slots__ = ("_dropped", "_starts", "_text", "classes", "data", "latin")
+    __slots__ = ("_dropped", "_starts", "_text", "classes", "data", "latin", "visible")
 
     def __init__(self, text: str) -> None:
         self._dropped: frozenset[str] = frozenset()
@@ -104,6 +105,7 @@ class Shadow:
             shadow = shadow.translate(_CONTROLS)
             data = shadow.encode("latin-1", "replace")
             classes = data.translate(_CLASSES)
+        self.visible = shadow
         self.data = data
         self.classes = classes
         self.latin = shadow if ascii_only else data.decode("latin-1")

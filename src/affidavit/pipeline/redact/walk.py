@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from affidavit.event import DIMENSIONS, Document
+from affidavit.event import Document
 from affidavit.pipeline.redact import own
 from affidavit.pipeline.redact.names import Name, look
 from affidavit.pipeline.redact.policy import Policy
 
-UNTOUCHED: Final = frozenset(
-    (
-        *DIMENSIONS,
-        *("client_info", "event_type", "call_id", "timestamp", "status", "schema_version", "odd"),
-    )
-)
-"""Fields that say who, where and what happened: never searched."""
+UNTOUCHED: Final = own.UNTOUCHED
 
 TEXT: Final = "text"
 NAME: Final = "name"
@@ -25,6 +19,8 @@ LATIN: Final = "latin-1"
 
 _NOTHING: Final[frozenset[str]] = frozenset()
 _SHORTEST: Final = 3
+"""Characters of a text in which a built-in kind can stand."""
+
 _LONG_NUMBER: Final = 10**8
 _EXACT_FLOAT: Final = 2.0**53
 _NAMES_KEPT: Final = 4096
@@ -75,6 +71,7 @@ class Gatherer:
         self._names: dict[str, Name] = dict(_OURS)
         self._ledger = False
         self._untouched = _NOTHING
+        self._shortest = 1 if policy.patterns or policy.finders else _SHORTEST
         self._rules = tuple(rule for rule in policy.fields if rule.withhold)
         self.leaves: list[Leaf] = []
         self.withheld: list[Leaf] = []
@@ -119,7 +116,7 @@ class Gatherer:
             if kind is str:
                 if name.secret is not None:
                     self.special = True
-                if len(value) >= _SHORTEST or name.secret is not None:
+                if len(value) >= self._shortest or name.secret is not None:
                     leaves.append(_new(Leaf, (mapping, key, value, node, TEXT, name)))
             elif kind is dict:
                 self._mapping(value, self._below(mapping, key, node), self._untouched)
@@ -146,7 +143,7 @@ class Gatherer:
         if name.secret is not None:
             self.special = True
         if kind is str:
-            if len(value) >= _SHORTEST or name.secret is not None:
+            if len(value) >= self._shortest or name.secret is not None:
                 self.leaves.append(Leaf(container, key, value, node, TEXT, name))
         elif kind is list:
             below = self._below(container, key, node) if type(key) is str else Node(node, str(key))
@@ -177,19 +174,19 @@ class Gatherer:
             header = told.secret is not None
             name = told if header else name
         for index, item in enumerate(items):
+            if self._rules and self._is_withheld(items, index, item, node):
+                continue
             if item is not None and type(item) is not bool:
                 silent = header and index == 0
                 self._value(items, index, item, node, _SILENT if silent else name)
 
-    def _is_withheld(
-        self, mapping: dict[str, Any], key: str, value: Any, node: Node | None
-    ) -> bool:
-        path = f"{node.path()}.{key}" if node is not None else key
+    def _is_withheld(self, container: Any, key: str | int, value: Any, node: Node | None) -> bool:
+        path = f"{node.path()}.{key}" if node is not None else str(key)
         steps = tuple(path.split("."))
         if not any(rule.covers(steps) for rule in self._rules):
             return False
         if value is not None:
-            self.withheld.append(Leaf(mapping, key, "", node, TEXT, _SILENT))
+            self.withheld.append(Leaf(container, key, "", node, TEXT, _SILENT))
         return True
 
 

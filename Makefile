@@ -15,7 +15,7 @@ DEPENDENCIES := $(VENV)/.dependencies
 PACKAGE := $(VENV)/.package
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-sdks check check-lint check-types check-layers check-spelling \
+.PHONY: help setup demo test test-sdks test-litellm check check-lint check-types check-layers check-spelling \
     check-licences bench bench-redaction requirements campaign-faults campaign-canary lock wheel-size clean
 
 help: ## Show this help
@@ -51,6 +51,9 @@ test: setup ## Run the tests
 
 test-sdks: setup ## Run the tests of capture with the oldest supported SDKs (about 3 minutes; needs the index)
 	@$(BIN)/python -m scripts.test_sdks $(PYTEST_ARGS)
+
+test-litellm: setup ## Run the tests of LiteLLM's callback in an environment of its own (about 1 minute; needs the index)
+	@$(BIN)/python -m scripts.test_litellm $(PYTEST_ARGS)
 
 check: check-lint check-types check-layers check-spelling check-licences ## Lint, types, layers, spelling and licences (with -k: all, also after a failure)
 

@@ -43,8 +43,8 @@ _BY_HAND: Final = "audit.call(...) or @audit.observe around its calls"
 _HOOK: Final = "instrument(), or audit.wrap(client)"
 
 CLIENTS: Final = (
-    Known("openai", Coverage.HOOK, _HOOK, "1.60", "4"),
-    Known("anthropic", Coverage.HOOK, _HOOK, "0.42", "3"),
+    Known("openai", Coverage.HOOK, _HOOK, "1.92", "4"),
+    Known("anthropic", Coverage.HOOK, _HOOK, "0.49", "3"),
     Known("litellm", Coverage.CALLBACK, "affidavit.capture.litellm", "1.80", "2"),
     Known("langchain-core", Coverage.CALLBACK, "affidavit.capture.langchain", "1.0", "2"),
     Known("opentelemetry-sdk", Coverage.CALLBACK, "affidavit.capture.otel", "1.30", "2"),

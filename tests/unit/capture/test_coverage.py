@@ -13,7 +13,7 @@ from affidavit import AuditConfig
 from affidavit.capture.coverage import CLIENTS, Client, Coverage, Known, installed, numbers
 from affidavit.cli.doctor import _clients
 from affidavit.store.findings import Finding, Level
-from scripts import test_litellm
+from scripts import test_litellm, test_sdks
 
 pytestmark = pytest.mark.requirement("R1", "R34")
 
@@ -44,9 +44,9 @@ def test_the_oldest_versions_are_those_that_are_tested_for() -> None:
     """What is said of a package is what the project itself asks for, or its script installs."""
     groups = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["dependency-groups"]
     floors = dict(re.findall(r"([a-z-]+)>=([\d.]+)", " ".join(map(str, groups["dev"]))))
-    floors["litellm"] = test_litellm.OLDEST
+    floors |= {"litellm": test_litellm.OLDEST, **test_sdks.OLDEST}
     for known in CLIENTS:
-        if known.package in {"langchain-core", "opentelemetry-sdk", "litellm"}:
+        if known.oldest:
             assert numbers(floors[known.package])[:2] == numbers(known.oldest), known
 
 
@@ -74,7 +74,7 @@ def test_each_client_is_named_with_what_records_it(monkeypatch: pytest.MonkeyPat
     assert "instrument()" in openai.text
     assert "affidavit.capture.litellm" in litellm.text
     assert (anthropic.level, cohere.level, guard.level) == (Level.NOTE,) * 3
-    assert "0.42 and newer, below 3" in anthropic.text
+    assert "0.49 and newer, below 3" in anthropic.text
     assert "@audit.observe" in cohere.remedy
     assert "guard='record'" in guard.remedy
 

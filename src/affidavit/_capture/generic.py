@@ -13,6 +13,7 @@ from affidavit._capture.wire import DONE
 MAX_BODY: Final = 64 * 1024
 """Bytes of an answer's JSON that are kept; of a larger one its names and its size."""
 
+OK: Final = 200
 _ENDS: Final = (".done", ".completed", ".failed", ".incomplete", ".cancelled", ".expired", ".stop")
 
 
@@ -63,6 +64,38 @@ def count(answer: Answer, usage: Any) -> None:
         answer.usage = usage
         answer.input_tokens = whole(usage.get("input_tokens", usage.get("prompt_tokens")))
         answer.output_tokens = whole(usage.get("output_tokens", usage.get("completion_tokens")))
+
+
+def results(body: bytes) -> dict[str, Any]:
+    """Sum up the results of a batch: how many ended how, and what they used. Else nothing.
+
+    The tokens stand apart from those of the call: the file may be fetched more than once.
+    """
+    ended: dict[str, int] = {}
+    used: dict[str, int] = {}
+    try:
+        for line in body.split(b"\n"):
+            if line:
+                _add_result(msgspec.json.decode(line), ended, used)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError):
+        return {}
+    return {"batch_results": ended, "batch_usage": used} if ended else {}
+
+
+def _add_result(line: Any, ended: dict[str, int], used: dict[str, int]) -> None:
+    """Add one result of Anthropic's or OpenAI's form; KeyError for anything else."""
+    line["custom_id"]  # what makes it a batch's
+    if "result" in line:
+        result = mapping(line["result"])
+        how, answer = str(result.get("type")), mapping(result.get("message"))
+    else:
+        response = mapping(line["response"])
+        how = "succeeded" if response.get("status_code") == OK else "errored"
+        answer = mapping(response.get("body"))
+    ended[how] = ended.get(how, 0) + 1
+    for name, count in mapping(answer.get("usage")).items():
+        if type(count) is int:
+            used[name] = used.get(name, 0) + count
 
 
 class Events:

@@ -166,13 +166,8 @@ def _sync_request(original: Callable[..., Any], dialect: Dialect) -> Callable[..
         finally:
             context.call_ends()
             _current.set(outer)
-        mark(result, call.response, call.call_id)
-        _note_limits(recorder, call)
-        if _is_open(call):
-            taps.attach(recorder, call, is_async=False)
-            return result
-        _answered(call, result)
-        recorder._leave_blocking(call)  # noqa: SLF001 - as above
+        if _is_over(recorder, call, result, is_async=False):
+            recorder._leave_blocking(call)  # noqa: SLF001 - as above
         return result
 
     return request
@@ -200,13 +195,8 @@ def _async_request(original: Callable[..., Any], dialect: Dialect) -> Callable[.
         finally:
             context.call_ends()
             _current.set(outer)
-        mark(result, call.response, call.call_id)
-        _note_limits(recorder, call)
-        if _is_open(call):
-            taps.attach(recorder, call, is_async=True)
-            return result
-        _answered(call, result)
-        await _awaiting.leave(recorder, call)
+        if _is_over(recorder, call, result, is_async=True):
+            await _awaiting.leave(recorder, call)
         return result
 
     return request
@@ -303,10 +293,20 @@ def _note_response(kwargs: dict[str, Any]) -> None:
         call.retries = max(call.retries, kwargs.get("retries_taken") or 0)
 
 
-def _is_open(call: CapturedCall) -> bool:
-    """Whether the answer is still on its way."""
+def _is_over(recorder: Recorder, call: CapturedCall, result: Any, *, is_async: bool) -> bool:
+    """Take over the answer if it is there; False if it is still on its way, and tapped."""
     response = call.response
-    return response is not None and not response.is_closed and not hasattr(response, "_content")
+    mark(result, response, call.call_id)
+    if call.limits:
+        _note_limits(recorder, call)
+    try:
+        if response is not None and not response.is_closed and not hasattr(response, "_content"):
+            taps.attach(recorder, call, is_async=is_async)
+            return False
+    except Exception as error:
+        _log.error("affidavit: a stream could not be read (%s).", type(error).__name__)
+    _answered(call, result)
+    return True
 
 
 def _answered(call: CapturedCall, result: Any) -> None:
@@ -365,7 +365,11 @@ def _error_facts(error: BaseException) -> dict[str, Any]:
 def _note_limits(recorder: Recorder, call: CapturedCall) -> None:
     """Record each refusal for too many requests. The outcome that follows waits for these, too."""
     for headers in call.limits.values():
-        details = call.limit_details(headers)
+        try:
+            details = call.limit_details(headers)
+        except Exception as error:
+            _log.error("affidavit: a 429 could not be read (%s).", type(error).__name__)
+            details = {"limit_type": "unknown"}
         record_id, build = recorder._event(  # noqa: SLF001 - as above
             EventType.RATE_LIMIT_EXCEEDED,
             {},
@@ -373,7 +377,7 @@ def _note_limits(recorder: Recorder, call: CapturedCall) -> None:
             success=False,
             call_id=call.call_id,
         )
-        recorder._submit(record_id, build, plain=False, wait=False)  # noqa: SLF001 - as above
+        recorder._enqueue(record_id, build)  # noqa: SLF001 - as above
 
 
 def _lower(headers: Any) -> dict[str, str]:

@@ -79,7 +79,8 @@ def _object(value: dict[str, Any], depth: int) -> Any:
 
 def _part(value: dict[str, Any]) -> dict[str, Any] | None:
     """Describe a part of a turn that is binary content; None for any other object."""
-    reader = _PARTS.get(value.get("type"))  # type: ignore[arg-type]  # a foreign value is in no key
+    kind = value.get("type")  # in a schema it may be a list
+    reader = _PARTS.get(kind) if type(kind) is str else None
     said = reader(value) if reader is not None else None
     if said is None and type(value.get("data")) is str and "transcript" in value:
         said = _base64(value["data"], "audio", None)  # what a model spoke

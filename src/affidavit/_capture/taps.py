@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from affidavit import _awaiting, _records
+from affidavit._capture import generic
 from affidavit._capture.asked import Answer
 from affidavit._capture.call import NO_END, NOT_READ, CapturedCall, now_s
 from affidavit._capture.media import describe
@@ -44,13 +45,17 @@ _READERS: Final[dict[str, Callable[[], Reader]]] = {
     "text/event-stream": ServerSentEvents,
     "application/vnd.amazon.eventstream": AwsEventStream,
 }
+_JSON: Final = frozenset({b"{", b"["})
+_UNSAID: Final = frozenset({"", "text/plain", "text/html"})
+"""Types under which some servers send JSON; a file is never taken for an answer."""
+
 _log: Final = logging.getLogger("affidavit")
 
 
 def read_body(call: CapturedCall, body: bytes) -> Answer:
     """Read an answer that came in one piece: JSON, text, or binary content."""
     media_type = call.content_type.partition(";")[0].strip().lower()
-    if media_type.endswith("json") or body[:1] in {b"{", b"["}:
+    if media_type.endswith("json") or (body[:1] in _JSON and media_type in _UNSAID):
         try:
             return call.dialect.parse_response(call.asked.kind, msgspec.json.decode(body))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -61,7 +66,10 @@ def read_body(call: CapturedCall, body: bytes) -> Answer:
         return Answer(text=body.decode("utf-8", "replace"))
     family = media_type.partition("/")[0]
     kind = family if family in {"image", "audio", "video"} else "file"
-    return Answer(extra={"content": describe(body, kind, media_type or None)})
+    extra: dict[str, Any] = {"content": describe(body, kind, media_type or None)}
+    if body[:1] == b"{":
+        extra |= generic.results(body)
+    return Answer(extra=extra)
 
 
 class _Body:
@@ -204,12 +212,8 @@ class Tap:
 
     def send(self) -> None:
         """Hand the outcome over and wait for nothing."""
-        call = self._call
-        if self._recorder._enabled:  # noqa: SLF001 - as above
-            self._recorder._tell(call)  # noqa: SLF001 - as above
-            self._recorder._submit(  # noqa: SLF001 - as above
-                _records.new_id(), call.outcome, plain=call.is_plain(), wait=False
-            )
+        self._recorder._tell(self._call)  # noqa: SLF001 - as above
+        self._recorder._enqueue(_records.new_id(), self._call.outcome)  # noqa: SLF001 - as above
 
     def _settle(self, why: BaseException | tuple[str, str] | None) -> bool:
         with self._lock:

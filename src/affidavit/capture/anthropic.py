@@ -187,7 +187,7 @@ def _read_message(body: dict[str, Any]) -> Answer:
     thoughts: list[str] = []
     calls: list[dict[str, Any]] = []
     for block in map(mapping, items(body.get("content"))):
-        kind = block.get("type")
+        kind = text_of(block.get("type"))
         if kind == "text":
             texts.append(str(block.get("text") or ""))
         elif kind == "thinking":
@@ -234,7 +234,7 @@ class MessageEvents:
 
     def __init__(self) -> None:
         self._answer = Answer(is_complete=False)
-        self._blocks: dict[Any, dict[str, Any]] = {}
+        self._blocks: dict[int | None, dict[str, Any]] = {}
         self._end: dict[str, Any] = {}
 
     def accumulate(self, event: str | None, chunk: Any) -> bool:
@@ -245,8 +245,8 @@ class MessageEvents:
             return self._delta(body)
         if name == "content_block_start":
             block = mapping(body.get("content_block"))
-            self._blocks[body.get("index")] = {**block, "pieces": []}
-            return block.get("type") in _CALLS
+            self._blocks[whole(body.get("index"))] = {**block, "pieces": []}
+            return text_of(block.get("type")) in _CALLS
         if name == "message_start":
             told = mapping(body.get("message"))
             self._answer.response_id = text_of(told.get("id"))
@@ -262,7 +262,8 @@ class MessageEvents:
         return False
 
     def _delta(self, body: Mapping[str, Any]) -> bool:
-        block = self._blocks.setdefault(body.get("index"), {"type": "text", "pieces": []})
+        index = whole(body.get("index"))
+        block = self._blocks.setdefault(index, {"type": "text", "pieces": []})
         delta = mapping(body.get("delta"))
         for name in ("text", "thinking", "partial_json"):
             piece = delta.get(name)
@@ -279,7 +280,7 @@ class MessageEvents:
         calls: list[dict[str, Any]] = []
         blocks: list[dict[str, Any]] = []
         for block in self._blocks.values():
-            kind, said = block.get("type"), "".join(block["pieces"])
+            kind, said = text_of(block.get("type")), "".join(block["pieces"])
             if kind == "text":
                 texts.append(str(block.get("text") or "") + said)
             elif kind == "thinking":

@@ -355,6 +355,8 @@ def _read_completion(body: dict[str, Any]) -> Answer:
 
 _INCOMPLETE: Final = {"max_output_tokens": "length"}
 _CALLED: Final = "tool_calls"
+_OURS_TO_CALL: Final = frozenset({"function_call", "custom_tool_call"})
+_FUNCTIONS: Final = _OURS_TO_CALL | {"mcp_call"}
 
 
 def _read_response(body: dict[str, Any]) -> Answer:
@@ -388,7 +390,7 @@ def _read_response(body: dict[str, Any]) -> Answer:
 
 def _item_call(item: Mapping[str, Any]) -> dict[str, Any]:
     """Read an item of a response's output that is neither text nor reasoning: a call of a tool."""
-    if item.get("type") in {"function_call", "custom_tool_call", "mcp_call"}:
+    if text_of(item.get("type")) in _FUNCTIONS:
         return _call(item.get("call_id") or item.get("id"), item.get("name"), _argument(item))
     rest = {k: v for k, v in item.items() if k not in {"id", "type", "call_id"}}
     return {
@@ -406,7 +408,7 @@ def _finish(answer: Answer, body: Mapping[str, Any]) -> None:
         answer.finish_reasons = [_INCOMPLETE.get(reason, reason)]
     elif status == "completed":
         called = any(
-            mapping(item).get("type") in {"function_call", "custom_tool_call"}
+            text_of(mapping(item).get("type")) in _OURS_TO_CALL
             for item in items(body.get("output"))
         )
         answer.finish_reasons = [_CALLED if called else "stop"]
@@ -425,7 +427,7 @@ class ResponseEvents:
         self._text: list[str] = []
         self._refusal: list[str] = []
         self._reasoning: list[str] = []
-        self._calls: dict[Any, dict[str, Any]] = {}
+        self._calls: dict[str | None, dict[str, Any]] = {}
 
     def accumulate(self, event: str | None, chunk: Any) -> bool:
         """Take one event."""
@@ -448,13 +450,13 @@ class ResponseEvents:
         elif name == "response.output_item.added":
             item = mapping(body.get("item"))
             if str(item.get("type")).endswith("_call"):
-                self._calls[item.get("id")] = {**_item_call(item), "pieces": []}
+                self._calls[text_of(item.get("id"))] = {**_item_call(item), "pieces": []}
                 return True
         elif isinstance(delta, str) and name.endswith(".delta"):
-            return self._piece(name, body.get("item_id"), delta)
+            return self._piece(name, text_of(body.get("item_id")), delta)
         return False
 
-    def _piece(self, name: str, item_id: Any, delta: str) -> bool:
+    def _piece(self, name: str, item_id: str | None, delta: str) -> bool:
         if "arguments" in name or "tool_call_input" in name:
             call = self._calls.get(item_id)
             if call is not None:

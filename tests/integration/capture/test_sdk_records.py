@@ -160,6 +160,18 @@ def test_the_intent_holds_the_conversation(
     assert "odd" not in intent
 
 
+def test_tools_with_nullable_parameters_are_recorded(
+    provider: Provider, captured: Captured
+) -> None:
+    """In a schema, `type` may be a list."""
+    schema = {"type": "object", "properties": {"days": {"type": ["integer", "null"]}}}
+    tools: Any = [{"type": "function", "function": {"name": "candles", "parameters": schema}}]
+    with captured.audit.wrap(openai_client(provider)) as client:
+        client.chat.completions.create(**CHAT, tools=tools)
+    intent, _ = only_call(captured)
+    assert intent["request_data"]["tools"] == tools
+
+
 def test_a_conversation_with_tools_is_told_turn_by_turn(
     provider: Provider, captured: Captured
 ) -> None:

@@ -209,6 +209,6 @@ def _mix(count: int, percent: int, *, cut: bool) -> Iterator[dict[str, Any]]:
         document = sample(english.text(2000), english.text(length), "user_1", "BTCUSDT")
         if cut:
             response = {"text": document["response_data"]["text"]}
-            cleaner.clean(response)
+            cleaner.clean(response, b"")
             document["response_data"]["text"] = response["text"]
         yield document

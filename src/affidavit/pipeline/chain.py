@@ -70,9 +70,9 @@ class Chain:
             return self._finish(dest, record_id, safe, seq)
 
     def _finish(self, dest: Dest, record_id: bytes, document: Document, seq: int) -> Finished:
-        epoch_ms = document["timestamp"]
+        epoch_ms, salt = document["timestamp"], canonical.new_salt()
         box = self._redactor.redact(document, record_id) if self._redactor is not None else None
-        self._cleaner.clean(document)
+        self._cleaner.clean(document, salt)
         if box is not None:
             document["sealed"] = box
         document["timestamp"] = utc_from_ms(epoch_ms)
@@ -88,7 +88,7 @@ class Chain:
             **document,
             "writer": self.writer,
             "seq": seq,
-            "salt": canonical.new_salt(),
+            "salt": salt,
         }
         leaf = canonical.leaf_of(whole, dest.value)  # of the plain texts, whatever they become
         if dest == Dest.RECORDS and self.compression_level is not None:

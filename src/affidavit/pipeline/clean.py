@@ -2,12 +2,15 @@
 
 What MongoDB cannot hold or a reader would stumble over is replaced and named in ``odd``; a text
 over ``max_field_size`` keeps its head and tail and is listed in ``truncated`` with its original
-length in bytes. If the whole record is still too large, the oldest turns of the conversation go
-first, so that its opening and its newest turn survive.
+length in bytes and a salted hash, by which whoever has the original can show that it was this one.
+If the whole record is still too large, the oldest turns of the conversation go first, so that its
+opening and its newest turn survive.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import struct
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation, localcontext
@@ -16,6 +19,7 @@ from typing import Any, Final
 import msgspec
 from bson.decimal128 import Decimal128, create_decimal128_context
 
+from affidavit import canonical
 from affidavit.event import Document
 from affidavit.pipeline.snapshot import DECIMAL_EXT, drop_turns, rough_size
 
@@ -50,9 +54,14 @@ class Cleaner:
         self._odd: set[str] = set()
         self._cut: list[dict[str, Any]] = []
         self._text_bytes = 0
+        self._salt = b""
 
-    def clean(self, document: Document) -> None:
-        """Clean one decoded record in place; adds ``odd`` and ``truncated`` where needed."""
+    def clean(self, document: Document, salt: bytes) -> None:
+        """Clean one decoded record in place; adds ``odd`` and ``truncated`` where needed.
+
+        ``salt`` is the record's: with it go the hashes of what was cut.
+        """
+        self._salt = salt
         self._odd = set(document.pop("odd", ()))
         self._cut = list(document.pop("truncated", ()))
         self._text_bytes = 0
@@ -67,7 +76,7 @@ class Cleaner:
     def _listed(self) -> list[dict[str, Any]]:
         whole: dict[str, dict[str, Any]] = {}
         for entry in self._cut:  # the snapshot's entry, if any, knows the true original length
-            whole.setdefault(entry["path"], entry)
+            whole[entry["path"]] = {**entry, **whole.get(entry["path"], {})}
         entries = list(whole.values())
         if len(entries) > _LISTED:
             rest = entries[_LISTED:]
@@ -136,7 +145,7 @@ class Cleaner:
     def _bytes(self, value: bytes, path: str) -> bytes:
         self._odd.add("bytes")
         if len(value) > self._limit:
-            self._cut.append({"path": path, "bytes": len(value)})
+            self._note_cut(path, len(value), value)
             value = value[: self._limit]
         self._text_bytes += len(value)
         return value
@@ -167,7 +176,7 @@ class Cleaner:
 
     def _shorten(self, encoded: bytes, path: str, size: int) -> str:
         half = self._limit // 2
-        self._cut.append({"path": path, "bytes": size})
+        self._note_cut(path, size, encoded)
         head = encoded[:half].decode("utf-8", "ignore")
         tail = encoded[-half:].decode("utf-8", "ignore")
         return f"{head}{_mark(size - 2 * half)}{tail}"
@@ -206,14 +215,25 @@ class Cleaner:
                 key = max(part, key=lambda name: rough_size(part[name]))
                 size = rough_size(part[key])
                 self._text_bytes -= size
-                self._cut.append({"path": f"{section}.{key}", "bytes": size})
+                self._note_cut(f"{section}.{key}", size, _form(part[key]))
                 part[key] = None
 
     def _drop_turns(self, turns: list[Any], path: str) -> None:
+        before = list(turns)
         dropped, size = drop_turns(turns, self._text_bytes - RECORD_LIMIT)
         if dropped:
             self._text_bytes -= size
-            self._cut.append({"path": path, "bytes": size, "turns": dropped})
+            self._note_cut(path, size, _form(before[1 : 1 + dropped]), turns=dropped)
+
+    def _note_cut(self, path: str, size: int, original: bytes, **more: int) -> None:
+        salt = hmac.digest(self._salt, b"truncated", "sha256")
+        digest = hashlib.sha256(salt + original).hexdigest()
+        self._cut.append({"path": path, "bytes": size, "sha256": digest, **more})
+
+
+def _form(value: Any) -> bytes:
+    """Write a value that is no text the way it is hashed everywhere."""
+    return canonical.encode(canonical.normalise(value))
 
 
 def _mark(left_out: int) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from typing import Any
 
 import bson
@@ -69,7 +71,9 @@ def test_a_cut_text_keeps_head_and_tail_within_the_limit(text: str, limit: int) 
         assert kept.startswith(text.encode()[:half].decode("utf-8", "ignore"))
         assert kept.endswith(text.encode()[-half:].decode("utf-8", "ignore"))
         assert len(kept.encode()) <= limit + 60
-        assert stored["truncated"] == [{"path": "details.value", "bytes": size}]
+        salt = hmac.digest(stored["salt"], b"truncated", "sha256")
+        digest = hashlib.sha256(salt + text.encode()).hexdigest()
+        assert stored["truncated"] == [{"path": "details.value", "bytes": size, "sha256": digest}]
 
 
 @pytest.mark.requirement("R10")
@@ -100,11 +104,11 @@ def test_a_step_that_breaks_withholds_the_content_and_keeps_the_record(
     chain = Chain("w", 10240, None)
     cleaner, calls = chain._cleaner.clean, []
 
-    def breaks_once(document: dict[str, Any]) -> None:
+    def breaks_once(document: dict[str, Any], salt: bytes) -> None:
         calls.append(1)
         if len(calls) == 1:
             raise ZeroDivisionError
-        cleaner(document)
+        cleaner(document, salt)
 
     monkeypatch.setattr(chain._cleaner, "clean", breaks_once)
     stored = finish({"event_type": "llm_request", "request_data": {"message": "secret"}}, chain)

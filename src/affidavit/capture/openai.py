@@ -146,27 +146,47 @@ def _conversation(given: Mapping[str, Any]) -> list[Any] | None:
 
 def _count(answer: Answer, usage: Any) -> None:
     """Note the tokens, in either of OpenAI's two ways of telling them."""
-    if not isinstance(usage, dict):
+    if type(usage) is not dict:
         return
     answer.usage = usage
-    asked, said = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    answer.input_tokens = whole(usage.get("input_tokens") if asked is None else asked)
-    answer.output_tokens = whole(usage.get("output_tokens") if said is None else said)
-    detail = mapping(usage.get("prompt_tokens_details") or usage.get("input_tokens_details"))
-    answer.cached_tokens = whole(detail.get("cached_tokens"))
-    if answer.cached_tokens is None:  # DeepSeek's way
-        answer.cached_tokens = whole(usage.get("prompt_cache_hit_tokens"))
-    detail = mapping(usage.get("completion_tokens_details") or usage.get("output_tokens_details"))
-    answer.reasoning_tokens = whole(detail.get("reasoning_tokens"))
+    if "prompt_tokens" in usage:
+        asked, said, of_asked, of_said = _OLD_NAMES
+    else:
+        asked, said, of_asked, of_said = _NEW_NAMES
+    answer.input_tokens = whole(usage.get(asked))
+    answer.output_tokens = whole(usage.get(said))
+    detail = usage.get(of_asked)
+    if type(detail) is dict:
+        answer.cached_tokens = whole(detail.get("cached_tokens"))
+    elif "prompt_cache_hit_tokens" in usage:  # DeepSeek's way
+        answer.cached_tokens = whole(usage["prompt_cache_hit_tokens"])
+    detail = usage.get(of_said)
+    if type(detail) is dict:
+        answer.reasoning_tokens = whole(detail.get("reasoning_tokens"))
+
+
+_OLD_NAMES: Final = (
+    "prompt_tokens",
+    "completion_tokens",
+    "prompt_tokens_details",
+    "completion_tokens_details",
+)
+_NEW_NAMES: Final = (
+    "input_tokens",
+    "output_tokens",
+    "input_tokens_details",
+    "output_tokens_details",
+)
 
 
 def _head(body: Mapping[str, Any]) -> Answer:
     answer = Answer(response_id=text_of(body.get("id")), model=text_of(body.get("model")))
-    for name in ("service_tier", "system_fingerprint"):
-        if body.get(name) is not None:
-            answer.extra[name] = body[name]
+    if body.get("service_tier") is not None:
+        answer.extra["service_tier"] = body["service_tier"]
+    if body.get("system_fingerprint") is not None:
+        answer.extra["system_fingerprint"] = body["system_fingerprint"]
     error = body.get("error")
-    if isinstance(error, dict):
+    if type(error) is dict:
         answer.error = _error(error)
     return answer
 
@@ -179,23 +199,38 @@ def _error(error: Mapping[str, Any]) -> tuple[str, str]:
 # -- chat completions ------------------------------------------------------------------------------
 
 
-def _read_chat(body: dict[str, Any]) -> Answer:
+def _read_chat(body: dict[str, Any]) -> Answer:  # noqa: C901 - one look at each field
+    # The caller waits for this: what is not there is not looked at by a function of its own.
     answer = _head(body)
     _count(answer, body.get("usage"))
     texts: list[str | None] = []
     calls: list[dict[str, Any]] = []
-    for choice in map(mapping, items(body.get("choices"))):
-        message = mapping(choice.get("message"))
-        texts.append(text_of(message.get("content")) or _spoken(answer, message))
-        calls += _calls_of(message)
-        if choice.get("finish_reason"):
-            answer.finish_reasons.append(str(choice["finish_reason"]))
-        answer.refusal = answer.refusal or text_of(message.get("refusal"))
-        answer.reasoning = answer.reasoning or _thought(message)
+    for choice in items(body.get("choices")):
+        message = choice.get("message") if type(choice) is dict else None
+        if type(message) is not dict:
+            continue
+        content = message.get("content")
+        text = content if type(content) is str else None
+        if text is None and message.get("audio"):
+            text = _spoken(answer, message)
+        texts.append(text)
+        if message.get("tool_calls") or message.get("function_call"):
+            calls += _calls_of(message)
+        finish = choice.get("finish_reason")
+        if finish:
+            answer.finish_reasons.append(str(finish))
+        if answer.refusal is None and message.get("refusal"):
+            answer.refusal = text_of(message["refusal"])
+        if answer.reasoning is None:
+            answer.reasoning = _thought(message)
         if message.get("annotations"):
             answer.extra["annotations"] = message["annotations"]
-    _say(answer, texts)
-    answer.tool_calls = calls or None
+    if texts:
+        answer.text = texts[0]
+        if len(texts) > 1:
+            answer.extra["texts"] = texts
+    if calls:
+        answer.tool_calls = calls
     return answer
 
 
@@ -216,7 +251,10 @@ def _spoken(answer: Answer, message: Mapping[str, Any]) -> str | None:
 
 def _thought(message: Mapping[str, Any]) -> str | None:
     """Find reasoning as compatible providers tell it; OpenAI's own chat does not."""
-    return text_of(message.get("reasoning_content")) or text_of(message.get("reasoning"))
+    for name in ("reasoning_content", "reasoning"):
+        if name in message:
+            return text_of(message[name])
+    return None
 
 
 def _calls_of(message: Mapping[str, Any]) -> list[dict[str, Any]]:

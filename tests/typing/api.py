@@ -7,8 +7,10 @@ those stands where a mistake has to be noticed.
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import assert_type
+from typing import Literal, assert_type
 
+import anthropic
+import openai
 from pymongo import MongoClient
 
 from affidavit import (
@@ -19,6 +21,10 @@ from affidavit import (
     AuditMiddleware,
     AuditUnavailable,
     ConfigError,
+    Instrumentation,
+    call_id,
+    instrument,
+    uninstrument,
 )
 from affidavit._engine import Stats
 from affidavit.testing import Captured, capture_events
@@ -90,6 +96,23 @@ async def record_asynchronously() -> None:
         assert_type(await audit.annotate(call.call_id, kind="review", name="ok"), str)
         assert_type(await audit.flush(), bool)
         assert_type(audit.stats().lost, int)
+
+
+def capture() -> None:
+    """A wrapped client keeps its type; a call of the SDK leads to its record."""
+    audit = AuditLogger("mongodb://localhost/wadm")
+    client = audit.wrap(openai.OpenAI())
+    assert_type(client, openai.OpenAI)
+    assert_type(audit.wrap(anthropic.AsyncAnthropic()), anthropic.AsyncAnthropic)
+    assert_type(call_id(client.models.list()), str | None)
+    report = instrument("mongodb://localhost/wadm", sdks=["openai"], service="assistant")
+    assert_type(report, Instrumentation)
+    assert_type(
+        [one.state for one in report], list[Literal["active", "waiting", "absent", "failed"]]
+    )
+    instrument(audit)
+    uninstrument()
+    instrument("mongodb://localhost/wadm", sdk="openai")  # type: ignore[call-arg]
 
 
 def serve(app: object, audit: AsyncAuditLogger) -> AuditMiddleware:

@@ -52,7 +52,7 @@ test: setup ## Run the tests
 test-sdks: setup ## Run the tests of capture with the oldest supported SDKs (about 3 minutes; needs the index)
 	@$(BIN)/python -m scripts.test_sdks $(PYTEST_ARGS)
 
-test-litellm: setup ## Run the tests of LiteLLM's callback in an environment of its own (about 1 minute; needs the index)
+test-litellm: setup ## Run the tests of LiteLLM's callback, and of the guard on uvloop (about 1 minute; needs the index)
 	@$(BIN)/python -m scripts.test_litellm $(PYTEST_ARGS)
 
 check: check-lint check-types check-layers check-spelling check-licences ## Lint, types, layers, spelling and licences (with -k: all, also after a failure)

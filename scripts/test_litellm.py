@@ -1,5 +1,7 @@
 """Run the tests of LiteLLM's callback with the real package, in an environment of its own.
 
+The guard's tests with uvloop run there, too.
+
 LiteLLM wants other versions of the SDKs than the rest of the tests, weighs 111 MB, and is no
 dependency: it is not among the locked ones. This makes an environment under ``build/`` and so needs
 the package index. Arguments: ``--oldest`` takes the oldest version that is supported instead of the
@@ -18,7 +20,10 @@ ROOT = Path(__file__).resolve().parents[1]
 OLDEST = "1.80.0"
 """What `affidavit doctor` says was tested at least."""
 
-TEST = "tests/integration/capture/with_litellm.py"
+TESTS = [
+    "tests/integration/capture/with_litellm.py",
+    "tests/integration/capture/with_uvloop.py",
+]
 
 WANTED = (
     # Without these LiteLLM 1.106 has neither tools nor its local cache: both import its proxy.
@@ -28,6 +33,7 @@ WANTED = (
     "soundfile",
     # The package, and what the tests' own support needs.
     "cryptography",
+    "httpx",
     "hypothesis",
     "msgspec",
     "pymongo",
@@ -36,6 +42,7 @@ WANTED = (
     "pytest-timeout",
     "rich",
     "typer",
+    "uvloop",
 )
 
 
@@ -52,7 +59,7 @@ def main(arguments: list[str]) -> int:
     version = "from importlib.metadata import version as v; print('litellm', v('litellm'))"
     subprocess.run([python, "-c", version], check=True)
     # LiteLLM leaves sockets and loops open, for which the project's own tests would fail.
-    given = [argument for argument in arguments if argument != "--oldest"] or [TEST]
+    given = [argument for argument in arguments if argument != "--oldest"] or TESTS
     command = [python, "-m", "pytest", "-q", "-o", "filterwarnings=default", *given]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode

@@ -7,7 +7,7 @@ which does not see the caller's context, so that only the connection itself can 
 A hook cannot be removed. Switching off is a flag, and a switched-off hook costs one comparison.
 
 It finds calls that somebody forgot, not somebody who hides: connections that are open already, a
-proxy, name look-ups and connections in C (uvloop, gRPC, c-ares) and other processes escape it.
+proxy, name look-ups and connections in C (gRPC, c-ares, curl) and other processes escape it.
 """
 
 from __future__ import annotations
@@ -123,6 +123,7 @@ def _follow() -> None:
         return
     if _look_up is None:
         _wrap_look_up()
+    _wrap_uvloop()
     if not _hooked:
         _hooked.append(True)
         sys.addaudithook(_hook)
@@ -151,6 +152,35 @@ def _wrap_look_up() -> None:
 
     _look_up = look_up
     socket.getaddrinfo = look_up
+
+
+def _wrap_uvloop() -> None:
+    """Look at what uvloop does in C, where no hook is asked: name look-ups and connections.
+
+    Its loop is a class of Python, whose two methods get a wrapper. They stay wrapped, and let
+    everything pass while the guard is off. A uvloop that is imported later is not seen.
+    """
+    loop: Any = getattr(sys.modules.get("uvloop"), "Loop", None)
+    if loop is None or hasattr(loop.create_connection, "__wrapped__"):
+        return
+    look_up, connect = loop.getaddrinfo, loop.create_connection
+
+    @wraps(look_up)
+    async def getaddrinfo(self: Any, host: Any, *args: Any, **options: Any) -> Any:
+        found = await look_up(self, host, *args, **options)
+        _learn(host, found)
+        return found
+
+    @wraps(connect)
+    async def create_connection(
+        self: Any, protocol: Any, host: Any = None, port: Any = None, **options: Any
+    ) -> Any:
+        watch = _now
+        if watch is not None and host is not None and not context.in_call.get():
+            _connecting(watch, (host, port))
+        return await connect(self, protocol, host, port, **options)
+
+    loop.getaddrinfo, loop.create_connection = getaddrinfo, create_connection
 
 
 def _learn(host: object, found: Any) -> None:

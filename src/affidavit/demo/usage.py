@@ -86,6 +86,7 @@ class Usage:
                 "ephemeral_1h_input_tokens": 0,
             },
             "output_tokens": self.output_tokens,
+            "output_tokens_details": {"thinking_tokens": self.reasoning_tokens},
             "service_tier": "standard",
         }
 

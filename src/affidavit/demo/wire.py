@@ -215,7 +215,7 @@ def message_events(reply: Reply) -> Iterator[Document]:
             "stop_reason": None,
             "stop_sequence": None,
             # What the answer will cost is not known yet; the last event says it.
-            "usage": {**whole, "output_tokens": 1},
+            "usage": {**whole, "output_tokens": 1, "output_tokens_details": None},
         },
     }
     for index, block in enumerate(_blocks(reply)):
@@ -235,6 +235,7 @@ def message_events(reply: Reply) -> Iterator[Document]:
                 "cache_creation_input_tokens",
                 "cache_read_input_tokens",
                 "output_tokens",
+                "output_tokens_details",
             )
         },
     }

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from affidavit.canonical import EntryError, entry_of, leaf_hash, openings, to_json
-from affidavit.errors import ConfigError, SealError
+from affidavit.errors import SealError
+from affidavit.evidence.out import new_file, new_folder
 from affidavit.evidence.place import Prover, index_of, numbered
 from affidavit.store.sealing import SealStore
 
 VERSION: Final = 1
-_FOLDER_MODE: Final = 0o700
 
 
 def write_bundle(
@@ -27,7 +27,7 @@ def write_bundle(
     is there already, SealError where none of the records is sealed, or the log does not hold.
     """
     prover = Prover(store)
-    made = _folder(out)
+    made = new_folder(out)
     told: list[dict[str, Any]] = []
     left_out: list[dict[str, Any]] = []
     for number, (dest, document) in enumerate(records, 1):
@@ -83,19 +83,8 @@ def _write_record(
     return ""
 
 
-def _folder(out: Path) -> Path:
-    try:
-        out.mkdir(parents=True, mode=_FOLDER_MODE)
-    except OSError as error:
-        msg = f"{out} cannot be made ({error.strerror}). Name a folder that does not exist yet."
-        raise ConfigError(msg) from error
-    return out
-
-
 def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=_FOLDER_MODE)
-    path.write_bytes(data)
-    path.chmod(0o600)
+    new_file(path).write_bytes(data)
 
 
 def _text(name: str) -> str:

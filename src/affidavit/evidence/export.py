@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from affidavit.canonical import to_json
-from affidavit.errors import ConfigError
+from affidavit.evidence.out import new_file, new_folder
 from affidavit.evidence.place import Prover
 from affidavit.integrity.note import Signs, sign_note
 from affidavit.integrity.tiles import tiles_of
 from affidavit.store.sealing import SealStore
 
 MANIFEST_FORMAT: Final = "affidavit export v1"
-_FOLDER_MODE: Final = 0o700
 _GROUP: Final = 500
 
 
@@ -37,11 +36,7 @@ def write_export(
     SealError where nothing is sealed.
     """
     prover = Prover(store)
-    try:
-        out.mkdir(parents=True, mode=_FOLDER_MODE)
-    except OSError as error:
-        msg = f"{out} cannot be made ({error.strerror}). Name a folder that does not exist yet."
-        raise ConfigError(msg) from error
+    new_folder(out)
     manifest: dict[str, Any] = {
         "format": MANIFEST_FORMAT,
         "origin": prover.key.name,
@@ -54,7 +49,7 @@ def write_export(
 
     def lines(name: str, documents: Iterable[Mapping[str, Any]]) -> None:
         count, digest = 0, sha256()
-        with _new(out / name).open("wb") as file:
+        with new_file(out / name).open("wb") as file:
             for document in documents:
                 line = to_json(document) + b"\n"
                 file.write(line)
@@ -76,25 +71,18 @@ def write_export(
     for tile in tiles_of(prover.size):
         single[tile.path] = prover.tile(tile.level, tile.number)
     for name, data in single.items():
-        _new(out / name).write_bytes(data)
+        new_file(out / name).write_bytes(data)
         told[name] = {"sha256": sha256(data).hexdigest()}
     whole = (json.dumps(manifest, indent=2, sort_keys=True) + "\n").encode()
-    _new(out / "manifest.json").write_bytes(whole)
+    new_file(out / "manifest.json").write_bytes(whole)
     if signer is not None:
         note = sign_note(f"{MANIFEST_FORMAT}\n{sha256(whole).hexdigest()}\n", signer)
-        _new(out / "manifest.note").write_text(str(note), encoding="utf-8")
+        new_file(out / "manifest.note").write_text(str(note), encoding="utf-8")
     text = (files("affidavit.evidence") / "files" / "README-export.txt").read_text("utf-8")
-    _new(out / "README.txt").write_text(
+    new_file(out / "README.txt").write_text(
         text.format(origin=prover.key.name, made=manifest["made"], size=prover.size), "utf-8"
     )
     return manifest
-
-
-def _new(path: Path) -> Path:
-    """Make place for a file that only its owner may read."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=_FOLDER_MODE)
-    path.touch(mode=0o600)
-    return path
 
 
 def _seals(store: SealStore, size: int, sealed: list[str]) -> Iterator[dict[str, Any]]:

@@ -71,12 +71,14 @@ class Trust:
             self.usable = False
             return
         self.keys = [self.key]
+        if self.saved is not None and self.saved.origin != self.key.name:
+            self._refuse(None, report)
         if identity is None:
             text = (
                 f"The store knows nothing of the log {self.key.name}: it was emptied or exchanged."
             )
             report.add(Kind.ROLLED_BACK, text, part="identity")
-        if self._note is not None:
+        if self.saved is not None:
             self._open_saved(report)
         report.origin, report.vkey, report.pinned_by = self.key.name, str(self.key), self.pinned_by
 

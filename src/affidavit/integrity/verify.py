@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
 
-from affidavit.integrity.bodies import Bodies, Span
+from affidavit.integrity.bodies import TOLD_BY, Bodies, Span
 from affidavit.integrity.coverage import Range, Ranges
 from affidavit.integrity.errors import BadBatch, ProofError
 from affidavit.integrity.findings import Kind, Level, Report
@@ -162,14 +162,7 @@ class _Verification:
                 found = self._resume(seal)
                 self._saved_met = found
         self.report.limits.append("what the log held up to the saved checkpoint")
-        for kind in (
-            "writer_start",
-            "setup",
-            "adoption",
-            "erasure",
-            "spool_adopted",
-            "dead_letter",
-        ):
+        for kind in TOLD_BY:
             self.bodies.believe(self.reader.ledger(kind))
         if not found and not self.report.kinds:
             self._shorter(self._tree.size)

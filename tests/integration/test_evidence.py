@@ -1,0 +1,332 @@
+"""Verifying a live log, a bundle and an export: by the command, a small program, and a shell."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from bson.decimal128 import Decimal128
+
+from affidavit import AuditConfig, AuditLogger
+from affidavit.cli import run
+from affidavit.integrity.note import Signer
+from affidavit.sealer.keys import LogKey
+from affidavit.sealer.run import seal_once
+from affidavit.sealer.sealing import Sealer
+from affidavit.store import connect_seals
+
+if TYPE_CHECKING:
+    from pymongo.database import Database
+
+Docs = dict[str, Any]
+VERIFIER = Path(__file__).parents[2] / "verifier" / "affidavit_verify.py"
+pytestmark = pytest.mark.requirement("R20", "R21")
+
+
+class Held(NamedTuple):
+    """A sealed log, and what an auditor holds outside of it."""
+
+    database: Database[Docs]
+    key: Signer
+    call_id: str
+    saved: Path
+    folder: Path
+
+
+def seal(database: Database[Docs], key: Signer) -> str:
+    """Seal what is there; give the newest checkpoint."""
+    store = connect_seals(database, AuditConfig())
+    if store.identity() is None:
+        store.claim(key.name, key.vkey)
+    seal_once(Sealer(store, lambda: LogKey(key), where="service"))
+    last = store.last_seal()
+    assert last is not None
+    return str(last["cp"])
+
+
+def record(database: Database[Docs], spool: Path, calls: int = 300) -> str:
+    """Record some calls; give the id of one with all kinds of fields."""
+    with AuditLogger(database, spool_dir=str(spool), seal="off", async_writes=True) as audit:
+        for number in range(calls):
+            fields = {"share": 0.25, "gro\u00dfes": ["~x", None, {"deep": 1.5}], "n": 2**60}
+            message = f"~question {number} \u20ac"
+            with audit.call(
+                provider="p", model="m", message=message, user_id="u", fields=fields
+            ) as call:
+                call.complete(text="answer\n\x01", input_tokens=3, cost_usd="0.0000123")
+        audit.annotate(call.call_id, kind="score", name="n", value=1)
+        audit.security_event(kind="blocked", user_id="u", details={"at": [1, 2.5, b"\x00"]})
+    return call.call_id
+
+
+@pytest.fixture
+def held(
+    database: Database[Docs], mongodb_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Held:
+    """A log of some hundred records in MongoDB, sealed; the command finds it by the environment."""
+    monkeypatch.setenv("AFFIDAVIT_MONGODB_URI", mongodb_uri)
+    monkeypatch.chdir(tmp_path)
+    key = Signer("affidavit/evidence")
+    call_id = record(database, tmp_path / "spool")
+    saved = tmp_path / "saved"
+    saved.write_text(seal(database, key), encoding="utf-8")
+    return Held(database, key, call_id, saved, tmp_path)
+
+
+def alone(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the small verifier in a process that cannot import the package."""
+    barred = "import sys; sys.modules['affidavit'] = None; import runpy; sys.argv = sys.argv[1:];"
+    code = f"{barred} runpy.run_path(sys.argv[0], run_name='__main__')"
+    return subprocess.run(
+        [sys.executable, "-I", "-c", code, str(VERIFIER), *map(str, arguments)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+# -- the live log ----------------------------------------------------------------------------------
+
+
+def test_a_live_log_is_verified_against_what_lies_outside(
+    held: Held, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Key and checkpoint come from outside, and the level says so; the reading is noted."""
+    code = run(["verify", "--checkpoint", str(held.saved), "--vkey", held.key.vkey, "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert (code, told["level"], told["found"]) == (0, "separated", {})
+    assert told["counts"]["matched"] == told["size"] > 600
+    noted = held.database.llm_audit_ledger.find_one({"event_type": "audit_access"})
+    assert noted is not None
+    assert noted["details"]["command"] == "verify"
+
+
+def test_a_key_known_only_from_the_store_is_self_attested(
+    held: Held, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The output says what that is worth, and what to do."""
+    assert run(["verify"]) == 0
+    told = capsys.readouterr()
+    assert "self-attested" in told.out
+    assert "affidavit checkpoint" in told.err
+
+
+def test_an_edited_cost_is_named(held: Held, capsys: pytest.CaptureFixture[str]) -> None:
+    """Which record, and what was done to it; the exit code tells the kind."""
+    wanted = {"call_id": held.call_id, "event_type": "llm_response"}
+    change = {"$set": {"response_data.cost_usd": Decimal128("0.000000001")}}
+    held.database.llm_audit.update_one(wanted, change)
+    assert run(["verify", "--checkpoint", str(held.saved)]) == 14
+    told = capsys.readouterr().out
+    hit = held.database.llm_audit.find_one(wanted)
+    assert hit is not None
+    assert "ALTERED" in told
+    assert str(hit["_id"]) in told
+    assert f"number {hit['seq']} of the writer {hit['writer']}" in told
+
+
+def test_the_exit_code_tells_the_gravest_kind(held: Held) -> None:
+    """An emptied log is an older one than the saved checkpoint, whatever else is wrong."""
+    held.database.llm_audit.delete_one({"call_id": held.call_id})
+    assert run(["verify", "--checkpoint", str(held.saved)]) == 15
+    for part in ("", "_ledger", "_leaf_batches", "_seals", "_tiles"):
+        held.database[f"llm_audit{part}"].delete_many({})
+    assert run(["verify", "--checkpoint", str(held.saved), "--vkey", held.key.vkey]) == 12
+    assert run(["verify"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--vkey", "nonsense"], "no vkey"),
+        (["--checkpoint", "nowhere"], "cannot be read"),
+        (["--since", "checkpoint"], "--checkpoint FILE"),
+        (["--vkey", Signer("affidavit/other").vkey, "--checkpoint", "saved"], "another log's"),
+        (["elsewhere"], "is no export"),
+    ],
+)
+def test_a_wrong_argument_is_a_wrong_argument(
+    held: Held, options: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A mistake of whoever verifies is told from damage."""
+    assert run(["verify", *options]) == 2
+    assert text in capsys.readouterr().err
+
+
+def test_a_part_of_the_log_can_be_read(held: Held, capsys: pytest.CaptureFixture[str]) -> None:
+    """A sample, the newest records, or what came after the checkpoint."""
+    for options, most in ((["--sample", "20"], 80), (["--since", "2099-01-01"], 20)):
+        assert run(["verify", "--checkpoint", str(held.saved), "--json", *options]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert told["counts"]["matched"] < most
+        assert told["counts"]["leaves"] == told["size"]
+    record(held.database, held.folder / "more", calls=5)
+    seal(held.database, held.key)
+    assert run(["verify", "--checkpoint", str(held.saved), "--since", "checkpoint", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    counts = told["counts"]
+    assert counts["matched"] == counts["leaves"] == told["size"] - told["saved_size"]
+
+
+# -- a bundle --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bundle(held: Held) -> Path:
+    """The evidence of one call."""
+    out = held.folder / "bundle"
+    assert run(["prove", held.call_id, "--out", str(out)]) == 0
+    return out
+
+
+def test_a_bundle_holds_the_call_and_its_proofs(held: Held, bundle: Path) -> None:
+    """Request, answer and annotation, readable by the owner only; the package verifies it."""
+    about = json.loads((bundle / "call.json").read_bytes())
+    kinds = [row["event_type"] for row in about["records"]]
+    assert kinds == ["llm_request", "llm_response", "annotation"]
+    assert (bundle / "log.vkey").read_text().strip() == held.key.vkey
+    assert all(path.stat().st_mode & 0o077 == 0 for path in bundle.rglob("*"))
+    assert run(["verify", str(bundle), "--vkey", held.key.vkey]) == 0
+
+
+def test_a_bundle_verifies_without_the_package(held: Held, bundle: Path) -> None:
+    """The small program needs hashing and signatures, and nothing of ours."""
+    told = alone(bundle, "--vkey", held.key.vkey)
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert told.stdout.count("holds") == 3
+    assert "Compare it" in alone(bundle).stdout
+
+
+def test_a_bundle_verifies_with_a_shell_and_openssl(bundle: Path) -> None:
+    """For whoever trusts neither Python nor us."""
+    told = by_shell(bundle)
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert told.stdout.count("right") == 3
+
+
+def by_shell(bundle: Path) -> subprocess.CompletedProcess[str]:
+    """Run the script that lies in the bundle."""
+    command = ["sh", "check.sh"]
+    return subprocess.run(command, cwd=bundle, capture_output=True, text=True, check=False)
+
+
+def _replace(path: Path, old: bytes, new: bytes) -> None:
+    data = path.read_bytes()
+    assert old in data
+    path.write_bytes(data.replace(old, new, 1))
+
+
+ASKED, ANSWERED = "records/1-llm_request", "records/2-llm_response"
+FORGERIES: dict[str, tuple[str, bytes, bytes]] = {
+    "record": (f"{ANSWERED}/record.json", b"answer", b"refusal"),
+    "cost": (f"{ANSWERED}/record.json", b"~d0.000012300", b"~d0.000000001"),
+    "entry": (f"{ASKED}/entry.json", b'"model":"m"', b'"model":"n"'),
+    "group": (f"{ASKED}/groups/request.json", b"question", b"Question"),
+    "index": (f"{ASKED}/proof.tlog-proof", b"index ", b"index 1"),
+    "checkpoint": (f"{ASKED}/proof.tlog-proof", b"\n\naffidavit/ev", b"\n\naffidavit/Ev"),
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_a_changed_bundle_does_not_verify(held: Held, bundle: Path, forgery: str) -> None:
+    """Neither by the package nor by the small program, and the shell sees what it looks at."""
+    name, old, new = FORGERIES[forgery]
+    _replace(bundle / name, old, new)
+    assert run(["verify", str(bundle), "--vkey", held.key.vkey]) >= 10
+    assert alone(bundle, "--vkey", held.key.vkey).returncode == 1
+    assert (by_shell(bundle).returncode == 0) == (forgery in {"record", "cost"})
+
+
+def test_a_bundle_of_another_key_is_foreign(held: Held, bundle: Path) -> None:
+    """Whoever makes up a bundle has to make up a key too."""
+    other = Signer(held.key.name)
+    assert run(["verify", str(bundle), "--vkey", other.vkey]) == 10
+    assert alone(bundle, "--vkey", other.vkey).returncode == 1
+
+
+def test_an_altered_record_cannot_be_proved(held: Held, capsys: pytest.CaptureFixture[str]) -> None:
+    """No evidence is given away that would not hold."""
+    held.database.llm_audit.update_many({"call_id": held.call_id}, {"$set": {"model": "x"}})
+    held.database.llm_audit.update_one(
+        {"event_type": "llm_request", "call_id": held.call_id}, {"$set": {"model": "x"}}
+    )
+    assert run(["prove", held.call_id, "--out", str(held.folder / "b")]) != 0
+    assert "affidavit verify" in capsys.readouterr().err
+
+
+# -- an export -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def exported(held: Held, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The whole log as files, signed."""
+    monkeypatch.setenv("AFFIDAVIT_SEAL_KEY", held.key.secret_text())
+    out = held.folder / "export"
+    assert run(["export", "--out", str(out)]) == 0
+    return out
+
+
+def test_an_export_verifies_like_the_log(
+    held: Held, exported: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same rules, the same counts; the manifest is signed by the log's key."""
+    capsys.readouterr()
+    assert run(["verify", str(exported), "--checkpoint", str(held.saved), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["level"] == "separated"
+    assert told["counts"]["matched"] == told["size"]
+    assert told["not_looked_at"] == []
+    assert (exported / "tile/0/000").stat().st_size == 256 * 32
+
+
+def test_an_export_verifies_without_the_package(held: Held, exported: Path) -> None:
+    """Every leaf, every root, every record, offline."""
+    told = alone(exported, "--checkpoint", held.saved, "--vkey", held.key.vkey)
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "0 leaves (expired" in told.stdout
+
+
+@pytest.mark.parametrize("name", ["records", "ledger", "leaf_batches", "seals"])
+@pytest.mark.parametrize("how", ["edit", "delete"])
+def test_a_changed_export_does_not_verify(held: Held, exported: Path, name: str, how: str) -> None:
+    """One digit of one line, or one line, is enough."""
+    path = exported / f"{name}.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    # Not the record of the export's own reading, which is newer than the checkpoint.
+    at = next(n for n in range(len(lines) // 2, -1, -1) if b"audit_access" not in lines[n])
+    if how == "edit":
+        field = {"records": b'"seq":', "ledger": b'"seq":', "seals": b'"n":'}.get(name, b'"s0":')
+        assert field in lines[at]
+        lines[at] = lines[at].replace(field, field + b"1", 1)
+    else:
+        del lines[at]
+    path.write_bytes(b"".join(lines))
+    assert run(["verify", str(exported), "--checkpoint", str(held.saved)]) >= 10
+    told = alone(exported, "--checkpoint", held.saved, "--vkey", held.key.vkey)
+    expired = name == "records"  # the small program does not judge retention: it counts
+    assert told.returncode in ((0, 1) if expired else (1, 2))
+    assert told.returncode != 0 or "without a record: 0 leaves" not in told.stdout
+
+
+def test_the_small_verifier_is_small_and_needs_nothing_of_ours() -> None:
+    """At most 400 lines, the standard library, and one package for signatures."""
+    text = VERIFIER.read_text(encoding="utf-8")
+    lines = [line.split() for line in text.splitlines()]
+    imports = {words[1].split(".")[0] for words in lines if words[:1] in (["import"], ["from"])}
+    assert imports - set(sys.stdlib_module_names) == {"cryptography"}
+    assert len(text.splitlines()) <= 400
+
+
+def test_the_small_verifier_knows_the_fields_that_the_package_knows() -> None:
+    """It has tables of its own, and they must say the same."""
+    from affidavit.canonical import record
+
+    small = runpy.run_path(str(VERIFIER))
+    assert small["TEXTS"] == record._CLEAR_TEXTS
+    assert small["NUMBERS"] == record._CLEAR_NUMBERS
+    assert small["GROUPED"] == record._GROUPED
+    assert set(small["REQUEST"]) == record._REQUEST_OWN
+    assert set(small["RESPONSE"]) == record._RESPONSE_OWN

@@ -8,23 +8,40 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, Final, Literal, Self, TypedDict, TypeVar, Unpack, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Literal,
+    Self,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    overload,
+)
 
 from affidavit import _records, context
 from affidavit._awaiting import GRACE_S
 from affidavit._call import CallState
 from affidavit._engine import Engine, State, Stats, Ticket
+from affidavit._engine.core import Core
 from affidavit._engine.inbox import Item
 from affidavit.config import AuditConfig, Settings, mongodb_uri
 from affidavit.errors import AuditUnavailable, ConfigError
 from affidavit.event import Dest, Document, EventType
 from affidavit.pipeline.build import Parts
 from affidavit.pipeline.snapshot import take
-from affidavit.store import connect
+from affidavit.store import connect, seals_sharing
+
+if TYPE_CHECKING:
+    from affidavit.sealer.inprocess import InProcessSealer
 
 _log: Final = logging.getLogger("affidavit")
 
 _RECORDS: Final = Dest.RECORDS
+
+_SEAL_TIMEOUT_S: Final = 5.0
+"""Seconds that one question of a sealer inside an application may take."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 C = TypeVar("C")
@@ -54,6 +71,17 @@ def check_dimensions(given: Mapping[str, Any]) -> None:
         names = ", ".join(sorted(unknown))
         msg = f"Unknown keyword {names}. Fields of your own go into fields={{...}}."
         raise TypeError(msg)
+
+
+def _sealer(core: Core) -> InProcessSealer | None:
+    """Give a writer the thread that seals the log while nobody else does."""
+    store = seals_sharing(core.store, core.second_connection, _SEAL_TIMEOUT_S)
+    if store is None:
+        return None
+    # Here, on the application's thread: a fork must not meet a background thread that imports.
+    from affidavit.sealer.inprocess import InProcessSealer
+
+    return InProcessSealer(store, core.config, core.prepared, lambda: core.breaker.is_open)
 
 
 class Recorder:
@@ -96,7 +124,9 @@ class Recorder:
         # Opened once per process: wrong targets show here, a forked child opens its own.
         first = [connect(where, resolved, uri)]
         self._engine = Engine(
-            lambda: first.pop() if first else connect(where, resolved, uri), resolved
+            lambda: first.pop() if first else connect(where, resolved, uri),
+            resolved,
+            accompany=_sealer if resolved.seal == "auto" else None,
         )
         if self._enabled:
             if self.config.redaction == "off":

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
+OF_WRITERS = {"writer": {"$ne": "sealer"}}
+"""Heartbeats of writers; sealers leave marks among them."""
+
 PARTS = ("queued", "stored", "spooled", "dead_lettered", "lost")
 
 
@@ -144,7 +147,7 @@ def final_numbers(
     """
     found: dict[str, tuple[dict[str, int], dict[str, int]]] = {}
     ended = set()
-    for beat in database[f"{records}_writers"].find(sort=[("at", 1)]):
+    for beat in database[f"{records}_writers"].find(OF_WRITERS, sort=[("at", 1)]):
         if beat["writer"] not in ended:
             found[beat["writer"]] = (beat["counters"], beat["ledger_counters"])
         if beat["state"] in {"stopped", "adopted"}:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from affidavit._engine.core import Core, logger
 from affidavit._engine.inbox import Item
@@ -33,11 +33,29 @@ CLOSE_S: Final = 5.0
 _POLL_S: Final = 0.002
 
 
-class _Running:
-    """One started writer: shared state and its two threads."""
+class Companion(Protocol):
+    """Work beside a writer, over its second connection; it must never raise."""
 
-    def __init__(self, core: Core, heartbeat_s: float) -> None:
+    def start(self, name: str) -> None:
+        """Begin, on a thread of its own."""
+
+    def stop(self) -> None:
+        """End soon; returns at once."""
+
+    def finish(self, deadline_s: float) -> None:
+        """After the last record was sent: do what is left, until this monotonic time at most."""
+
+
+Accompany = Callable[[Core], "Companion | None"]
+"""Makes the companion of a writer that starts, if it has one."""
+
+
+class _Running:
+    """One started writer: shared state, its two threads, and perhaps a companion."""
+
+    def __init__(self, core: Core, heartbeat_s: float, accompany: Accompany | None) -> None:
         self.core = core
+        self.companion = accompany(core) if accompany is not None else None
         self.writer = Writer(core)
         self.shipper = Shipper(core, self.writer, heartbeat_s=heartbeat_s)
         self.writer.watch = self.shipper.revive  # and the shipper watches the writer
@@ -50,6 +68,8 @@ class _Running:
         )
         self.writer.start()
         self.shipper.start()
+        if self.companion is not None:
+            self.companion.start(self.core.writer)
 
 
 class Engine:
@@ -65,7 +85,9 @@ class Engine:
         config: AuditConfig,
         *,
         heartbeat_s: float = HEARTBEAT_S,
+        accompany: Accompany | None = None,
     ) -> None:
+        self._accompany = accompany
         self._open_store = open_store
         self.config = config
         self._heartbeat_s = heartbeat_s
@@ -121,7 +143,7 @@ class Engine:
                 )
                 raise AuditUnavailable(msg) from error
             core.prepared.set()
-        running = _Running(core, self._heartbeat_s)
+        running = _Running(core, self._heartbeat_s, self._accompany)
         running.start()
         _engines.add(self)
         _drain_with_multiprocessing()
@@ -139,6 +161,8 @@ class Engine:
         core.ledger(LedgerEvent.WRITER_STOP, {"counters": core.counters.as_dict()})
         core.inbox.shut()
         core.stopping.set()
+        if running.companion is not None:
+            running.companion.stop()
         core.inbox.wake()
         core.ship_wake.set()
         for thread in (running.writer.thread, running.shipper.thread):
@@ -157,6 +181,8 @@ class Engine:
         except SpoolError as error:
             core.note_problem(str(error))
             told = False
+        if running.companion is not None:
+            running.companion.finish(deadline_s)
         self._last = self._stats_of(core)
         if core.owned is not None:
             # What is left, or could not be told, is for the next process to send and to report.

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from affidavit.config import AuditConfig
-from affidavit.errors import SealError
+from affidavit.errors import SealError, StoreRefused
 from affidavit.event import Document
 from affidavit.integrity.errors import IntegrityError
 from affidavit.integrity.note import Note, Signer, Signs, VerifierKey, check_note, sign_note
@@ -207,8 +207,16 @@ def _first(store: SealStore, config: AuditConfig, *, create: bool) -> LogKey:
             raise
         # Another sealer of this host has just finished with it, one way or the other.
         return open_key(store, config, create=create)
-    identity = store.claim(signer.name, signer.vkey)
+    try:
+        identity = store.claim(signer.name, signer.vkey)
+    except StoreRefused:
+        new.unlink(missing_ok=True)
+        raise
     found = _of_identity(store, config, identity)
+    if found is None and identity["vkey"] == signer.vkey:
+        # Another process of this host, whose user may not seal, has taken the file away.
+        write_key(key_file(config, identity["origin"]), signer)
+        found = _of_identity(store, config, identity)
     if found is None:
         raise _missing(config, identity)
     return found

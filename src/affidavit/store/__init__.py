@@ -9,6 +9,7 @@ Does not live here: queues, retries, and how answers are shown.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, cast
 
 from affidavit.config import AuditConfig
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from affidavit.store.mongo.log import MongoLog
     from affidavit.store.sealing import SealStore
 
-__all__ = ["Store", "connect", "connect_seals", "open_log", "seals_beside"]
+__all__ = ["Store", "connect", "connect_seals", "open_log", "seals_beside", "seals_sharing"]
 
 
 def connect(target: Any, config: AuditConfig, uri: str | None = None) -> Store:
@@ -88,6 +89,22 @@ def seals_beside(store: object) -> SealStore | None:
         from affidavit.store.mongo.sealing import MongoSeals
 
         return MongoSeals(store.location)
+    return None
+
+
+def seals_sharing(
+    store: object, lock: AbstractContextManager[Any], timeout_s: float
+) -> SealStore | None:
+    """Give the log's own collections over a writer's second connection, whose lock this is.
+
+    None where the store is not of a kind that is sealed from inside an application.
+    """
+    from affidavit.store.mongo import MongoStore
+
+    if isinstance(store, MongoStore):
+        from affidavit.store.mongo.patient import PatientSeals
+
+        return PatientSeals.over(store.location, timeout_s, lock)
     return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from bson.objectid import ObjectId
 
@@ -15,10 +15,13 @@ from affidavit.store.mongo import doctor, setup
 from affidavit.store.mongo.connect import locate
 from affidavit.store.mongo.driver import translated
 from affidavit.store.mongo.ledger import Ledger
+from affidavit.store.mongo.patient import PatientSeals
 from affidavit.store.mongo.read import Reader
-from affidavit.store.mongo.sealing import MongoSeals
 from affidavit.store.planning import Plan, Step
 from affidavit.store.sealing import SealStore
+
+SEALS_TIMEOUT_S: Final = 60.0
+"""Seconds that a command waits for one answer about the log's own collections."""
 
 
 def _redacted(wanted: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,7 +47,7 @@ class MongoLog:
     @property
     def seals(self) -> SealStore:
         """The log's own collections, over the same connections."""
-        return MongoSeals(self.location)
+        return PatientSeals.over(self.location, SEALS_TIMEOUT_S)
 
     @property
     def dataset(self) -> str:

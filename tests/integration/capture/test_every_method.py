@@ -223,7 +223,8 @@ def test_every_method_is_recorded_or_listed(name: str, run: Any, provider: Provi
     """Each request that reached the provider has its intent and its outcome."""
     ran: dict[str, Ran] = run(name, provider)
     listed = NOT_RECORDED[name]
-    assert len(ran) > 20
+    assert len(ran) > 15  # old versions have few; of the newest there are some 400
+    assert {"openai": "chat.completions.create", "anthropic": "messages.create"}[name] in ran
     errors = {method: one.error for method, one in ran.items() if one.error}
     assert {m: e for m, e in errors.items() if GIVES_UP.get(m, "no error") not in e} == {}
     silent = {method for method, one in ran.items() if not one.sent}

@@ -16,7 +16,7 @@ PACKAGE := $(VENV)/.package
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-sdks test-litellm check check-lint check-types check-layers check-spelling \
-    check-licences bench bench-redaction requirements campaign-faults campaign-canary lock wheel-size clean
+    check-licences bench bench-redaction requirements campaign-faults campaign-canary campaign-tamper lock wheel-size clean
 
 help: ## Show this help
 	@echo "Usage: make TARGET"
@@ -89,6 +89,9 @@ campaign-faults: setup ## The whole fault campaign: 1,000 kills (CI runs 50)
 
 campaign-canary: setup ## The canary campaign: known secrets through every path, and none is left
 	@$(BIN)/python -m tests.faults.canary --out docs/campaigns/canary.md
+
+campaign-tamper: setup ## The tamper campaign: 2,000 acts of an administrator, and each is found
+	@$(BIN)/python -m tests.faults.tamper --acts 2000 --out docs/campaigns/tamper.md
 
 # The lock names no index, no host and no local path, and does not depend on this machine's settings.
 # One file serves every platform and Python from 3.11 on: conditions stand beside the names.

@@ -33,6 +33,9 @@ from affidavit.integrity.trust import NOTHING, Trust, is_log_key
 
 Docs: TypeAlias = Mapping[str, Any]
 
+_BATCH_ITEM: Final = frozenset({"b", "n", "from", "late"})
+_GAP_ITEM: Final = frozenset({"gap", "s0", "n", "t"})
+
 CHUNK_LEAVES: Final = 4000
 """Leaves for which records are read at a time."""
 
@@ -496,6 +499,8 @@ def _items(seal: Docs) -> list[Docs]:
 
 def _is_item(item: object) -> bool:
     if not isinstance(item, Mapping):
+        return False
+    if not item.keys() <= (_BATCH_ITEM if "b" in item else _GAP_ITEM):
         return False
     name, n = item.get("b", item.get("gap")), item.get("n")
     start = item.get("from", 0) if "b" in item else item.get("s0")

@@ -23,12 +23,13 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
-from affidavit import _awaiting, context
+from affidavit import _awaiting, _records, context
 from affidavit._capture import taps
 from affidavit._capture.asked import Answer, Asked, Dialect
 from affidavit._capture.call import CapturedCall
 from affidavit._capture.files import files_of
 from affidavit._capture.ids import mark
+from affidavit.errors import AuditUnavailable
 from affidavit.event import EventType
 
 if TYPE_CHECKING:
@@ -181,7 +182,14 @@ def _async_request(original: Callable[..., Any], dialect: Dialect) -> Callable[.
         if recorder is None or not recorder._enabled:  # noqa: SLF001 - whose calls these are
             return await original(self, cast_to, options, *args, **kwargs)
         call = _begin(dialect, recorder, self, options, kwargs)
-        await _awaiting.enter(recorder, call)
+        try:
+            await _awaiting.enter(recorder, call)
+        except AuditUnavailable:
+            raise  # it is recorded, and nothing was asked
+        except BaseException as error:  # cancelled before anything was asked
+            call.settle(None, error)
+            recorder._enqueue(_records.new_id(), call.outcome)  # noqa: SLF001 - as above
+            raise
         outer = _current.get()
         _current.set(call)
         context.call_begins()
@@ -275,7 +283,8 @@ def _server_of(client: Any, dialect: Dialect) -> tuple[str, str]:
 def _sent(body: Any, more: Any) -> Any:
     """Give the JSON that will be sent, without what was left out on purpose."""
     if not isinstance(body, Mapping):
-        return body
+        dump = getattr(body, "model_dump", None)
+        return dump() if callable(dump) else body
     whole = {**body, **more} if isinstance(more, Mapping) else body
     for value in whole.values():
         if type(value).__name__ in _LEFT_OUT:

@@ -15,6 +15,7 @@ what it ends is recorded by a thread of its own.
 from __future__ import annotations
 
 import _thread
+import atexit
 import contextlib
 import functools
 import gc
@@ -210,6 +211,11 @@ class Tap:
         if self._settle(why):
             await _awaiting.leave(self._recorder, self._call)
 
+    def drop(self) -> None:
+        """Record that nobody reads on, if nothing ended it before, and wait for nothing."""
+        if self._settle(NOT_READ):
+            self.send()
+
     def send(self) -> None:
         """Hand the outcome over and wait for nothing."""
         self._recorder._tell(self._call)  # noqa: SLF001 - as above
@@ -220,6 +226,7 @@ class Tap:
             if self._is_over:
                 return False
             self._is_over = True
+        _open.pop(id(self), None)
         response = self._response()
         if response is not None:
             _detach(response)
@@ -269,7 +276,8 @@ def attach(recorder: Recorder, call: CapturedCall, *, is_async: bool) -> None:
     response.extensions[_TAP] = tap
     kind: Any = type(response)
     response.__class__ = _tapped(kind)
-    weakref.finalize(response, tap.end, NOT_READ)
+    _open[id(tap)] = tap
+    weakref.finalize(response, tap.end, NOT_READ).atexit = False
     _watch_collections()
 
 
@@ -328,6 +336,9 @@ _collector: int | None = None
 
 _later: deque[Tap] = deque()
 
+_open: dict[int, Tap] = {}
+"""Streams that are not over, by identity."""
+
 
 def _on_collection(phase: str, _info: dict[str, int]) -> None:
     global _collector  # noqa: PLW0603 - there is one garbage collector
@@ -341,6 +352,14 @@ def _watch_collections() -> None:
 
 def _collects() -> bool:
     return _collector is not None and _collector == threading.get_ident()
+
+
+@atexit.register  # later than the writer's own, so it runs before that
+def _end_open() -> None:
+    """At interpreter exit: what is still open is over, and nobody waits for each in turn."""
+    for tap in list(_open.values()):
+        with contextlib.suppress(Exception):
+            tap.drop()
 
 
 def _start_later() -> None:

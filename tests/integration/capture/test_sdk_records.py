@@ -193,6 +193,29 @@ def test_a_conversation_with_tools_is_told_turn_by_turn(
     assert outcome["response_data"]["text"]
 
 
+def test_anthropics_blocks_are_told_when_they_are_sent_back(
+    provider: Provider, captured: Captured
+) -> None:
+    """The assistant's turn as the SDK's own blocks, and the tool's result after it."""
+    with captured.audit.wrap(anthropic_client(provider)) as client:
+        first = client.messages.create(**MESSAGE, tools=MESSAGE_TOOLS[:1])
+        (use,) = [block for block in first.content if block.type == "tool_use"]
+        result: Any = {"type": "tool_result", "tool_use_id": use.id, "content": "[1, 2, 3]"}
+        turns: Any = [
+            *MESSAGE["messages"],
+            {"role": "assistant", "content": first.content},
+            {"role": "user", "content": [result]},
+        ]
+        client.messages.create(**MESSAGE | {"messages": turns}, tools=MESSAGE_TOOLS[:1])
+    _, (intent, outcome) = calls(captured)
+    _, _, assistant, tool = intent["request_data"]["messages"]
+    assert assistant["content"][-1]["id"] == use.id
+    assert assistant["content"][-1]["input"] == use.input
+    assert tool["content"] == [result]
+    assert outcome["response_data"]["text"]
+    assert "odd" not in intent
+
+
 def test_binary_parts_are_recorded_by_hash_and_size(provider: Provider, captured: Captured) -> None:
     """A picture is its SHA-256, type and size; its bytes are not in the log."""
     picture = b"\x89PNG" + bytes(range(256))

@@ -147,6 +147,26 @@ async def test_a_request_cancelled_before_its_answer_is_aborted(
     assert "text" not in outcome["response_data"]
 
 
+async def test_a_request_cancelled_while_its_intent_is_written_is_aborted(
+    provider: Provider,
+) -> None:
+    """Under `refuse` the intent is waited for; who is cancelled meanwhile has asked nothing."""
+    with capture_events(on_failure="refuse", write_timeout=5) as captured:
+        client = captured.audit.wrap(async_openai_client(provider))
+        captured.store.hang_s = 1.0
+        task = asyncio.create_task(client.chat.completions.create(**CHAT))
+        await asyncio.sleep(0.2)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        captured.store.hang_s = 0.0
+        await asyncio.to_thread(captured.audit.flush)
+        await client.close()
+        _, outcome = only_call(captured)
+    assert outcome["status"] == "aborted"
+    assert provider.requests == []
+
+
 @pytest.mark.parametrize("started", [False, True], ids=["unread", "begun"])
 @pytest.mark.parametrize("kind", START)
 def test_a_stream_that_is_dropped_is_aborted(
@@ -187,17 +207,18 @@ async def test_an_asynchronous_stream_that_is_dropped_is_aborted(
 def test_a_stream_open_at_exit_is_aborted(provider: Provider, tmp_path: Any) -> None:
     """A process that ends with a stream open leaves its outcome, too."""
     script = f"""
-import atexit, json, openai
-from affidavit import AuditLogger
-from affidavit.event import Dest
-from affidavit.testing import MemoryStore
-
-store = MemoryStore("memory:exit")
+import atexit, json
 
 @atexit.register  # the first that is registered runs last
 def tell():
     print(json.dumps([r.get("status") for r in store.documents(Dest.RECORDS)]))
 
+import openai
+from affidavit import AuditLogger
+from affidavit.event import Dest
+from affidavit.testing import MemoryStore
+
+store = MemoryStore("memory:exit")
 client = AuditLogger(store, spool_dir={str(tmp_path)!r}).wrap(
     openai.OpenAI(base_url={provider.openai_url!r}, api_key="k"))
 stream = client.chat.completions.create(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
+from decimal import Decimal
 from typing import Any
 
+import bson
 import pytest
 
 from affidavit.event import Dest
 from affidavit.logger import AuditLogger
+from affidavit.pipeline.chain import Chain
 from affidavit.pipeline.redact import Policy, Redactor, own
+from affidavit.pipeline.snapshot import take
 from affidavit.store.memory import MemoryStore
 from affidavit.testing import capture_events
 
@@ -198,3 +202,115 @@ def test_elements_of_lists_in_lists_are_withheld() -> None:
     rules = {"fields": {"request_data.t.*.*": "withhold"}}
     stored = redacted({"request_data": {"t": [["alphaX"], ["betaX", {"c": 1}]]}}, rules)
     assert stored["request_data"]["t"] == [["[withheld]"], ["[withheld]", {"withheld": True}]]
+
+
+# -- secrets in fields ---------------------------------------------------------------------------
+
+WEAK = "Zq9xK7pp"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("password", "$uperS3cret!99"),
+        ("db_password", "my-S3cret-Pa55!"),
+        ("api_key", "the_key_9f8e7d6c"),
+        ("pwd", "@dmin"),
+        ("client_secret", "{9f8e7d6c5b4a}"),
+        ("password", "secret"),
+        ("password", "x"),
+        *(
+            (name, WEAK)
+            for name in [
+                "password_confirmation",
+                "smtp_pass",
+                "root_pw",
+                "db_password_old",
+                "PASSWORD_PROD",
+                "openai_key",
+                "password_hash",
+                "github_token",
+                "x-vault-token",
+                "device_token",
+                "xsrf-token",
+                "hmac_key",
+                "jwt_secret",
+                "app_secret",
+                "secret_key_base",
+                "client_secret_value",
+                "private_key_pem",
+                "totp_seed",
+                "security_answer",
+                "newPassword",
+                "password1",
+            ]
+        ),
+        ("session", "9f86d081884c7d659a2feaa0c55ad015"),
+        ("cvv", "737"),
+        ("cvv", 737),
+        ("card_cvc", "7373"),
+        ("pin", "4821"),
+        ("pin", 4821),
+        ("otp", "482913"),
+        ("otp_code", 482913),
+        ("password", {"current": WEAK, "new": "other1"}),
+        ("credentials", {"user": "ana", "value": WEAK}),
+        ("passwords", [WEAK]),
+        ("passwords", {"a": [WEAK, {"b": WEAK}]}),
+        ("api_keys", {"prod": WEAK}),
+        ("headers", [(b"x-api-key", WEAK.encode())]),
+        ("headers", [(b"cookie", b"sid=" + WEAK.encode())]),
+        ("headers", [(b"authorization", b"Basic YW5hOlpxOXhLN3Bw")]),
+        ("headers", [["x-api-key", WEAK.encode()]]),
+        ("pan", Decimal(4111111111111111)),
+        ("pan", -4111111111111111),
+        ("pan", 4111111111111111),
+        (
+            "lines",
+            ["-----BEGIN PRIVATE KEY-----", WEAK * 8, WEAK * 8, "-----END PRIVATE KEY-----"],
+        ),
+    ],
+)
+def test_a_value_goes_whose_field_says_that_it_is_secret(name: str, value: Any) -> None:
+    """Whatever it looks like, in each type, and below the field as well."""
+    document = {"timestamp": 1_700_000_000_123, "request_data": {name: value}}
+    chain = Chain("w", 10_240, None, Redactor(Policy.read("default")))
+    body = chain.finish(Dest.RECORDS, b"r" * 12, take(document, plain=False), 1).body
+    stored = bson.decode(body)
+    assert stored["redactions"]
+    shown = repr(stored["request_data"]) + repr(stored["redactions"])
+    for secret in (WEAK, "Basic", "4111", *([value] if isinstance(value, str) else [])):
+        assert secret not in shown.replace(name, "").replace("secret']", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("password", "***"),
+        ("password", "<password>"),
+        ("password", "${DB_PASSWORD}"),
+        ("api_key", "{{ api_key }}"),
+        ("password", "%(password)s"),
+        ("password", "xxxx"),
+        ("password", "none"),
+        ("password", ""),
+        ("password_length", "12 characters"),
+        ("password_policy", "strong"),
+        ("password_reset_url", "https://example.com/reset"),
+        ("is_password_set", "yes"),
+        ("pin", "bar"),
+        ("cvv", "not given"),
+        ("session", "London"),
+        ("seed", 42),
+        ("public_key", "ed25519:AAAA"),
+        ("first_pass", "momentum"),
+        ("password", {"type": "string", "description": "The user's password."}),
+        ("signature", "def f(x: int) -> int"),
+        ("max_tokens", 1500),
+        ("token", "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v"),
+        ("account_id", 12345),
+    ],
+)
+def test_a_stand_in_and_what_is_said_about_a_secret_stay(name: str, value: Any) -> None:
+    """Templates, masks, lengths, policies, schemas."""
+    assert redacted({"request_data": {name: value}}) == {"request_data": {name: value}}

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from affidavit.pipeline.redact import kinds
+from affidavit.pipeline.redact import checks, kinds
 from affidavit.pipeline.redact.kinds import Span
 from affidavit.pipeline.redact.secretive import (
     is_key,
@@ -20,6 +20,7 @@ from affidavit.pipeline.redact.secretive import (
     is_random,
     is_secret,
     is_strong,
+    is_token,
     value_at,
 )
 
@@ -77,8 +78,12 @@ _NOTHING_FOLLOWS: Final = frozenset((".", ",", ";", "!", "?", "\n", ""))
 _AFTER_KEY: Final = frozenset(" :=_-\"'`\\])*sSvV\t\xbb>")
 _TOKEN_OF: Final = ("api", "access", "auth", "bot", "refresh", "session", "bearer", "secret")
 _AUTHORIZATION: Final = re.compile(
-    rf"authorization{_GAP}{_SIGN}[\"'\\]{{0,2}}(?P<scheme>[A-Za-z0-9-]{{3,20}})?[ ]{{1,2}}",
+    rf"authorization{_GAP}{_SIGN}[\"'\\]{{0,2}}(?:(?P<scheme>[A-Za-z0-9-]{{3,20}})[ ]{{1,2}})?",
     re.IGNORECASE,
+)
+_SCHEMES: Final = frozenset(
+    "basic bearer digest negotiate ntlm token apikey api-key hawk mac key oauth sso-key ldap "
+    "zoho-oauthtoken aws4-hmac-sha256 genie snowflake splunk jwt dpop privatetoken bot".split()
 )
 _BEARER: Final = re.compile(r"bearer[ ]{1,2}([A-Za-z0-9._~+/=-]{12,4096})", re.IGNORECASE)
 _HEADER_VALUE: Final = re.compile(r"[^\s\"'`\\,;<>\[\]]{6,4096}")
@@ -107,10 +112,43 @@ _CURL: Final = re.compile(
 )
 
 
+_GLUED: Final = frozenset("_-.")
+_SHARE: Final = re.compile(r"[0-9.,/]{1,12}%?|[0-9]{1,4}(?:st|nd|rd|th|ms|s|x|/[0-9]+)?")
+_LOGIN: Final = re.compile(
+    r"user|login|usuario|utente|utilisateur|benutzer|account|admin|root|ssh|ftp|wifi|credential"
+    r"|db|database|sudo",
+    re.IGNORECASE,
+)
+_OR: Final = re.compile(
+    r"[\"'`]?,?[ ](?:or|oder|o|ou|and|und|y|et|e|then)[ ](?=[\"'`]?[^\s])", re.IGNORECASE
+)
+_CARD_CODE: Final = re.compile(
+    r"(?:c(?:vv|vc|vn)2?|security code|seguridad)(?: ?\(?(?:cvv|cvc)2?\)?)?"
+    r"(?: ?(?:code|number|is|es|ist|:|=|-|n[\xb0o]\.?))?"
+    rf"{_GAP}[ :=(/\"'\[>-]{{0,6}}([0-9]{{3,4}})(?![0-9.%,][0-9]|[0-9A-Za-z%])",
+    re.IGNORECASE,
+)
+_PIN: Final = re.compile(
+    r"(?:pin|otp)(?:[ _-](?:code|number|is|es|ist|de acceso|passcode))?"
+    rf"(?:{_GAP}(?:[:=]|->)[ \t\"']{{0,4}}|[\"']?[ ](?:is|es|ist|code|code is)?[: ]{{0,2}})"
+    r"([0-9]{4,8})(?![0-9.,%/:-][0-9]|[0-9A-Za-z%])",
+    re.IGNORECASE,
+)
+_CARD_GROUPS: Final = re.compile(
+    r"(?:card|carta|carte)s?(?:[ _-]?(?:no|nr|num|number|n\xfamero|numero|num\xe9ro)\b\.?)?"
+    r"[^A-Za-z0-9]{1,12}([0-9]{4}(?:[ \t\r\n_/,+.|:-]{0,4}[0-9]{4}){3}"
+    r"|[0-9]{4}[ \t\r\n_/,+.|:-]{1,4}[0-9]{6}[ \t\r\n_/,+.|:-]{1,4}[0-9]{5})(?![0-9])",
+    re.IGNORECASE,
+)
+_NO_DIGITS: Final = re.compile(r"[^0-9]")
+
+
 def find(text: str, data: bytes, found: list[Span]) -> None:
     """Add the values; ``data`` is the text as Latin-1."""
     low = data.lower()
     searches = _WORDS_OF_ALL if data.isascii() else _WORDS_BEYOND_ASCII
+    if b"security code" in low or b"seguridad" in low:
+        searches = (*searches, _SECURITY_CODE)
     if b"|" in data or b"^" in data:
         searches = (*searches, _WORDS_WITH_BARS)
     for words in searches:
@@ -130,14 +168,68 @@ def _password(text: str, at: int, found: list[Span]) -> int:
     match = _ASSIGNMENT.match(text, word.end())
     if match is not None and not (doubtful and match["verb"]):
         value = value_at(text, match.end())
-        if value is not None and is_password(text, *value, natural=match["verb"] is not None):
+        natural = match["verb"] is not None
+        if (
+            value is not None
+            and is_password(text, *value, natural=natural)
+            and not (doubtful and _is_a_pass(text, at, *value))
+        ):
             found.append((value[0], value[1], kinds.PASSWORD))
-            return value[1]
+            return _another(text, value[1], found)
         words = _WORDS_ALONE.match(text, match.end()) if match["sign"] is not None else None
         if words is not None and word[0].lower().startswith("passphrase"):
             found.append((*words.span(1), kinds.PASSWORD))
             return words.end()
     return _password_later(text, at, word.end(), found, doubtful=doubtful)
+
+
+def _is_a_pass(text: str, at: int, start: int, end: int, quoted: bool) -> bool:
+    """Whether ``pass`` is what it mostly is: one of several, a share, a test's result."""
+    value = text[start:end]
+    if quoted or text[at - 1 : at] in _GLUED or is_random(value):
+        return False
+    plain = value.isalpha() and (value.islower() or value.istitle())
+    return _SHARE.fullmatch(value) is not None or (
+        plain and _LOGIN.search(text, max(0, at - 40), at) is None
+    )
+
+
+def _another(text: str, end: int, found: list[Span]) -> int:
+    """Add the second of two passwords, as in "A or B"."""
+    match = _OR.match(text, end)
+    value = value_at(text, match.end()) if match is not None else None
+    if value is None or not is_random(text[value[0] : value[1]]):
+        return end
+    found.append((value[0], value[1], kinds.PASSWORD))
+    return value[1]
+
+
+def _code(text: str, at: int, found: list[Span]) -> int:
+    """CVV and CVC; the digits after the word, and a sign or a few words."""
+    match = _CARD_CODE.match(text, at) if not text[at - 1 : at].isalnum() else None
+    if match is None:
+        return at
+    found.append((*match.span(1), kinds.CARD_CODE))
+    return match.end()
+
+
+def _pin(text: str, at: int, found: list[Span]) -> int:
+    """A PIN or a code that is used once: digits alone, and no price."""
+    match = _PIN.match(text, at) if not text[at - 1 : at].isalnum() else None
+    if match is None:
+        return at
+    found.append((*match.span(1), kinds.PASSWORD))
+    return match.end()
+
+
+def _card(text: str, at: int, found: list[Span]) -> int:
+    """A card's number after the word, in groups that only a table or a list has otherwise."""
+    match = _CARD_GROUPS.match(text, at)
+    if match is None:
+        return at
+    if checks.card(_NO_DIGITS.sub("", match[1])):
+        found.append((*match.span(1), kinds.CARD))
+    return match.end()
 
 
 def _password_later(text: str, at: int, end: int, found: list[Span], *, doubtful: bool) -> int:
@@ -162,12 +254,19 @@ def _password_later(text: str, at: int, end: int, found: list[Span], *, doubtful
     return at
 
 
-def _keyed(pattern: re.Pattern[str], kind: str, text: str, at: int, found: list[Span]) -> int:
+def _keyed(
+    pattern: re.Pattern[str],
+    kind: str,
+    text: str,
+    at: int,
+    found: list[Span],
+    looks: Callable[[str], bool] = is_secret,
+) -> int:
     match = pattern.match(text, at)
     if match is None:
         return at
     value = value_at(text, match.end())
-    if value is None or not is_secret(text[value[0] : value[1]]):
+    if value is None or not looks(text[value[0] : value[1]]):
         return at
     found.append((value[0], value[1], kind))
     return value[1]
@@ -194,8 +293,9 @@ def _secret(text: str, at: int, found: list[Span]) -> int:
 
 
 def _token(text: str, at: int, found: list[Span]) -> int:
-    end = _keyed(_TOKEN, kinds.API_KEY, text, at, found)
-    return end if end > at or not _left(text, at).endswith(_TOKEN_OF) else _loosely(text, at, found)
+    known = _left(text, at).endswith(_TOKEN_OF)
+    end = _keyed(_TOKEN, kinds.API_KEY, text, at, found, is_secret if known else is_token)
+    return end if end > at or not known else _loosely(text, at, found)
 
 
 def _key(text: str, at: int, found: list[Span]) -> int:
@@ -225,7 +325,10 @@ def _authorization(text: str, at: int, found: list[Span]) -> int:
     value = _HEADER_VALUE.match(text, match.end()) if match is not None else None
     if match is None or value is None:
         return at
-    basic = (match["scheme"] or "").lower() == "basic"
+    scheme = (match["scheme"] or "").lower()
+    if scheme not in _SCHEMES and not is_secret(value[0]):  # "authorization: pending"
+        return at
+    basic = scheme == "basic"
     found.append((*value.span(), kinds.PASSWORD if basic else kinds.API_KEY))
     return value.end()
 
@@ -277,6 +380,16 @@ _LOOKS: Final[dict[bytes, tuple[int, Look]]] = {
     b"contrase": (8, _password),
     b"cret": (6, _secret),
     b"curl": (4, _curl),
+    b"card": (4, _card),
+    b"carta": (5, _card),
+    b"carte": (5, _card),
+    b"cvv": (3, _code),
+    b"cvc": (3, _code),
+    b"cvn": (3, _code),
+    b"security code": (13, _code),
+    b"seguridad": (9, _code),
+    b"pin": (3, _pin),
+    b"p": (3, _pin),
     b"ve": (5, _clave),
     b"senha": (5, _password),
     b"mnemonic": (8, _seed),
@@ -292,15 +405,16 @@ _LOOKS: Final[dict[bytes, tuple[int, Look]]] = {
 # The engine finds one letter fastest, so each search begins at a letter, a rare one where it can,
 # and words that have it are searched for together: 1 to 3 us each for 4 KB.
 _WORDS_OF_ALL: Final = (
-    re.compile(rb"p(?:ass|w|hrase)"),
+    re.compile(rb"p(?:ass|w|hrase|in(?![a-z])|(?<=otp))"),
     re.compile(rb"k(?:ey|ennwort|(?<=tok)en)"),
-    re.compile(rb"c(?:ontrase|url|(?<=sec)ret)"),
+    re.compile(rb"c(?:ontrase|url|ar(?:d|t[ae])|v[vcn]|(?<=sec)ret)"),
     re.compile(rb"v(?:(?<=clav)|(?<=chav)|(?<=hiav))e"),
     re.compile(rb"senha"),
     re.compile(rb"m(?:nemonic|(?<=sem)illa)"),
     re.compile(rb"bearer"),
     re.compile(rb"z(?<=authoriz)ation"),
 )
+_SECURITY_CODE: Final = re.compile(rb"se(?:curity code|guridad)")
 _WORDS_WITH_BARS: Final = re.compile(rb"=(?<=8=)fix")
 _WORDS_BEYOND_ASCII: Final = (
     *_WORDS_OF_ALL,

@@ -1,3 +1,4 @@
+# ruff: noqa: SIM905 - long lists of words read better as text
 """Words before a number that tell what it is. Numbers alone are ambiguous; their surroundings not.
 
 One in ten numbers passes Luhn's rule, one in eleven that of a Portuguese NIF: order ids and
@@ -7,6 +8,7 @@ in one of six languages, says what it is, and a strong one does not where a word
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Final
 
@@ -96,6 +98,25 @@ def after(low: str, end: int) -> str:
 def tells(name: str) -> bool:
     """Whether a field's name says something about a number in it."""
     return any(word in _whole or _prefix(word) is not None for word in _WORD.findall(name))
+
+
+_ALSO_TRADING: Final = frozenset(
+    "call calls called calling signal ring reach contact contacto contactar kontakt".split()
+)
+_PERSONS: Final = frozenset(
+    "me us him her them my your his our their at on back client customer support desk the mr mrs"
+    " ms dr number".split()
+)
+
+
+def is_trading(window: str) -> bool:
+    """Whether only words tell of a telephone that a trader uses otherwise: calls, signals."""
+    words = _WORD.findall(window)
+    return not any(
+        kinds.PHONE in (_whole.get(word) or _prefix(word) or ())
+        for word in words
+        if word not in _ALSO_TRADING
+    ) and not any(a in _ALSO_TRADING and b in _PERSONS for a, b in itertools.pairwise(words))
 
 
 def distances(kind: str, window: str) -> tuple[int, int]:

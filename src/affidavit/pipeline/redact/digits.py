@@ -42,6 +42,31 @@ _NINO_RIGHT: Final = re.compile(r"[ -]?[A-D](?![A-Za-z0-9])", re.IGNORECASE)
 _DNI_RIGHT: Final = re.compile(r"(-| )?([A-HJ-NP-TV-Za-hj-np-tv-z])(?![A-Za-z0-9])")
 _NIE_LEFT: Final = re.compile(r"(?<![A-Za-z0-9])([XYZxyz])[ -]?\Z")
 _PT_LEFT: Final = re.compile(r"(?<![A-Za-z0-9])(?:PT|pt) ?\Z")
+_WITH_CODE: Final = 19
+_LAST_THREE: Final = re.compile(r"[ -]{1,2}[0-9]{3}\Z")
+_GLUED: Final = re.compile(
+    r"(?:(?<![A-Za-z0-9])(?:pan|card|cardno|cc|visa|amex|tarjeta|karte|carte)[_-]?|%[Bb]|;)\Z",
+    re.IGNORECASE,
+)
+"""What touches a card's number on the left and belongs to it: a name, the start of a track."""
+
+_PAID_WITH: Final = re.compile(r"\b(?:paid|pays?|paying|charged?) (?:with|by|using|on) ?\Z")
+_IN_JSON: Final = re.compile(r"[\"'][A-Za-z][\"'] ?: ?\Z")
+"""A name of one letter, as exchanges have them for their numbers: it is no card's."""
+
+_TRACK: Final = re.compile(
+    r"\^[^^\n\x1d-\x1f]{2,26}\^([0-9]{4,}[^?\s\x1d-\x1f]{0,60})|=([0-9]{7,30})"
+)
+_EXPIRY: Final = (
+    r"(?:(?:exp\w*|valid\w*|cad\w*|g\xfcltig\w*|scad\w*)?[:. ]{0,2}(?:thru |until |bis )?"
+)
+_SPACE: Final = r"[ \t]{0,3}[,;/|(-]?[ \t]{0,3}"
+_BEHIND: Final = re.compile(
+    rf"{_SPACE}{_EXPIRY}(?:0[1-9]|1[0-2]) ?[/-] ?(?:20)?[2-4][0-9](?![0-9]){_SPACE})?"
+    r"(?<![0-9])([0-9]{3,4})(?=[ \t]{0,2}(?:[,;.)\]\n\r\"'|]|\Z|\x1e|(?:0[1-9]|1[0-2]) ?[/-]|exp))"
+    r"(?![.,][0-9])",
+    re.IGNORECASE,
+)
 _MY_NUMBER: Final = re.compile(
     r"\b(?:my|his|her|our|their|your|mi|su|nuestro|meine?|seine?|ihre?|unsere?|mon|son|notre|mio"
     r"|suo|meu|seu)"
@@ -124,6 +149,13 @@ def _blank(match: re.Match[bytes]) -> bytes:
     return b"_" * len(match[0])
 
 
+def _behind(text: str, end: int, found: list[Span]) -> None:
+    """Add what stands behind a card's number: its security code, or the rest of its track."""
+    match = _TRACK.match(text, end) or _BEHIND.match(text, end)
+    if match is not None:
+        found.append((*match.span(match.lastindex or 0), kinds.CARD_CODE))
+
+
 class Numbers:
     """Finds numbers; ``bold`` takes weak shapes without a word for them, ``shy`` wants more."""
 
@@ -158,24 +190,39 @@ class Numbers:
             kind = _JUDGES[name](self, place)
             if kind is not None:
                 found.append((place.start, place.end, kind))
+                if kind == kinds.CARD:
+                    _behind(text, place.end, found)
 
     # -- what a piece is: the kind, or None ------------------------------------------------------
 
     def card(self, place: Place) -> str | None:
         """Issuer and Luhn; bare digits also by the words around."""
         digits = place.digits
-        if not checks.card(digits) or not place.alone:
+        if len(digits) == _WITH_CODE and not checks.card(digits):
+            shorter = _LAST_THREE.search(place.text, place.start, place.end)
+            if shorter is not None:  # the security code stands behind the number
+                place.end = shorter.start()
+                digits = place.digits
+        if not checks.card(digits) or not place.alone_right:
             return None
-        if len(digits) == place.end - place.start:  # bare: ids and times look the same
-            if place.in_identifier:
-                return None
-            spoken, denied = place.words(kinds.CARD)
-            usual = len(digits) in {15, 16} and digits[0] != "6" and not self._shy
-            if spoken == FAR and (denied < FAR or not usual):
-                return None
-            if spoken > denied + 2:
-                return None
-        return kinds.CARD
+        if _GLUED.search(place.text, max(0, place.start - 12), place.start) is not None:
+            return kinds.CARD
+        bare = len(digits) == place.end - place.start  # ids and times look the same
+        return kinds.CARD if place.alone_left and not (bare and self._is_id(place)) else None
+
+    def _is_id(self, place: Place) -> bool:
+        """Whether bare digits that could be a card's are something else."""
+        if place.in_identifier:
+            return True
+        if place.follows(_PAID_WITH):
+            return False
+        spoken, denied = place.words(kinds.CARD)
+        if spoken < FAR:
+            return spoken > denied + 2
+        size = place.end - place.start
+        usual = size in {15, 16} and place.text[place.start] != "6" and not self._shy
+        in_json = _IN_JSON.search(place.text, max(0, place.start - 8), place.start) is not None
+        return denied < FAR or not usual or place.is_amount or in_json
 
     def ssn(self, place: Place) -> str | None:
         """United States: the usual hyphens, or a word for it."""
@@ -297,6 +344,8 @@ class Numbers:
         if weight is Weight.NONE or not place.alone or place.is_amount or place.in_identifier:
             return None
         spoken, denied = place.words(kinds.PHONE)
+        if self._shy and weight is Weight.WEAK and written.isdigit() and place.in_trading:
+            return None
         if weight is Weight.SURE or (weight is Weight.STRONG and denied == FAR):
             return kinds.PHONE
         if place.follows(_MY_NUMBER):

@@ -7,6 +7,7 @@ from typing import Final
 EMAIL: Final = "email"
 PHONE: Final = "phone"
 CARD: Final = "card"
+CARD_CODE: Final = "card_security_code"
 IBAN: Final = "iban"
 ID_ES: Final = "national_id_es"
 ID_DE: Final = "national_id_de"
@@ -25,10 +26,11 @@ KINDS: Final[dict[str, str]] = {
     PRIVATE_KEY: "PEM blocks of private keys, wallet keys (WIF, xprv) and seed phrases",
     JWT: "JSON Web Tokens",
     API_KEY: "keys and tokens of providers and clouds, Authorization headers, api_key= and token=",
-    PASSWORD: "passwords in URLs and in assignments, and values of fields named so",
+    PASSWORD: "passwords and PINs in URLs and in assignments, and values of fields named so",
     EMAIL: "e-mail addresses",
     IBAN: "bank accounts: length of the country and mod 97",
     CARD: "payment cards: issuer's prefix, length and Luhn",
+    CARD_CODE: "CVV, CVC and what a magnetic stripe holds after the card's number",
     ID_ES: "Spain: DNI and NIE, with check letter",
     ID_DE: "Germany: Steuer-ID, with check digit",
     ID_FR: "France: NIR (numéro de sécurité sociale), with check digits",
@@ -45,7 +47,7 @@ SECRETS: Final = (PRIVATE_KEY, JWT, API_KEY, PASSWORD)
 """What opens something: of no use in an audit log, and harmful in one."""
 
 NATIONAL_IDS: Final = (ID_ES, ID_DE, ID_FR, ID_IT, ID_PT, ID_UK, ID_US)
-FINANCIAL: Final = (CARD, IBAN)
+FINANCIAL: Final = (CARD, CARD_CODE, IBAN)
 
 GROUPS: Final[dict[str, tuple[str, ...]]] = {
     "all": tuple(KINDS),

@@ -48,6 +48,13 @@ class Place:
         return pattern.search(self._before) is not None
 
     @property
+    def in_trading(self) -> bool:
+        """Whether the words before it speak of trading rather than of a telephone."""
+        if self._before is None:
+            self._before = context.before(self._low, self.start)
+        return context.is_trading(self._before)
+
+    @property
     def after(self) -> str:
         """A little of what follows, in lower case."""
         return context.after(self._low, self.end)

@@ -25,7 +25,8 @@ _NO_DOMAIN: Final = frozenset(
 )
 
 _BEGIN: Final = "-----BEGIN "
-_END: Final = "-----END "
+KEY_ENDS: Final = "-----END "
+_END: Final = KEY_ENDS
 _KEY_TITLE: Final = re.compile(r"(?:[A-Z0-9]{2,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _CLOSING: Final = re.compile(r"-----END [A-Z0-9 ]{0,40}-----")
 _SOME_BODY: Final = re.compile(r"[A-Za-z0-9+/=]{16}")
@@ -102,6 +103,11 @@ def private_keys(text: str, found: list[Span]) -> None:
         if _SOME_BODY.search(text, title.end(), min(end, title.end() + _HEADERS)) is not None:
             found.append((at, end, kinds.PRIVATE_KEY))
         at = text.find(_BEGIN, end)
+
+
+def key_begins(line: str) -> bool:
+    """Whether a line is the first one of a private key."""
+    return line.startswith(_BEGIN) and _KEY_TITLE.match(line, len(_BEGIN)) is not None
 
 
 def wallets(text: str, found: list[Span]) -> None:

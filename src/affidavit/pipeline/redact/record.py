@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from affidavit.event import Document
-from affidavit.pipeline.redact import act, kinds, seal
+from affidavit.pipeline.redact import act, seal
 from affidavit.pipeline.redact.kinds import Span
 from affidavit.pipeline.redact.policy import Action, OwnFinder, Policy, Reading
 from affidavit.pipeline.redact.scan import Scanner, merged
-from affidavit.pipeline.redact.secretive import is_placeholder, is_secret
+from affidavit.pipeline.redact.secretive import is_nothing
 from affidavit.pipeline.redact.shadow import SEPARATORS
 from affidavit.pipeline.redact.walk import NAME, NUMBER, TEXT, UNTOUCHED, Gatherer, Leaf
 
@@ -187,14 +187,20 @@ class Redactor:
         """Write a text anew; None where nothing of it changes."""
         text = leaf.text
         name = leaf.name
-        told = name.secret is not None and leaf.form is not NAME
-        if told and not (is_placeholder(text) or self._scanner.is_own(text)):
-            sure = leaf.form is NUMBER or not name.perhaps
-            if text and (sure or is_secret(text)):
-                spans = [(0, len(text), name.secret or kinds.PASSWORD)]
+        if name.secret is not None and leaf.form is not NAME and self._is_told(leaf):
+            spans = [(0, len(text), name.secret)]
         if leaf.form is not NUMBER and not again and self._policy.finders:
             return self._by_functions(leaf, spans)
         return self._written(leaf, spans, again=again) if spans else None
+
+    def _is_told(self, leaf: Leaf) -> bool:
+        """Whether a value is what its field's name announces."""
+        text, name = leaf.text, leaf.name
+        if not text.strip() or self._scanner.is_own(text):
+            return False
+        if name.looks is not None:
+            return name.looks(text)
+        return not is_nothing(text)
 
     def _by_functions(self, leaf: Leaf, spans: list[Span]) -> str | None:
         """Ask the application's functions: first all for places, then those that write anew.

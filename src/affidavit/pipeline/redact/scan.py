@@ -10,7 +10,7 @@ from affidavit.pipeline.redact import addresses, assigned, kinds, phones, plain
 from affidavit.pipeline.redact.digits import Numbers
 from affidavit.pipeline.redact.kinds import RANK, Span
 from affidavit.pipeline.redact.patterns import Patterns
-from affidavit.pipeline.redact.shadow import BLANK, Shadow
+from affidavit.pipeline.redact.shadow import BLANK, Shadow, decoded
 from affidavit.pipeline.redact.tokens import Runs
 
 _OWN_RANK: Final = -1
@@ -45,6 +45,14 @@ class Scanner:
         """Find the built-in kinds alone: in one text, or in several with separators between."""
         if "[" in text or "<" in text:
             text = self._own.sub(_blanked, text)
+        found = self._search(text)
+        if "%" in text or "&" in text:
+            plain_text = decoded(text)
+            if plain_text is not None:
+                found = sorted({*found, *self._search(plain_text)})
+        return found
+
+    def _search(self, text: str) -> list[Span]:
         shadow = Shadow(text)
         latin = shadow.latin
         found: list[Span] = []

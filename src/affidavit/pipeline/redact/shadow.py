@@ -74,6 +74,27 @@ _FILL: Final = "\ufdd0"
 _FILL_ONLY: Final = frozenset(_FILL)
 _ESCAPE: Final = re.compile(r"\\{1,8}u([0-9a-fA-F]{4})")
 
+# Twice encoded ones as well: "%2540".
+_PERCENT: Final = re.compile(r"%(?:25){0,2}([2-7][0-9A-Fa-f]|0[9AaDd])")
+_ENTITY: Final = re.compile(r"&(?:amp;)?(#[0-9]{1,5}|#[xX][0-9a-fA-F]{1,4}|[a-zA-Z]{2,6});")
+_SIGNS: Final = {
+    "quot": '"',
+    "apos": "'",
+    "amp": "&",
+    "lt": "<",
+    "gt": ">",
+    "nbsp": " ",
+    "commat": "@",
+    "period": ".",
+    "colon": ":",
+    "equals": "=",
+    "lowbar": "_",
+    "hyphen": "-",
+    "plus": "+",
+}
+_LEAST_SIGN: Final = 0x20
+_LAST_SIGN: Final = 0xD800
+
 _folds: dict[str, str] = {}
 
 
@@ -91,8 +112,8 @@ class Shadow:
         self._starts: list[int] | None = None
         if "\\" in text:
             text = _unescaped(text)
-            if _FILL in text:
-                self._dropped = _FILL_ONLY
+        if _FILL in text:
+            self._dropped = _FILL_ONLY
         self._text = text
         if self._dropped and _FILL in text:
             text = text.replace(_FILL, "")
@@ -144,6 +165,30 @@ class Shadow:
         while self._text[last : last + 1] == _FILL:  # the rest of an escape belongs to its sign
             last += 1
         return self._starts[start], last
+
+
+def decoded(text: str) -> str | None:
+    """Undo the escapes of URLs and of HTML; None where there are none. The length stays."""
+    other = text
+    if "%" in text and _PERCENT.search(text) is not None:
+        other = _PERCENT.sub(_percent, other)
+    if "&" in text and _ENTITY.search(text) is not None:
+        other = _ENTITY.sub(_entity, other)
+    return None if other is text else other
+
+
+def _percent(match: re.Match[str]) -> str:
+    return chr(int(match[1], 16)) + _FILL * (len(match[0]) - 1)
+
+
+def _entity(match: re.Match[str]) -> str:
+    name = match[1]
+    if name[0] == "#":
+        code = int(f"0{name[1:]}", 0) if name[1] in "xX" else int(name[1:])
+        sign = chr(code) if _LEAST_SIGN <= code < _LAST_SIGN else " "
+    else:
+        sign = _SIGNS.get(name.lower(), " ")
+    return sign + _FILL * (len(match[0]) - 1)
 
 
 def _unescaped(text: str) -> str:

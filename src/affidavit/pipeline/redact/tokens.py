@@ -57,6 +57,12 @@ _KEY: Final = (
     rf"|re_[{_B62}]{{8,12}}_[{_B62}]{{16,}}|ops_eyJ[{_ANY}]{{80,}}"
 )
 _KEYS: Final = re.compile(rf"(?<![{_B62}])(?:{_KEY})")
+# Prefixes nothing else has, wherever they stand: after the rest of an escape, for one.
+_SURE: Final = re.compile(
+    rf"sk-(?:ant|proj|svcacct|or-v1)-[{_ANY}]{{20,}}|gh[pousr]_[{_B62}]{{36}}|github_pat_[{_B62}_]"
+    rf"{{30,}}|glpat-[{_ANY}]{{18,}}|xox[abeoprs]-[{_B62}-]{{15,}}|AIza[{_ANY}]{{35}}"
+    rf"|[sr]k_(?:live|test)_[{_B62}]{{20,}}|hf_[{_B62}]{{34}}|npm_[{_B62}]{{36}}"
+)
 _KEYS_WITH_DOT: Final = re.compile(
     rf"SG\.[{_ANY}]{{16,32}}\.[{_ANY}]{{30,64}}|hv[sbr]\.[{_ANY}]{{20,}}|ya29\.[{_ANY}.]{{20,}}"
     rf"|dp\.(?:pt|st|ct|sa)\.[{_B62}]{{40,}}|mlsn\.[{_HEX}]{{60,}}|xoxe\.[{_ANY}]{{15,}}"
@@ -114,7 +120,9 @@ class Runs:
             found.append((*match.span(), kinds.API_KEY))
             if match[0][0] == "A":
                 _secret_of(text, match.end(), found)
-        if len(found) == before and not self._dotted(text, start, end, found):
+        if len(found) == before and (sure := _SURE.search(text, start, end)) is not None:
+            found.append((*sure.span(), kinds.API_KEY))
+        elif len(found) == before and not self._dotted(text, start, end, found):
             kind = self._code(run, text[max(0, start - _SAID) : start])
             if kind is not None:
                 found.append((start, end, kind))

@@ -1,13 +1,20 @@
+# ruff: noqa: SIM905 - long lists of words read better as text
 """Gathering the texts of a record, each with its place, its path and what its name says."""
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from affidavit.event import Document
-from affidavit.pipeline.redact import own
+from affidavit.pipeline.redact import kinds, own
 from affidavit.pipeline.redact.names import Name, look
+from affidavit.pipeline.redact.plain import KEY_ENDS, key_begins
 from affidavit.pipeline.redact.policy import Policy
+from affidavit.pipeline.redact.secretive import is_secret
+from affidavit.pipeline.snapshot import DECIMAL_EXT
 
 UNTOUCHED: Final = own.UNTOUCHED
 
@@ -25,8 +32,19 @@ _LONG_NUMBER: Final = 10**8
 _EXACT_FLOAT: Final = 2.0**53
 _NAMES_KEPT: Final = 4096
 _LONGEST_NAME: Final = 64
+_LONGEST_NUMBER: Final = 40
 _PAIR: Final = 2
 _SILENT: Final = Name("", None, perhaps=False)
+_A_KEY: Final = Name("", kinds.PRIVATE_KEY, perhaps=False)
+_NOT_BELOW: Final = frozenset(
+    (
+        "type title description format name user username userid user_id login email id role scope "
+        "scopes provider host port url expires_at expires_in created_at updated_at enabled required"
+    ).split()
+)
+"""Names that hold no secret themselves, also below one that announces secrets."""
+
+_SCHEMA: Final = frozenset("string object array integer number boolean null".split())
 
 
 class Node:
@@ -98,7 +116,11 @@ class Gatherer:
             self._names[name] = look(name)
 
     def _mapping(  # noqa: C901 - a dispatch over types, all in one loop for speed
-        self, mapping: dict[str, Any], node: Node | None, untouched: frozenset[str] = _NOTHING
+        self,
+        mapping: dict[str, Any],
+        node: Node | None,
+        untouched: frozenset[str] = _NOTHING,
+        above: Name | None = None,
     ) -> None:
         names, leaves = self._names, self.leaves
         told = _told(mapping) if "value" in mapping else None
@@ -110,6 +132,8 @@ class Gatherer:
                 name = self._unknown(mapping, key, node)
             if told is not None and key == "value":
                 name = told
+            if above is not None and name.secret is None and key.lower() not in _NOT_BELOW:
+                name = above
             if self._rules and self._is_withheld(mapping, key, value, node):
                 continue
             kind = type(value)
@@ -119,7 +143,9 @@ class Gatherer:
                 if len(value) >= self._shortest or name.secret is not None:
                     leaves.append(_new(Leaf, (mapping, key, value, node, TEXT, name)))
             elif kind is dict:
-                self._mapping(value, self._below(mapping, key, node), self._untouched)
+                self._mapping(
+                    value, self._below(mapping, key, node), self._untouched, _heir(name, value)
+                )
             elif value is not None and kind is not bool:
                 self._value(mapping, key, value, node, name)
 
@@ -149,15 +175,23 @@ class Gatherer:
             below = self._below(container, key, node) if type(key) is str else Node(node, str(key))
             self._list(value, below, name)
         elif kind is dict:
-            self._mapping(value, Node(node, str(key)))
+            self._mapping(value, Node(node, str(key)), self._untouched, _heir(name, value))
         elif kind is int:
-            if value >= _LONG_NUMBER or (name.secret is not None and not name.perhaps):
-                self.leaves.append(Leaf(container, key, str(value), node, NUMBER, name))
+            self._number(container, key, value, node, name)
         elif kind is float:
-            if _LONG_NUMBER <= value < _EXACT_FLOAT and value.is_integer():
-                self.leaves.append(Leaf(container, key, str(int(value)), node, NUMBER, name))
+            if value.is_integer() and abs(value) < _EXACT_FLOAT:
+                self._number(container, key, int(value), node, name)
+        elif kind is msgspec.msgpack.Ext and value.code == DECIMAL_EXT:
+            exact = Decimal(bytes(value.data).decode("ascii"))
+            if exact.is_finite() and exact.adjusted() < _LONGEST_NUMBER and exact == int(exact):
+                self._number(container, key, int(exact), node, name)
         elif kind is bytes:
             self._bytes(container, key, value, node, name)
+
+    def _number(self, container: Any, key: Any, value: int, node: Node | None, name: Name) -> None:
+        told = name.secret is not None and (not name.perhaps or name.looks is not None)
+        if told or abs(value) >= _LONG_NUMBER:
+            self.leaves.append(Leaf(container, key, str(abs(value)), node, NUMBER, name))
 
     def _bytes(self, container: Any, key: Any, value: bytes, node: Node | None, name: Name) -> None:
         try:
@@ -169,16 +203,23 @@ class Gatherer:
     def _list(self, items: list[Any], node: Node, name: Name) -> None:
         first = items[0] if len(items) == _PAIR else None
         header = False
-        if type(first) is str and len(first) <= _LONGEST_NAME and type(items[1]) is str:
+        if type(first) is bytes and type(items[1]) in {bytes, str}:
+            first = first.decode("latin-1")
+        if type(first) is str and len(first) <= _LONGEST_NAME and type(items[1]) in {bytes, str}:
             told = look(first)  # a header as it comes from ASGI: [name, value]
             header = told.secret is not None
             name = told if header else name
+        within = False
         for index, item in enumerate(items):
             if self._rules and self._is_withheld(items, index, item, node):
                 continue
             if item is not None and type(item) is not bool:
                 silent = header and index == 0
-                self._value(items, index, item, node, _SILENT if silent else name)
+                if type(item) is str and item[:5] == "-----":  # a key as a list of its lines
+                    within = key_begins(item) or (within and KEY_ENDS not in item)
+                self._value(
+                    items, index, item, node, _SILENT if silent else _A_KEY if within else name
+                )
 
     def _is_withheld(self, container: Any, key: str | int, value: Any, node: Node | None) -> bool:
         path = f"{node.path()}.{key}" if node is not None else str(key)
@@ -188,6 +229,15 @@ class Gatherer:
         if value is not None:
             self.withheld.append(Leaf(container, key, "", node, TEXT, _SILENT))
         return True
+
+
+def _heir(name: Name, mapping: dict[str, Any]) -> Name | None:
+    """Say what the fields below one are: below ``passwords`` all, in a schema of it none."""
+    if name.secret is None or (name.perhaps and name.looks is not is_secret):
+        return None
+    told = mapping.get("type")
+    schema = (type(told) is str and told in _SCHEMA) or "$ref" in mapping or "anyOf" in mapping
+    return None if schema else name
 
 
 def _told(mapping: dict[str, Any]) -> Name | None:

@@ -28,20 +28,15 @@ def prove(
     from affidavit.cli import _output as output
     from affidavit.cli._errors import FOUND_WRONG
     from affidavit.evidence.bundle import write_bundle
-    from affidavit.store import connect_seals
 
     config = common.settings(collection)
     with common.opened(uri, config) as log:
-        store = connect_seals(common.address(uri), config)
-        try:
-            records = list(store.of_call(call_id))
-            log.note_access("prove", {"call_id": call_id}, len(records))
-            if not records:
-                output.note(f"No call {call_id} in this log. `affidavit search` lists calls.")
-                raise typer.Exit(FOUND_WRONG)
-            about = write_bundle(store, call_id, records, out)
-        finally:
-            store.close()
+        records = list(log.seals.of_call(call_id))
+        log.note_access("prove", {"call_id": call_id}, len(records))
+        if not records:
+            output.note(f"No call {call_id} in this log. `affidavit search` lists calls.")
+            raise typer.Exit(FOUND_WRONG)
+        about = write_bundle(log.seals, call_id, records, out)
     if json:
         output.as_json(about)
         return
@@ -65,21 +60,16 @@ def export(
     from affidavit.errors import SealError
     from affidavit.evidence.export import write_export
     from affidavit.sealer.keys import open_key
-    from affidavit.store import connect_seals
 
     config = common.settings(collection)
     with common.opened(uri, config) as log:
         log.note_access("export", {}, None)
-    store = connect_seals(common.address(uri), config)
-    try:
         try:
-            signer = open_key(store, config, create=False).signer
+            signer = open_key(log.seals, config, create=False).signer
         except SealError:
             signer = None
         progress = _tell if sys.stderr.isatty() else None
-        manifest = write_export(store, out, signer=signer, progress=progress)
-    finally:
-        store.close()
+        manifest = write_export(log.seals, out, signer=signer, progress=progress)
     if json:
         output.as_json(manifest)
         return

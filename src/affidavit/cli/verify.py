@@ -107,16 +107,10 @@ def _verified(
 
 
 def _live(trust: Trust, scope: Scope, uri: str | None, config: AuditConfig) -> Report:
-    from affidavit.store import connect_seals
-
     with common.opened(uri, config) as log:
         wanted = {"since_ms": scope.since_ms, "sample": scope.sample}
         log.note_access("verify", wanted, None)
-    store = connect_seals(common.address(uri), config)
-    try:
-        return _run(store, trust, scope)
-    finally:
-        store.close()
+        return _run(log.seals, trust, scope)
 
 
 def _folder(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import pytest
 
+from affidavit import context
 from affidavit.demo.mongod import Mongod
 from tests.support import results_plugin
 from tests.support.servers import SERVER_VARIABLE, GivenServer, fresh_database, given_server
@@ -50,7 +51,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _own_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Each test has a state directory of its own and sees none of the user's settings."""
+    """Each test has a state directory of its own, none of the user's settings, and no open call."""
+    context.in_call.set(0)  # a test before may have left one open on purpose
     for name in list(os.environ):
         if name.startswith("AFFIDAVIT_") and name != SERVER_VARIABLE:
             monkeypatch.delenv(name)

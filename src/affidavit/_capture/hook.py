@@ -12,7 +12,6 @@ look-up.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib
 import logging
@@ -258,9 +257,8 @@ def _begin(
         fields["server_address"] = server
         if stream:
             fields["stream"] = True
-        sent = files_of(options)
-        if sent:
-            fields["files"] = sent
+        if getattr(options, "files", None) or getattr(options, "content", None) is not None:
+            fields["files"] = files_of(options)
     except Exception as error:
         # The error's own text could hold content of the request: its type must do.
         _log.error("affidavit: a request could not be read (%s).", type(error).__name__)
@@ -297,9 +295,11 @@ def _note_response(kwargs: dict[str, Any]) -> None:
     response = kwargs.get("response")
     if call is None or response is None:
         return
-    with contextlib.suppress(Exception):
+    try:
         call.note_response(response)
         call.retries = max(call.retries, kwargs.get("retries_taken") or 0)
+    except Exception as error:
+        _log.error("affidavit: a response could not be read (%s).", type(error).__name__)
 
 
 def _is_over(recorder: Recorder, call: CapturedCall, result: Any, *, is_async: bool) -> bool:

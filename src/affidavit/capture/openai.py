@@ -22,7 +22,6 @@ from affidavit._capture.asked import (
     joined,
     mapping,
     text_of,
-    whole,
 )
 from affidavit._capture.media import strip, turns
 from affidavit._capture.wire import DONE
@@ -153,16 +152,19 @@ def _count(answer: Answer, usage: Any) -> None:
         asked, said, of_asked, of_said = _OLD_NAMES
     else:
         asked, said, of_asked, of_said = _NEW_NAMES
-    answer.input_tokens = whole(usage.get(asked))
-    answer.output_tokens = whole(usage.get(said))
+    count = usage.get(asked)
+    answer.input_tokens = count if type(count) is int else None
+    count = usage.get(said)
+    answer.output_tokens = count if type(count) is int else None
     detail = usage.get(of_asked)
     if type(detail) is dict:
-        answer.cached_tokens = whole(detail.get("cached_tokens"))
-    elif "prompt_cache_hit_tokens" in usage:  # DeepSeek's way
-        answer.cached_tokens = whole(usage["prompt_cache_hit_tokens"])
+        count = detail.get("cached_tokens")
+    else:  # DeepSeek's way
+        count = usage.get("prompt_cache_hit_tokens")
+    answer.cached_tokens = count if type(count) is int else None
     detail = usage.get(of_said)
-    if type(detail) is dict:
-        answer.reasoning_tokens = whole(detail.get("reasoning_tokens"))
+    count = detail.get("reasoning_tokens") if type(detail) is dict else None
+    answer.reasoning_tokens = count if type(count) is int else None
 
 
 _OLD_NAMES: Final = (
@@ -180,7 +182,10 @@ _NEW_NAMES: Final = (
 
 
 def _head(body: Mapping[str, Any]) -> Answer:
-    answer = Answer(response_id=text_of(body.get("id")), model=text_of(body.get("model")))
+    told, model = body.get("id"), body.get("model")
+    answer = Answer()
+    answer.response_id = told if type(told) is str else None
+    answer.model = model if type(model) is str else None
     if body.get("service_tier") is not None:
         answer.extra["service_tier"] = body["service_tier"]
     if body.get("system_fingerprint") is not None:

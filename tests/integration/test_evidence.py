@@ -19,6 +19,7 @@ from affidavit.sealer.keys import LogKey
 from affidavit.sealer.run import seal_once
 from affidavit.sealer.sealing import Sealer
 from affidavit.store import connect_seals
+from tests.support.outside import Outside, OutsideError
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -330,3 +331,16 @@ def test_the_small_verifier_knows_the_fields_that_the_package_knows() -> None:
     assert small["GROUPED"] == record._GROUPED
     assert set(small["REQUEST"]) == record._REQUEST_OWN
     assert set(small["RESPONSE"]) == record._RESPONSE_OWN
+
+
+def test_a_bundle_verifies_with_the_packages_of_go(
+    held: Held, bundle: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Programs of others read key, entry and proof as they lie in the bundle."""
+    program = Outside(tmp_path_factory.mktemp("outside"))
+    for folder in sorted((bundle / "records").iterdir()):
+        entry = (folder / "entry.json").read_bytes()
+        proof = (folder / "proof.tlog-proof").read_text(encoding="utf-8")
+        program.record(held.key.vkey, entry, proof)
+        with pytest.raises(OutsideError):
+            program.record(held.key.vkey, entry + b" ", proof)

@@ -13,12 +13,12 @@ from affidavit.canonical import from_json
 from affidavit.errors import ConfigError
 from affidavit.evidence.export import MANIFEST_FORMAT
 from affidavit.evidence.place import numbered
-from affidavit.integrity.bodies import TOLD_BY
 from affidavit.integrity.checkpoint import Checkpoint
 from affidavit.integrity.errors import IntegrityError
 from affidavit.integrity.findings import Kind, Report
 from affidavit.integrity.note import Note, VerifierKey, check_note
 from affidavit.integrity.tiles import Tile
+from affidavit.integrity.told import TOLD_BY
 
 _EVERY: Final = 64
 """One line of so many is kept by its place; the others are read on the way from there."""

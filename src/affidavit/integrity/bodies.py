@@ -6,26 +6,33 @@ after that record itself has been found under its leaf.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final
 
-from bson.decimal128 import Decimal128
-
-from affidavit.canonical import EntryError, entry_of
-from affidavit.canonical.values import epoch_ms
 from affidavit.integrity.coverage import Ranges
-from affidavit.integrity.errors import BadBatch, FormatError
+from affidavit.integrity.errors import BadBatch
 from affidavit.integrity.findings import Kind, Report
-from affidavit.integrity.leaves import LEDGER, LeafBatch, check, from_document
+from affidavit.integrity.leaves import LEDGER, check, from_document
 from affidavit.integrity.merkle import HASH_SIZE
-from affidavit.integrity.note import VerifierKey
-from affidavit.integrity.retention import Rule, horizon_ms, rule_of
-
-if TYPE_CHECKING:
-    from affidavit.integrity.verify import Reader
+from affidavit.integrity.places import (
+    ENDS_MS,
+    NAMES,
+    Place,
+    Span,
+    called,
+    entry_or_why,
+    moment,
+    noun,
+    number_of,
+    plain,
+    time_of,
+    upper,
+)
+from affidavit.integrity.reader import Reader
+from affidavit.integrity.retention import horizon_ms
+from affidavit.integrity.told import Told, rule_in
 
 GRACE_MS: Final = 120_000
 """How long a record may be without a leaf: the sealer waits 60 s for a writer that is silent."""
@@ -36,60 +43,8 @@ OVERDUE_MS: Final = 600_000
 CLOCK_MS: Final = 300_000
 """How far the clocks of the database and of the verifier may differ."""
 
-TOLD_BY: Final = (
-    "writer_start",
-    "setup",
-    "adoption",
-    "spool_adopted",
-    "dead_letter",
-    "audit_access",
-)
-"""Kinds of ledger records from which later judgements are made."""
-
 _MOST_MOVED: Final = 100
 """Places between which exchanged records are looked for."""
-
-_NAMES: Final = {0: "records", LEDGER: "ledger"}
-_ENDS_MS: Final = 253_402_300_799_999
-
-
-class Span(NamedTuple):
-    """Consecutive sealed leaves of one writer, to be compared with its records."""
-
-    writer: str
-    s0: int
-    n: int
-    leaves: bytes
-    times_ms: tuple[int, ...]
-    classes: bytes
-    leaf_index: int
-    """Where the first leaf stands in the log."""
-
-    def part(self, start: int, n: int) -> Span:
-        """Give some of the leaves as a span of their own."""
-        return Span(
-            self.writer,
-            self.s0 + start,
-            n,
-            self.leaves[start * HASH_SIZE : (start + n) * HASH_SIZE],
-            self.times_ms[start : start + n],
-            self.classes[start : start + n],
-            self.leaf_index + start,
-        )
-
-
-class _Place(NamedTuple):
-    """A sealed number at which something is wrong."""
-
-    writer: str
-    seq: int
-    leaf: bytes
-    time_ms: int
-    kind: int
-    leaf_index: int
-    dest: str = ""
-    document: Mapping[str, Any] | None = None
-    why: str = ""
 
 
 class Bodies:
@@ -97,75 +52,22 @@ class Bodies:
 
     def __init__(self, reader: Reader, report: Report, now_ms: int) -> None:
         self._reader, self._report, self._now_ms = reader, report, now_ms
+        self.told = Told()
         self.key_beside_application = False
         """Whether the log itself says that its key lies where an application runs."""
-        self._first_ms = _ENDS_MS
+        self._first_ms = ENDS_MS
         self._last_ms = 0
         self._last_of: dict[str, int] = {}
-        self._oldest_alive_ms = _ENDS_MS
-        self._rules: list[Rule] = []
-        self._claimed_ms = horizon_ms(self._read_rules(), now_ms)
+        self._oldest_alive_ms = ENDS_MS
+        # What the ledger claims; `finish` holds it against what is proved.
+        claimed = [rule_in(document) for document in reader.ledger("setup")]
+        self._claimed_ms = horizon_ms([rule for rule in claimed if rule is not None], now_ms)
         self._expired_ms = -1
-        self._used: dict[str, dict[bytes, int]] = {}
-        self._enrolled: dict[str, set[bytes]] = {}
-        self._explained: dict[str, Ranges] = {}
-        self._adopted = False
-        self._erasures: set[str] = set()
-        self._erased: list[tuple[str, _Place]] = []
-        self._altered: list[_Place] = []
-        self._missing: list[_Place] = []
+        self._erased: list[tuple[str, Place]] = []
+        self._altered: list[Place] = []
+        self._missing: list[Place] = []
         self._strays: list[tuple[str, Mapping[str, Any]]] = []
         self._damaged: set[str] = set()
-
-    # -- what the log says -----------------------------------------------------------------------
-
-    def _read_rules(self) -> Iterator[Rule]:
-        """Read what the ledger claims of retention; `finish` holds it against what is proved."""
-        for document in self._reader.ledger("setup"):
-            rule = _rule(document)
-            if rule is not None:
-                yield rule
-
-    def believe(self, documents: Iterable[Mapping[str, Any]]) -> None:
-        """Take ledger records as they stand; for what an earlier verification has seen."""
-        for document in documents:
-            self._learn(document)
-
-    def used(self, batch: LeafBatch, index: int) -> None:
-        """Note by which key a batch of a writer is signed."""
-        keys = self._used.setdefault(batch.w, {})
-        keys.setdefault(batch.key, index)
-
-    def _learn(self, document: Mapping[str, Any]) -> None:
-        """Take from a ledger record what later judgements need."""
-        writer, kind = str(document.get("writer")), document.get("event_type")
-        details = document.get("details")
-        details = details if isinstance(details, Mapping) else {}
-        actor = document.get("actor")
-        actor = actor if isinstance(actor, Mapping) else {}
-        for holder in (details, actor):
-            key = _public(holder.get("leaf_key"))
-            if key is not None:
-                self._enrolled.setdefault(writer, set()).add(key)
-        if kind == "setup":
-            rule = _rule(document)
-            if rule is not None:
-                self._rules.append(rule)
-        elif kind == "adoption":
-            self._adopted = True
-        elif kind == "spool_adopted":
-            self._explain(str(details.get("writer")), details.get("lost_seqs"))
-        elif kind == "dead_letter":
-            seqs = details.get("seqs")
-            self._explain(writer, [[s, s] for s in seqs] if isinstance(seqs, list) else None)
-        elif kind == "erasure":
-            gone = details.get("records")
-            self._erasures.update(map(str, gone if isinstance(gone, list) else ()))
-
-    def _explain(self, writer: str, ranges: object) -> None:
-        for pair in ranges if isinstance(ranges, list) else ():
-            if isinstance(pair, list) and len(pair) == 2 and all(isinstance(n, int) for n in pair):  # noqa: PLR2004 - first and last
-                self._explained.setdefault(writer, Ranges()).add(int(pair[0]), int(pair[1]) + 1)
 
     # -- sealed records --------------------------------------------------------------------------
 
@@ -188,6 +90,10 @@ class Bodies:
         self._last_ms = max(self._last_ms, high)
         self._last_of[span.writer] = max(self._last_of.get(span.writer, 0), high)
 
+    def excuse(self, writer: str) -> None:
+        """Note that a writer's first record never came: the one that announces its key."""
+        self._damaged.add(writer)
+
     def is_recent(self, writer: str) -> bool:
         """Whether the writer's newest leaf is so new that others may still come."""
         return self._last_of.get(writer, 0) >= self._last_ms - GRACE_MS
@@ -195,7 +101,7 @@ class Bodies:
     def _check_run(self, run: Sequence[Span]) -> None:
         first, last = run[0], run[-1]
         found = self._reader.records(first.writer, first.s0, last.s0 + last.n - first.s0)
-        by_number = groupby(found, key=lambda pair: _number(pair[1].get("seq")))
+        by_number = groupby(found, key=lambda pair: number_of(pair[1].get("seq")))
         number, group = next(by_number, (None, None))
         for span in run:
             for at in range(span.n):
@@ -212,14 +118,14 @@ class Bodies:
     def _one(self, span: Span, at: int, held: Sequence[tuple[str, dict[str, Any]]]) -> None:
         leaf = span.leaves[at * HASH_SIZE : (at + 1) * HASH_SIZE]
         kind, time_ms = span.classes[at], span.times_ms[at]
-        place = _Place(span.writer, span.s0 + at, leaf, time_ms, kind, span.leaf_index + at)
+        place = Place(span.writer, span.s0 + at, leaf, time_ms, kind, span.leaf_index + at)
         if not held:
             self._gone(place)
             return
         matching = None
         why = ""
         for dest, document in held:
-            entry, why = _entry(document, dest)
+            entry, why = entry_or_why(document, dest)
             if entry is not None and sha256(b"\x00" + entry).digest() == leaf:
                 matching = dest, document
                 break
@@ -235,20 +141,20 @@ class Bodies:
             ):
                 self._strays.append((dest, document))
 
-    def _matched(self, place: _Place, dest: str, document: Mapping[str, Any]) -> None:
+    def _matched(self, place: Place, dest: str, document: Mapping[str, Any]) -> None:
         self._report.counts["matched"] += 1
         if place.kind == LEDGER:
-            self._learn(document)
+            self.told.learn(document)
         else:
             self._oldest_alive_ms = min(self._oldest_alive_ms, place.time_ms)
-        if _time_ms(document) != place.time_ms or dest != _NAMES[place.kind]:
+        if time_of(document) != place.time_ms or dest != NAMES[place.kind]:
             why = "its leaf batch gives it another time or another collection"
             self._altered.append(place._replace(dest=dest, document=document, why=why))
         if "erased" in document:
             self._report.counts["erased"] += 1
             self._erased.append((str(document.get("_id")), place._replace(dest=dest)))
 
-    def _gone(self, place: _Place) -> None:
+    def _gone(self, place: Place) -> None:
         horizon = self._claimed_ms
         if place.kind != LEDGER and horizon is not None and place.time_ms <= horizon + CLOCK_MS:
             self._report.counts["expired"] += 1
@@ -269,7 +175,7 @@ class Bodies:
                 check(batch)
             except BadBatch:
                 continue
-            if batch.key in self._enrolled.get(writer, ()):
+            if batch.key in self.told.enrolled.get(writer, ()):
                 numbers = range(batch.s0, batch.s0 + batch.n)
                 waiting.update(zip(numbers, batch.leaves, strict=True))
         return waiting
@@ -277,9 +183,9 @@ class Bodies:
     def stray(self, dest: str, document: Mapping[str, Any], waiting: Mapping[int, bytes]) -> None:
         """Judge a record whose number is not sealed."""
         seq = document.get("seq")
-        entry, _ = _entry(document, dest)
+        entry, _ = entry_or_why(document, dest)
         leaf = None if entry is None else sha256(b"\x00" + entry).digest()
-        time_ms = _time_ms(document)
+        time_ms = time_of(document)
         if isinstance(seq, int) and waiting.get(seq) == leaf and leaf is not None:
             self._report.counts["pending"] += 1
         elif leaf is None and time_ms < self._first_ms:
@@ -293,7 +199,7 @@ class Bodies:
     def unnumbered(self, dest: str, document: Mapping[str, Any]) -> None:
         """Judge a record without writer and number: another logger's, or one put there."""
         ours = any(name in document for name in ("writer", "seq", "salt", "salts", "erased"))
-        if not ours and (self._adopted or _time_ms(document) < self._first_ms):
+        if not ours and (self.told.adopted or time_of(document) < self._first_ms):
             self._report.counts["unproved"] += 1
         else:
             self._strays.append((dest, document))
@@ -304,34 +210,34 @@ class Bodies:
         """Judge what waited for the whole log: expiry, losses, keys, exchanged records."""
         self._judge_missing()
         self._match_moved()
-        self._judge_keys()
+        self.told.judge_keys(self._report, self._damaged)
         for name, place in self._erased:
-            if name not in self._erasures:
-                text = f"Content of {_called(place)} was erased, and no ledger record says so."
+            if name not in self.told.erasures:
+                text = f"Content of {called(place)} was erased, and no ledger record says so."
                 self._add(Kind.ERASED_WITHOUT_RECORD, text, place)
         for place in self._altered:
             why = f": {place.why}" if place.why else ""
-            text = f"{_upper(_called(place))} was altered{why}."
+            text = f"{upper(called(place))} was altered{why}."
             self._add(Kind.ALTERED, text, place)
         for dest, document in self._strays:
             self._add_stray(dest, document)
 
     def _judge_missing(self) -> None:
-        horizon = horizon_ms(self._rules, self._now_ms)
+        horizon = horizon_ms(self.told.rules, self._now_ms)
         if self._expired_ms >= 0 and (horizon is None or self._expired_ms > horizon + CLOCK_MS):
             text = (
                 f"Of {self._report.counts['expired']} records that are gone, the newest is of "
-                f"{_moment(self._expired_ms)}: no sealed ledger record let it expire by now."
+                f"{moment(self._expired_ms)}: no sealed ledger record let it expire by now."
             )
             self._report.add(Kind.DELETED_TOO_EARLY, text)
-        left: list[_Place] = []
+        left: list[Place] = []
         for place in self._missing:
-            if place.seq in self._explained.get(place.writer, ()):
+            if place.seq in self.told.explained.get(place.writer, ()):
                 self._report.counts["explained"] += 1
                 continue
             held = list(self._reader.records(place.writer, place.seq, 1))  # it may have come since
             for dest, document in held:
-                entry, _ = _entry(document, dest)
+                entry, _ = entry_or_why(document, dest)
                 if entry is not None and sha256(b"\x00" + entry).digest() == place.leaf:
                     self._report.counts["matched"] += 1
                     break
@@ -342,7 +248,7 @@ class Bodies:
 
     def _add_missing(self) -> None:
         ordered = sorted(self._missing, key=lambda p: (p.writer, p.seq))
-        run: list[_Place] = []
+        run: list[Place] = []
         for place in [*ordered, None]:
             if run and (
                 place is None
@@ -355,42 +261,29 @@ class Bodies:
             if place is not None:
                 run.append(place)
 
-    def _early(self, place: _Place) -> bool:
+    def _early(self, place: Place) -> bool:
         """Whether nothing older is left: then retention went too far, else one was picked out."""
         alive = self._oldest_alive_ms
-        return place.kind != LEDGER and bool(self._rules) and place.time_ms < alive != _ENDS_MS
+        return place.kind != LEDGER and bool(self.told.rules) and place.time_ms < alive != ENDS_MS
 
-    def _add_run(self, run: Sequence[_Place]) -> None:
+    def _add_run(self, run: Sequence[Place]) -> None:
         first, last = run[0], run[-1]
         many = len(run) > 1
         numbers = f"numbers {first.seq} to {last.seq}" if many else f"number {first.seq}"
-        times = _moment(first.time_ms) + (f" to {_moment(last.time_ms)}" if many else "")
+        times = moment(first.time_ms) + (f" to {moment(last.time_ms)}" if many else "")
         what = "ledger records" if first.kind == LEDGER else "records"
         text = (
             f"{len(run)} {what if many else what[:-1]} of the writer {first.writer}, {numbers}, "
             f"of {times}, {'are' if many else 'is'} gone"
         )
         if self._early(first):
-            ttl_s = max(self._rules, key=lambda rule: rule.since_ms).ttl_s
-            ends = "" if ttl_s is None else f" It ends on {_moment(first.time_ms + ttl_s * 1000)}."
+            ttl_s = max(self.told.rules, key=lambda rule: rule.since_ms).ttl_s
+            ends = "" if ttl_s is None else f" It ends on {moment(first.time_ms + ttl_s * 1000)}."
             self._add(
                 Kind.DELETED_TOO_EARLY, f"{text}, although retention has not ended.{ends}", first
             )
         else:
             self._add(Kind.MISSING, f"{text}.", first)
-
-    def _judge_keys(self) -> None:
-        for writer, keys in self._used.items():
-            known = self._enrolled.get(writer, set())
-            for key, index in keys.items():
-                if key in known:
-                    continue
-                if known:
-                    text = f"A leaf batch of {writer} is signed by a key that is not the writer's."
-                    self._report.add(Kind.FOREIGN_KEY, text, writer=writer, index=index)
-                elif writer not in self._damaged and 0 not in self._explained.get(writer, ()):
-                    text = f"No sealed ledger record names the key that signed for {writer}."
-                    self._report.add(Kind.UNSIGNED_BATCH, text, writer=writer, index=index)
 
     def _match_moved(self) -> None:
         """Look whether a record that does not fit its place fits another one that is wrong."""
@@ -409,7 +302,7 @@ class Bodies:
             moved |= {id(home)} | ({id(place)} if place is not None else set())
             if place is None:
                 at_stray.add(number - len(candidates))
-            here = _called(place) if place is not None else f"{dest} {document.get('_id')}"
+            here = called(place) if place is not None else f"{dest} {document.get('_id')}"
             text = (
                 f"{here.capitalize()} holds what was sealed as number {home.seq} of {home.writer}."
             )
@@ -423,9 +316,9 @@ class Bodies:
         self,
         dest: str,
         document: Mapping[str, Any],
-        wrong: Sequence[_Place],
-        by_leaf: Mapping[bytes, _Place],
-    ) -> _Place | None:
+        wrong: Sequence[Place],
+        by_leaf: Mapping[bytes, Place],
+    ) -> Place | None:
         for place in wrong:
             numbered = {**document, "writer": place.writer, "seq": place.seq}
             attempts = [numbered]
@@ -433,29 +326,29 @@ class Bodies:
                 attempts.append({**numbered, "_id": place.document.get("_id")})
                 attempts.append({**document, "_id": place.document.get("_id")})
             for attempt in attempts:
-                entry, _ = _entry(attempt, dest)
+                entry, _ = entry_or_why(attempt, dest)
                 found = None if entry is None else by_leaf.get(sha256(b"\x00" + entry).digest())
                 if found is not None:
                     return found
         return None
 
-    def _add(self, kind: Kind, text: str, place: _Place) -> None:
+    def _add(self, kind: Kind, text: str, place: Place) -> None:
         document = place.document or {}
         self._report.add(
             kind,
             text,
-            collection=place.dest or _NAMES[place.kind],
+            collection=place.dest or NAMES[place.kind],
             id=str(document["_id"])[:200] if "_id" in document else None,
             call_id=str(document["call_id"])[:200] if document.get("call_id") else None,
             writer=place.writer,
             seq=place.seq,
-            time=_moment(place.time_ms),
+            time=moment(place.time_ms),
             index=place.leaf_index,
         )
 
     def _add_stray(self, dest: str, document: Mapping[str, Any]) -> None:
-        name = _plain(document.get("_id"))
-        text = f"The {_noun(dest)} {name} was never sealed; it was put there."
+        name = plain(document.get("_id"))
+        text = f"The {noun(dest)} {name} was never sealed; it was put there."
         self._report.add(
             Kind.INSERTED,
             text,
@@ -464,67 +357,3 @@ class Bodies:
             writer=str(document["writer"])[:200] if "writer" in document else None,
             seq=document["seq"] if isinstance(document.get("seq"), int) else None,
         )
-
-
-def _entry(document: Mapping[str, Any], dest: str) -> tuple[bytes | None, str]:
-    """Make the entry of a stored record; else None, and why there is none."""
-    try:
-        entry = entry_of(document, dest)
-    except EntryError as error:
-        return None, str(error).rstrip(".").lower()
-    return entry, "" if entry is not None else "its salt was removed"
-
-
-def _number(seq: object) -> float:
-    """Give a stored number as one that can be compared, whatever type of number it has become."""
-    if isinstance(seq, Decimal128):
-        seq = seq.to_decimal()
-    return seq if isinstance(seq, int | float) else float(str(seq))
-
-
-def _rule(document: Mapping[str, Any]) -> Rule | None:
-    return rule_of(document) if isinstance(document.get("timestamp"), datetime) else None
-
-
-def _public(vkey: object) -> bytes | None:
-    try:
-        return VerifierKey.parse(vkey).public if isinstance(vkey, str) else None
-    except FormatError:
-        return None
-
-
-def _time_ms(document: Mapping[str, Any]) -> int:
-    """Give the time of a record, far in the past where it has none."""
-    value = document.get("timestamp")
-    return epoch_ms(value) if isinstance(value, datetime) else -(2**62)
-
-
-def _moment(time_ms: int) -> str:
-    if not 0 <= time_ms <= _ENDS_MS:
-        return f"{time_ms} ms"
-    return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _noun(dest: str) -> str:
-    return "ledger record" if dest == "ledger" else "record"
-
-
-def _called(place: _Place) -> str:
-    """Name a record: which, of whom, and of when."""
-    document = place.document or {}
-    name = f" {_plain(document['_id'])}" if "_id" in document else ""
-    kind = document.get("event_type")
-    what = f" ({_plain(kind)})" if isinstance(kind, str) else ""
-    return (
-        f"the {_noun(place.dest or _NAMES[place.kind])}{name}{what}, number {place.seq} of the "
-        f"writer {place.writer}, of {_moment(place.time_ms)},"
-    ).removesuffix(",")
-
-
-def _plain(value: object) -> str:
-    """Show a name from a store, which may hold anything, as short plain ASCII."""
-    return ascii(str(value)[:80])[1:-1]
-
-
-def _upper(text: str) -> str:
-    return text[:1].upper() + text[1:]

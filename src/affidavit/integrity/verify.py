@@ -11,12 +11,12 @@ records: seals are read in order, batches and records for some thousand leaves a
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, TypeAlias
 
-from affidavit.integrity.bodies import TOLD_BY, Bodies, Span
-from affidavit.integrity.coverage import Range, Ranges
+from affidavit.integrity.bodies import Bodies
+from affidavit.integrity.coverage import Ranges
 from affidavit.integrity.errors import BadBatch, ProofError
 from affidavit.integrity.findings import Kind, Level, Report
 from affidavit.integrity.leaves import (
@@ -28,50 +28,16 @@ from affidavit.integrity.leaves import (
     gap_leaf,
 )
 from affidavit.integrity.merkle import HASH_SIZE, Frontier
+from affidavit.integrity.places import Span
+from affidavit.integrity.reader import Reader, items_of, size_of
 from affidavit.integrity.tiles import Growth
+from affidavit.integrity.told import TOLD_BY
 from affidavit.integrity.trust import NOTHING, Trust, is_log_key
 
 Docs: TypeAlias = Mapping[str, Any]
 
-_BATCH_ITEM: Final = frozenset({"b", "n", "from", "late"})
-_GAP_ITEM: Final = frozenset({"gap", "s0", "n", "t"})
-
 CHUNK_LEAVES: Final = 4000
 """Leaves for which records are read at a time."""
-
-
-class Reader(Protocol):
-    """What a verification reads: a live store (:mod:`affidavit.store.sealing`) or an export."""
-
-    def identity(self) -> dict[str, Any] | None:
-        """Give what the log says of itself: ``origin``, ``vkey``."""
-
-    def seals(self, from_k: int = 0) -> Iterator[dict[str, Any]]:
-        """Give the seals in order."""
-
-    def batches(self, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Give these leaf batches, in any order."""
-
-    def batches_of(self, writer: str) -> Iterator[dict[str, Any]]:
-        """Give the leaf batches of one writer."""
-
-    def records(self, writer: str, s0: int, n: int) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Give the stored records of these numbers, by number, with ``records`` or ``ledger``."""
-
-    def strays(self, writer: str, ranges: Sequence[Range]) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Give the stored records of a writer outside these ranges of numbers."""
-
-    def unnumbered(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Give the stored records that have no writer, or a number that is none."""
-
-    def ledger(self, event_type: str) -> Iterator[dict[str, Any]]:
-        """Give the ledger's records of one kind."""
-
-    def known_writers(self) -> set[str]:
-        """Name every writer that has a stored record."""
-
-    def tile(self, level: int, number: int) -> bytes | None:
-        """Give a stored tile, or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +123,7 @@ class _Verification:
             if found:
                 yield seal
                 continue
-            for item in _items(seal):
+            for item in items_of(seal):
                 self._cover(item, seal, quiet=True)
             if "key" in seal:
                 self.trust.rotate(seal["key"], seal["_id"], self.report)
@@ -166,7 +132,7 @@ class _Verification:
                 self._saved_met = found
         self.report.limits.append("what the log held up to the saved checkpoint")
         for kind in TOLD_BY:
-            self.bodies.believe(self.reader.ledger(kind))
+            self.bodies.told.believe(self.reader.ledger(kind))
         if not found and not self.report.kinds:
             self._shorter(self._tree.size)
 
@@ -250,7 +216,7 @@ class _Verification:
 
     def _leaves(self, seal: Docs, k: int) -> bool:
         """Replay the leaves of one seal; False where some are not there."""
-        items = _items(seal)
+        items = items_of(seal)
         ids = [item["b"] for item in items if "b" in item]
         held = {doc["_id"]: doc for doc in self.reader.batches(ids)} if ids else {}
         told = seal.get("items")
@@ -272,7 +238,7 @@ class _Verification:
                 continue
             self._span(batch, start, n, item, seal)
         if self._progress is not None:
-            self._progress(self._tree.size, max(self._tree.size, _number(seal.get("size"))))
+            self._progress(self._tree.size, max(self._tree.size, size_of(seal.get("size"))))
         return whole
 
     def _batch(self, item: Docs, document: dict[str, Any] | None, k: int) -> LeafBatch | None:
@@ -299,7 +265,7 @@ class _Verification:
                 text = f"The leaf batch {name} was built again with a key that is not the log's."
                 self.report.add(Kind.FOREIGN_KEY, text, seal=k, batch=name, index=self._tree.size)
         else:
-            self.bodies.used(batch, self._tree.size)
+            self.bodies.told.used(batch, self._tree.size)
         return batch
 
     def _span(self, batch: LeafBatch, start: int, n: int, item: Docs, seal: Docs) -> None:
@@ -323,6 +289,8 @@ class _Verification:
         self._extend([gap_leaf(item["gap"], item["s0"], item["n"], item["t"])])
         self.report.counts["leaves"] += 1
         self.report.counts["gaps"] += item["n"]
+        if item["s0"] == 0:
+            self.bodies.excuse(item["gap"])
         self._gaps.setdefault(item["gap"], Ranges()).add(item["s0"], item["s0"] + item["n"])
 
     def _extend(self, leaves: list[bytes]) -> None:
@@ -406,7 +374,7 @@ class _Verification:
     def _known_size(self) -> int:
         if not self._total:
             for seal in self.reader.seals():
-                self._total = max(self._total, _number(seal.get("size")))
+                self._total = max(self._total, size_of(seal.get("size")))
         return self._total
 
     # -- the end ---------------------------------------------------------------------------------
@@ -489,28 +457,6 @@ class _Verification:
         if trust.pinned_by == NOTHING or self.bodies.key_beside_application:
             return
         report.level = Level.SEPARATED
-
-
-def _items(seal: Docs) -> list[Docs]:
-    """Give the items of a seal that have the form of one."""
-    items = seal.get("items")
-    return [item for item in items if _is_item(item)] if isinstance(items, list) else []
-
-
-def _is_item(item: object) -> bool:
-    if not isinstance(item, Mapping):
-        return False
-    if not item.keys() <= (_BATCH_ITEM if "b" in item else _GAP_ITEM):
-        return False
-    name, n = item.get("b", item.get("gap")), item.get("n")
-    start = item.get("from", 0) if "b" in item else item.get("s0")
-    numbers = [n, start, *([] if "b" in item else [item.get("t")])]
-    whole = all(isinstance(value, int) and not isinstance(value, bool) for value in numbers)
-    return whole and isinstance(name, str) and bool(name) and n > 0 and start >= 0  # type: ignore[operator]
-
-
-def _number(value: object) -> int:
-    return value if isinstance(value, int) else 0
 
 
 def _without(ranges: Ranges, start: int, end: int) -> Ranges:

@@ -22,7 +22,7 @@ from affidavit.integrity.leaves import Signer, build, from_document
 from affidavit.integrity.note import sign_note
 from affidavit.integrity.trust import BadCheckpointError, Trust
 from affidavit.integrity.verify import Scope, verify
-from tests.support.small_log import DAY_S, SmallLog
+from tests.support.small_log import DAY_S, SmallLog, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,6 +111,16 @@ def test_a_gap_and_its_late_records_are_clean() -> None:
     report = checked(log, vkey=None, saved=None)
     assert report.clean, report.findings
     assert (report.counts["late"], report.counts["gaps"]) == (4, 7)
+
+
+def test_a_writer_whose_announcement_never_came_is_not_accused() -> None:
+    """Its first numbers are sealed as a gap; what it signed afterwards is judged by the tree."""
+    log = SmallLog()
+    writer = Writer("w")
+    writer.seq = 2
+    after = log.calls(writer, 5)
+    log.seal([{"gap": "w", "s0": 0, "n": 2, "t": epoch_ms(log.at)}, after])
+    assert checked(log, vkey=None, saved=None).clean
 
 
 def test_records_of_the_last_minutes_wait_for_the_sealer(log: SmallLog) -> None:

@@ -1,0 +1,68 @@
+"""What a verification reads, and the form of what it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from affidavit.integrity.coverage import Range
+
+_BATCH_ITEM: Final = frozenset({"b", "n", "from", "late"})
+_GAP_ITEM: Final = frozenset({"gap", "s0", "n", "t"})
+
+
+class Reader(Protocol):
+    """What a verification reads: a live store (:mod:`affidavit.store.sealing`) or an export."""
+
+    def identity(self) -> dict[str, Any] | None:
+        """Give what the log says of itself: ``origin``, ``vkey``."""
+
+    def seals(self, from_k: int = 0) -> Iterator[dict[str, Any]]:
+        """Give the seals in order."""
+
+    def batches(self, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Give these leaf batches, in any order."""
+
+    def batches_of(self, writer: str) -> Iterator[dict[str, Any]]:
+        """Give the leaf batches of one writer."""
+
+    def records(self, writer: str, s0: int, n: int) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Give the stored records of these numbers, by number, with ``records`` or ``ledger``."""
+
+    def strays(self, writer: str, ranges: Sequence[Range]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Give the stored records of a writer outside these ranges of numbers."""
+
+    def unnumbered(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Give the stored records that have no writer, or a number that is none."""
+
+    def ledger(self, event_type: str) -> Iterator[dict[str, Any]]:
+        """Give the ledger's records of one kind."""
+
+    def known_writers(self) -> set[str]:
+        """Name every writer that has a stored record."""
+
+    def tile(self, level: int, number: int) -> bytes | None:
+        """Give a stored tile, or None."""
+
+
+def items_of(seal: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Give the items of a seal that have the form of one."""
+    items = seal.get("items")
+    return [item for item in items if _is_item(item)] if isinstance(items, list) else []
+
+
+def _is_item(item: object) -> bool:
+    if not isinstance(item, Mapping):
+        return False
+    if not item.keys() <= (_BATCH_ITEM if "b" in item else _GAP_ITEM):
+        return False
+    name, n = item.get("b", item.get("gap")), item.get("n")
+    start = item.get("from", 0) if "b" in item else item.get("s0")
+    numbers = [n, start, *([] if "b" in item else [item.get("t")])]
+    whole = all(isinstance(value, int) and not isinstance(value, bool) for value in numbers)
+    return whole and isinstance(name, str) and bool(name) and n > 0 and start >= 0  # type: ignore[operator]
+
+
+def size_of(value: object) -> int:
+    """Give a number that was found in the store; 0 for anything else."""
+    return value if isinstance(value, int) else 0

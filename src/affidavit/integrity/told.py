@@ -1,0 +1,111 @@
+"""What the log says of itself, in ledger records that were found under their leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from affidavit.integrity.coverage import Ranges
+from affidavit.integrity.errors import FormatError
+from affidavit.integrity.findings import Kind, Report
+from affidavit.integrity.leaves import LeafBatch
+from affidavit.integrity.note import VerifierKey
+from affidavit.integrity.retention import Rule, rule_of
+
+TOLD_BY: Final = (
+    "writer_start",
+    "setup",
+    "adoption",
+    "spool_adopted",
+    "dead_letter",
+    "audit_access",
+)
+"""Kinds of ledger records from which later judgements are made."""
+
+
+class Told:
+    """Keys of writers, retention, losses, adoption, erasures."""
+
+    def __init__(self) -> None:
+        self.rules: list[Rule] = []
+        """How long records were kept, and since when."""
+        self.enrolled: dict[str, set[bytes]] = {}
+        """The public keys that writers have announced."""
+        self.explained: dict[str, Ranges] = {}
+        """Numbers of writers that were lost, or refused by the database."""
+        self.adopted = False
+        """Whether the log has taken over records of another logger."""
+        self.erasures: set[str] = set()
+        """Ids of records of which content was erased."""
+        self._used: dict[str, dict[bytes, int]] = {}
+
+    def believe(self, documents: Iterable[Mapping[str, Any]]) -> None:
+        """Take ledger records as they stand; for what an earlier verification has seen."""
+        for document in documents:
+            self.learn(document)
+
+    def used(self, batch: LeafBatch, index: int) -> None:
+        """Note by which key a batch of a writer is signed."""
+        keys = self._used.setdefault(batch.w, {})
+        keys.setdefault(batch.key, index)
+
+    def learn(self, document: Mapping[str, Any]) -> None:
+        """Take from a ledger record what later judgements need."""
+        writer, kind = str(document.get("writer")), document.get("event_type")
+        details = document.get("details")
+        details = details if isinstance(details, Mapping) else {}
+        actor = document.get("actor")
+        actor = actor if isinstance(actor, Mapping) else {}
+        for holder in (details, actor):
+            key = _public(holder.get("leaf_key"))
+            if key is not None:
+                self.enrolled.setdefault(writer, set()).add(key)
+        if kind == "setup":
+            rule = rule_in(document)
+            if rule is not None:
+                self.rules.append(rule)
+        elif kind == "adoption":
+            self.adopted = True
+        elif kind == "spool_adopted":
+            self._explain(str(details.get("writer")), details.get("lost_seqs"))
+        elif kind == "dead_letter":
+            seqs = details.get("seqs")
+            self._explain(writer, [[s, s] for s in seqs] if isinstance(seqs, list) else None)
+        elif kind == "erasure":
+            gone = details.get("records")
+            self.erasures.update(map(str, gone if isinstance(gone, list) else ()))
+
+    def _explain(self, writer: str, ranges: object) -> None:
+        for pair in ranges if isinstance(ranges, list) else ():
+            if isinstance(pair, list) and len(pair) == 2 and all(isinstance(n, int) for n in pair):  # noqa: PLR2004 - first and last
+                self.explained.setdefault(writer, Ranges()).add(int(pair[0]), int(pair[1]) + 1)
+
+    def judge_keys(self, report: Report, damaged: Container[str]) -> None:
+        """Look whether every batch is signed by a key that its writer has announced.
+
+        Not for ``damaged`` writers, whose announcement may be what is gone.
+        """
+        for writer, keys in self._used.items():
+            known = self.enrolled.get(writer, set())
+            for key, index in keys.items():
+                if key in known:
+                    continue
+                if known:
+                    text = f"A leaf batch of {writer} is signed by a key that is not the writer's."
+                    report.add(Kind.FOREIGN_KEY, text, writer=writer, index=index)
+                elif writer not in damaged and 0 not in self.explained.get(writer, ()):
+                    text = f"No sealed ledger record names the key that signed for {writer}."
+                    report.add(Kind.UNSIGNED_BATCH, text, writer=writer, index=index)
+
+
+def rule_in(document: Mapping[str, Any]) -> Rule | None:
+    """Read what a set-up says of retention, if it says when."""
+    return rule_of(document) if isinstance(document.get("timestamp"), datetime) else None
+
+
+def _public(vkey: object) -> bytes | None:
+    try:
+        return VerifierKey.parse(vkey).public if isinstance(vkey, str) else None
+    except FormatError:
+        return None

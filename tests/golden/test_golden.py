@@ -11,13 +11,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anthropic
-import openai
 import pytest
 
 from affidavit.demo.wire import DONE, event
 from affidavit.testing import capture_events
 from tests.support.provider import Provider, Raw
+from tests.support.sdk_methods import client_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,15 +48,6 @@ def raw(case: dict[str, Any]) -> Raw:
     return Raw(events=tuple(frames), headers=case["headers"])
 
 
-def sdk(name: str, provider: Provider, *, is_async: bool) -> Any:
-    """A client of one of the SDKs."""
-    if name == "openai":
-        make: Any = openai.AsyncOpenAI if is_async else openai.OpenAI
-        return make(base_url=provider.openai_url, api_key="k", max_retries=0)
-    make = anthropic.AsyncAnthropic if is_async else anthropic.Anthropic
-    return make(base_url=provider.anthropic_url, api_key="k", max_retries=0)
-
-
 def method(client: Any, call: str) -> Any:
     """The method that a case names."""
     for name in call.split("."):
@@ -68,7 +58,7 @@ def method(client: Any, call: str) -> Any:
 def ask(name: str, case: dict[str, Any], provider: Provider) -> list[dict[str, Any]]:
     """Make the call of a case; its records."""
     with capture_events() as captured:
-        with captured.audit.wrap(sdk(name, provider, is_async=False)) as client:
+        with captured.audit.wrap(client_of(name, provider, is_async=False)) as client:
             reply = method(client, case["call"])(**case["arguments"])
             if "events" in case:
                 list(reply)
@@ -79,7 +69,7 @@ def ask_async(name: str, case: dict[str, Any], provider: Provider) -> list[dict[
     """The same with the asynchronous client."""
 
     async def run(audit: Any) -> None:
-        async with audit.wrap(sdk(name, provider, is_async=True)) as client:
+        async with audit.wrap(client_of(name, provider, is_async=True)) as client:
             reply = await method(client, case["call"])(**case["arguments"])
             if "events" in case:
                 _ = [one async for one in reply]

@@ -11,8 +11,13 @@ import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import anthropic
+import openai
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from tests.support.provider import Provider
 
 _VIEWS: Final = {"with_raw_response", "with_streaming_response"}
 _PLAIN: Final[tuple[tuple[str, Any], ...]] = (
@@ -64,6 +69,17 @@ class Method:
             elif parameter.name == "poll_interval_ms":
                 given["poll_interval_ms"] = 1
         return given
+
+
+def client_of(package: str, provider: Provider, *, is_async: bool) -> Any:
+    """A client of one of the SDKs, which does not retry."""
+    if package == "anthropic":
+        make: Any = anthropic.AsyncAnthropic if is_async else anthropic.Anthropic
+        return make(base_url=provider.anthropic_url, api_key="k", max_retries=0)
+    make = openai.AsyncOpenAI if is_async else openai.OpenAI
+    # Some methods want a key of another kind, in versions that know it.
+    admin = {"admin_api_key": "k"} if "admin_api_key" in inspect.signature(make).parameters else {}
+    return make(base_url=provider.openai_url, api_key="k", max_retries=0, **admin)
 
 
 def methods(client: Any) -> Iterator[Method]:

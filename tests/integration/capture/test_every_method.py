@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from dataclasses import dataclass, field
-from inspect import signature
 from typing import TYPE_CHECKING, Any, Final
 
-import anthropic
-import openai
 import pytest
 
 from affidavit.testing import capture_events
 from tests.support.provider import Provider
-from tests.support.sdk_methods import Method, consume, consume_async, merged, methods
+from tests.support.sdk_methods import Method, client_of, consume, consume_async, merged, methods
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -111,22 +108,11 @@ def provider() -> Iterator[Provider]:
         yield running
 
 
-def sdk(name: str, provider: Provider, *, is_async: bool) -> Any:
-    """A client of one of the SDKs."""
-    if name == "openai":
-        make: Any = openai.AsyncOpenAI if is_async else openai.OpenAI
-        # Some methods want a key of another kind, in versions that know it.
-        admin = {"admin_api_key": "k"} if "admin_api_key" in signature(make).parameters else {}
-        return make(base_url=provider.openai_url, api_key="k", max_retries=0, **admin)
-    make = anthropic.AsyncAnthropic if is_async else anthropic.Anthropic
-    return make(base_url=provider.anthropic_url, api_key="k", max_retries=0)
-
-
 def run_all(name: str, provider: Provider) -> dict[str, Ran]:
     """Call every synchronous method through a wrapped client."""
     ran: dict[str, Ran] = {}
     with capture_events(redaction="off") as captured:
-        client = captured.audit.wrap(sdk(name, provider, is_async=False))
+        client = captured.audit.wrap(client_of(name, provider, is_async=False))
         for method in methods(client):
             with captured.audit.context(user_id=method.name):
                 ran[method.name] = call(name, method, provider)
@@ -140,7 +126,7 @@ def run_all_async(name: str, provider: Provider, view: str = "") -> dict[str, Ra
     ran: dict[str, Ran] = {}
 
     async def every(audit: Any) -> None:
-        async with audit.wrap(sdk(name, provider, is_async=True)) as client:
+        async with audit.wrap(client_of(name, provider, is_async=True)) as client:
             for method in methods(client):
                 function = method.view(view) if view else method.function
                 if function is not None:

@@ -9,6 +9,17 @@ import anthropic
 import openai
 import pytest
 
+from tests.support.capturing import (
+    ASKED,
+    CHAT,
+    CHAT_TOOLS,
+    MESSAGE,
+    MESSAGE_TOOLS,
+    RESPONSE,
+    RESPONSE_TOOLS,
+    anthropic_client,
+    openai_client,
+)
 from tests.support.provider import Fault, Provider, Raw
 
 if TYPE_CHECKING:
@@ -16,21 +27,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.requirement("R1")
 
-ASKED: list[Any] = [
-    {"role": "system", "content": "You are a trading assistant. Answer in one paragraph."},
-    {"role": "user", "content": "Analyze BTCUSDT on the daily chart, señor. 📈"},
-]
-CHAT: dict[str, Any] = {"messages": ASKED}
-MESSAGE: dict[str, Any] = {"messages": ASKED[1:], "system": ASKED[0]["content"], "max_tokens": 500}
-PARAMETERS = {"type": "object", "properties": {"symbol": {"type": "string"}}}
-NAMES = ("candles", "news")
-OPENAI_TOOLS: list[Any] = [
-    {"type": "function", "function": {"name": name, "parameters": PARAMETERS}} for name in NAMES
-]
-RESPONSE_TOOLS: list[Any] = [
-    {"type": "function", "name": name, "parameters": PARAMETERS, "strict": False} for name in NAMES
-]
-ANTHROPIC_TOOLS: list[Any] = [{"name": name, "input_schema": PARAMETERS} for name in NAMES]
 THINKING: Any = {"type": "enabled", "budget_tokens": 1024}
 
 
@@ -51,15 +47,14 @@ def provider(running: Provider) -> Provider:
 @pytest.fixture
 def gpt(provider: Provider) -> Iterator[openai.OpenAI]:
     """OpenAI's SDK."""
-    with openai.OpenAI(base_url=provider.openai_url, api_key="k", timeout=5) as client:
+    with openai_client(provider, timeout=5) as client:
         yield client
 
 
 @pytest.fixture
 def claude(provider: Provider) -> Iterator[anthropic.Anthropic]:
     """Anthropic's SDK."""
-    url = provider.anthropic_url
-    with anthropic.Anthropic(base_url=url, api_key="k", timeout=5) as client:
+    with anthropic_client(provider, timeout=5) as client:
         yield client
 
 
@@ -70,8 +65,8 @@ CHATS: dict[str, dict[str, Any]] = {
     "reasoning": {"model": "canned-reasoning"},
     "refusal": {"model": "canned-refusal"},
     "length": {"model": "canned-large", "max_completion_tokens": 6},
-    "parallel tools": {"model": "canned-large", "tools": OPENAI_TOOLS},
-    "one tool": {"model": "canned-large", "tools": OPENAI_TOOLS, "parallel_tool_calls": False},
+    "parallel tools": {"model": "canned-large", "tools": CHAT_TOOLS},
+    "one tool": {"model": "canned-large", "tools": CHAT_TOOLS, "parallel_tool_calls": False},
     "three choices": {"model": "canned-large", "n": 3},
 }
 
@@ -81,7 +76,7 @@ def test_a_chat_completion_is_what_was_sent(
     gpt: openai.OpenAI, provider: Provider, more: dict[str, Any]
 ) -> None:
     """Text, tools, refusal, reasoning, finish reason and usage, all to the token."""
-    reply = gpt.chat.completions.create(**CHAT, **more)
+    reply = gpt.chat.completions.create(**{**CHAT, **more})
     expected = provider.requests[-1].expected
     message, usage = reply.choices[0].message, reply.usage
     assert usage is not None
@@ -101,7 +96,7 @@ def test_a_streamed_chat_completion_adds_up_to_what_was_sent(
 ) -> None:
     """The chunks put together by the SDK's own helper, which raises where the limit cut them."""
     with gpt.chat.completions.stream(
-        **CHAT, **CHATS[name], stream_options={"include_usage": True}
+        **{**CHAT, **CHATS[name]}, stream_options={"include_usage": True}
     ) as stream:
         reply = stream.get_final_completion()
     expected = provider.requests[-1].expected
@@ -116,9 +111,7 @@ def test_a_streamed_chat_completion_adds_up_to_what_was_sent(
 
 def test_a_streamed_length_cut_is_told(gpt: openai.OpenAI, provider: Provider) -> None:
     """Without ``include_usage`` no chunk has any usage."""
-    chunks = list(
-        gpt.chat.completions.create(**CHAT, model="m", max_completion_tokens=6, stream=True)
-    )
+    chunks = list(gpt.chat.completions.create(**CHAT, max_completion_tokens=6, stream=True))
     assert chunks[-1].choices[0].finish_reason == "length"
     assert all(chunk.usage is None for chunk in chunks)
     assert len(provider.requests[-1].expected["text"].split()) == 6
@@ -139,7 +132,7 @@ def test_a_response_is_what_was_sent(
     gpt: openai.OpenAI, provider: Provider, more: dict[str, Any], *, streamed: bool
 ) -> None:
     """The Responses API, whole and in events."""
-    asked = {"input": ASKED[1]["content"], "instructions": ASKED[0]["content"], **more}
+    asked = {**RESPONSE, **more}
     if streamed:
         with gpt.responses.stream(**asked) as stream:
             events = list(stream)
@@ -198,7 +191,7 @@ MESSAGES: dict[str, dict[str, Any]] = {
     "thinking": {"model": "m", "thinking": THINKING, "max_tokens": 2000},
     "refusal": {"model": "canned-refusal"},
     "length": {"model": "m", "max_tokens": 6},
-    "parallel tools": {"model": "m", "tools": ANTHROPIC_TOOLS},
+    "parallel tools": {"model": "m", "tools": MESSAGE_TOOLS},
     "written to the cache": {
         "model": "m",
         "messages": [
@@ -282,9 +275,9 @@ def test_an_error_is_the_one_ordered(
     """Both SDKs raise the exception of that status."""
     provider.script(kind, kind)
     with pytest.raises(openai.APIStatusError) as theirs:
-        gpt.with_options(max_retries=0).chat.completions.create(model="m", **CHAT)
+        gpt.with_options(max_retries=0).chat.completions.create(**CHAT)
     with pytest.raises(anthropic.APIStatusError) as others:
-        claude.with_options(max_retries=0).messages.create(model="m", **MESSAGE)
+        claude.with_options(max_retries=0).messages.create(**MESSAGE)
     assert theirs.value.status_code == others.value.status_code == ERRORS[kind]
 
 
@@ -294,22 +287,18 @@ def test_a_rate_limit_tells_its_limit_in_headers(
     """Each provider has its own names for them."""
     fault = {"x-canned-fault": "rate-limit"}
     with pytest.raises(openai.RateLimitError) as theirs:
-        gpt.with_options(max_retries=0).chat.completions.create(
-            model="m", **CHAT, extra_headers=fault
-        )
+        gpt.with_options(max_retries=0).chat.completions.create(**CHAT, extra_headers=fault)
     assert theirs.value.response.headers["x-ratelimit-remaining-requests"] == "0"
     assert theirs.value.response.headers["retry-after"] == "1"
     with pytest.raises(anthropic.RateLimitError) as others:
-        claude.with_options(max_retries=0).messages.create(
-            model="m", **MESSAGE, extra_headers=fault
-        )
+        claude.with_options(max_retries=0).messages.create(**MESSAGE, extra_headers=fault)
     assert others.value.response.headers["anthropic-ratelimit-requests-remaining"] == "0"
 
 
 def test_a_failure_then_an_answer_is_retried(gpt: openai.OpenAI, provider: Provider) -> None:
     """The script is followed in order, request by request."""
     provider.script("error", "rate-limit", "ok")
-    assert gpt.chat.completions.create(model="m", **CHAT).choices
+    assert gpt.chat.completions.create(**CHAT).choices
     assert [received.status for received in provider.requests] == [500, 429, 200]
     assert [received.fault for received in provider.requests] == ["error", "rate-limit", ""]
 
@@ -319,12 +308,12 @@ def test_a_hanging_provider_is_a_timeout(gpt: openai.OpenAI, provider: Provider)
     quick = gpt.with_options(max_retries=0, timeout=0.2)
     provider.script("hang", Fault("hang-in-stream", after=3))
     with pytest.raises(openai.APITimeoutError):
-        quick.chat.completions.create(model="m", **CHAT)
-    stream = quick.chat.completions.create(model="m", **CHAT, stream=True)
+        quick.chat.completions.create(**CHAT)
+    stream = quick.chat.completions.create(**CHAT, stream=True)
     with pytest.raises(openai.APITimeoutError):
         list(stream)
     with pytest.raises(openai.APITimeoutError):
-        quick.chat.completions.create(model="m", **CHAT, extra_headers={"x-canned-fault": "hang"})
+        quick.chat.completions.create(**CHAT, extra_headers={"x-canned-fault": "hang"})
 
 
 def test_a_line_cut_in_mid_stream_gives_what_came_before(
@@ -332,7 +321,7 @@ def test_a_line_cut_in_mid_stream_gives_what_came_before(
 ) -> None:
     """Three chunks arrive, then the connection is gone."""
     provider.script(Fault("cut", after=3))
-    stream = gpt.chat.completions.create(model="m", **CHAT, stream=True)
+    stream = gpt.chat.completions.create(**CHAT, stream=True)
     got = [next(stream) for _ in range(3)]
     with pytest.raises(openai.APIConnectionError):
         next(stream)
@@ -346,21 +335,21 @@ def test_malformed_json_is_sent_as_ordered(
     """The SDK raises what it raises for it."""
     provider.script("malformed")
     with pytest.raises(ValueError):  # noqa: PT011 - json's own, whose text is not ours
-        list(gpt.chat.completions.create(model="m", **CHAT, stream=streamed))
+        list(gpt.chat.completions.create(**CHAT, stream=streamed))
 
 
 def test_an_error_event_ends_a_stream(claude: anthropic.Anthropic, provider: Provider) -> None:
     """After some events, as an overloaded provider does it."""
     provider.script("error-in-stream")
     with pytest.raises(anthropic.APIStatusError):
-        list(claude.messages.create(model="m", **MESSAGE, stream=True))
+        list(claude.messages.create(**MESSAGE, stream=True))
 
 
 def test_a_raw_answer_goes_out_as_it_is(gpt: openai.OpenAI, provider: Provider) -> None:
     """For golden answers of one's own."""
     body = {"id": "mine", "object": "chat.completion", "created": 1, "model": "m", "choices": []}
     provider.script(Raw(json.dumps(body).encode(), headers={"x-request-id": "req_mine"}))
-    reply = gpt.chat.completions.create(model="m", **CHAT)
+    reply = gpt.chat.completions.create(**CHAT)
     assert (reply.id, reply._request_id) == ("mine", "req_mine")
 
 

@@ -17,6 +17,7 @@ from affidavit.pipeline.redact.kinds import Span
 from affidavit.pipeline.redact.secretive import (
     is_key,
     is_password,
+    is_placeholder,
     is_random,
     is_secret,
     is_strong,
@@ -43,8 +44,10 @@ def _compiled(words: str) -> re.Pattern[str]:
 
 
 _PASSWORD: Final = re.compile(
-    r"(?:pass(?:wor[dt]e?s?|wd|[ -]?phrase|code|e)?|pwd?|contrase(?:\xf1|n)a|clave|senha|kennwort)"
-    r"(?:[_ -](?:value|actual|de acceso|current|new|old))?(?![A-Za-z\xc0-\xff])",
+    r"(?:pass(?:wor[dt]e?s?|wd?|[ -]?phrase|code|e)?|ps?wd?|contrase(?:\xf1|n|ny)a|clave|senha"
+    r"|kennwort)(?:[_ -]?(?:value|actual|de acceso|current|new|old|confirm(?:ation)?|again|repeat"
+    r"|prod|production|staging|dev|test|[0-9]{1,2})(?=[\"'`\\\] \t:=>-]))?"
+    r"(?![A-Za-z\xc0-\xff])",
     re.IGNORECASE,
 )
 _ASSIGNMENT: Final = re.compile(_ASSIGNS, re.IGNORECASE)
@@ -67,7 +70,8 @@ _KEY_OF: Final = tuple(
     (
         "api access secret private priv auth account shared signing encryption master client "
         "service admin consumer app session storage deploy webhook subscription license hmac ssh "
-        "function host wallet signer deployer owner operator relayer validator listen hd exchange "
+        "function application dd host wallet signer deployer owner operator relayer validator "
+        "listen hd exchange "
         "bot trading broker rpc node binance kraken bybit okx kucoin bitfinex bitget coinbase "
         "deribit gate huobi mexc bitstamp alpaca polygon finnhub vantage tiingo infura alchemy "
         "etherscan quicknode openai anthropic azure google gemini mistral cohere stripe aws "
@@ -123,11 +127,27 @@ _OR: Final = re.compile(
     r"[\"'`]?,?[ ](?:or|oder|o|ou|and|und|y|et|e|then)[ ](?=[\"'`]?[^\s])", re.IGNORECASE
 )
 _CARD_CODE: Final = re.compile(
-    r"(?:c(?:vv|vc|vn)2?|security code|seguridad)(?: ?\(?(?:cvv|cvc)2?\)?)?"
+    r"(?:c(?:vv|vc|vn)2?|code|c[o\xf3]digo de seguridad)(?: ?\(?(?:cvv|cvc)2?\)?)?"
     r"(?: ?(?:code|number|is|es|ist|:|=|-|n[\xb0o]\.?))?"
     rf"{_GAP}[ :=(/\"'\[>-]{{0,6}}([0-9]{{3,4}})(?![0-9.%,][0-9]|[0-9A-Za-z%])",
     re.IGNORECASE,
 )
+_COOKIE: Final = re.compile(
+    r"cookies?[\"' ]{0,2}:[ ]{0,2}[\"'\\]{0,2}([A-Za-z0-9_.-]{1,64}=[^\n\r\"'\\\x1d-\x1f]{6,4096})",
+    re.IGNORECASE,
+)
+_ELEMENT: Final = re.compile(r"</?[A-Za-z0-9_:.-]{0,32}\Z")
+_INSIDE: Final = re.compile(
+    r"[A-Za-z0-9_.-]{0,24}(?:[ ][^<>\n]{0,200})?>[ ]{0,2}(?:<!\[CDATA\[)?([^<>\n\x1d-\x1f]{3,256}?)"
+    r"[ ]{0,2}(?:\]\]>)?</"
+)
+_ATTRIBUTE: Final = re.compile(
+    r"[A-Za-z0-9_.-]{0,24}[\"'][ ]{1,4}value[ ]?=[ ]?([\"'])([^\"'<>\n]{3,256})\1", re.IGNORECASE
+)
+_ABOUT: Final = re.compile(
+    r"polic|len|rule|reset|expir|hint|strength|chang|requir|format", re.IGNORECASE
+)
+_SSHPASS: Final = re.compile(r"pass[ ]{1,2}-p[ ]?[\"']?([^\s\"'$][^\s\"']{2,127})", re.IGNORECASE)
 _PIN: Final = re.compile(
     r"(?:pin|otp)(?:[ _-](?:code|number|is|es|ist|de acceso|passcode))?"
     rf"(?:{_GAP}(?:[:=]|->)[ \t\"']{{0,4}}|[\"']?[ ](?:is|es|ist|code|code is)?[: ]{{0,2}})"
@@ -147,8 +167,6 @@ def find(text: str, data: bytes, found: list[Span]) -> None:
     """Add the values; ``data`` is the text as Latin-1."""
     low = data.lower()
     searches = _WORDS_OF_ALL if data.isascii() else _WORDS_BEYOND_ASCII
-    if b"security code" in low or b"seguridad" in low:
-        searches = (*searches, _SECURITY_CODE)
     if b"|" in data or b"^" in data:
         searches = (*searches, _WORDS_WITH_BARS)
     for words in searches:
@@ -161,6 +179,12 @@ def find(text: str, data: bytes, found: list[Span]) -> None:
 
 
 def _password(text: str, at: int, found: list[Span]) -> int:
+    inside = _element(text, at, found, kinds.PASSWORD)
+    if inside > at:
+        return inside
+    if text[at - 3 : at].lower() == "ssh" and (option := _SSHPASS.match(text, at)) is not None:
+        found.append((*option.span(1), kinds.PASSWORD))
+        return option.end()
     word = _PASSWORD.match(text, at)
     if word is None or text[word.end() : word.end() + 1] in _NOTHING_FOLLOWS:
         return at
@@ -181,6 +205,24 @@ def _password(text: str, at: int, found: list[Span]) -> int:
             found.append((*words.span(1), kinds.PASSWORD))
             return words.end()
     return _password_later(text, at, word.end(), found, doubtful=doubtful)
+
+
+def _element(text: str, at: int, found: list[Span], kind: str) -> int:
+    """The value of an XML element or attribute whose name has the word in it."""
+    match, group = None, 1
+    if _ELEMENT.search(text, max(0, at - 34), at) is not None:
+        match = _INSIDE.match(text, at)
+    if match is None and (match := _ATTRIBUTE.match(text, at)) is not None:
+        group = 2
+    if match is None:
+        return at
+    value = match[group]
+    if kind == kinds.PASSWORD and _ABOUT.search(match[0], 0, match.start(group) - at) is not None:
+        return at
+    if is_placeholder(value) or (kind != kinds.PASSWORD and not is_secret(value)):
+        return at
+    found.append((*match.span(group), kind))
+    return match.end(group)
 
 
 def _is_a_pass(text: str, at: int, start: int, end: int, quoted: bool) -> bool:
@@ -210,6 +252,15 @@ def _code(text: str, at: int, found: list[Span]) -> int:
     if match is None:
         return at
     found.append((*match.span(1), kinds.CARD_CODE))
+    return match.end()
+
+
+def _cookie(text: str, at: int, found: list[Span]) -> int:
+    """A header of cookies: all of it."""
+    match = _COOKIE.match(text, at)
+    if match is None:
+        return at
+    found.append((*match.span(1), kinds.API_KEY))
     return match.end()
 
 
@@ -288,17 +339,32 @@ def _left(text: str, at: int) -> str:
 
 
 def _secret(text: str, at: int, found: list[Span]) -> int:
+    if (
+        text[at + 6 : at + 7] in {">", '"'}
+        and (end := _element(text, at, found, kinds.API_KEY)) > at
+    ):
+        return end
     end = _keyed(_SECRET, kinds.API_KEY, text, at, found)
     return end if end > at else _loosely(text, at, found)
 
 
 def _token(text: str, at: int, found: list[Span]) -> int:
+    if (
+        text[at + 5 : at + 6] in {">", '"'}
+        and (end := _element(text, at, found, kinds.API_KEY)) > at
+    ):
+        return end
     known = _left(text, at).endswith(_TOKEN_OF)
     end = _keyed(_TOKEN, kinds.API_KEY, text, at, found, is_secret if known else is_token)
     return end if end > at or not known else _loosely(text, at, found)
 
 
 def _key(text: str, at: int, found: list[Span]) -> int:
+    if (
+        text[at + 3 : at + 4] in {">", '"'}
+        and (end := _element(text, at, found, kinds.API_KEY)) > at
+    ):
+        return end
     if text[at + 3 : at + 4] not in _AFTER_KEY:  # keyword, "the key, the value"
         return at
     left = _left(text, at)
@@ -386,8 +452,12 @@ _LOOKS: Final[dict[bytes, tuple[int, Look]]] = {
     b"cvv": (3, _code),
     b"cvc": (3, _code),
     b"cvn": (3, _code),
-    b"security code": (13, _code),
-    b"seguridad": (9, _code),
+    b"code": (4, _code),
+    b"cookie": (6, _cookie),
+    b"cookies": (7, _cookie),
+    b"psw": (3, _password),
+    b"codigo de seg": (13, _code),
+    b"c\xf3digo de seg": (13, _code),
     b"pin": (3, _pin),
     b"p": (3, _pin),
     b"ve": (5, _clave),
@@ -405,16 +475,18 @@ _LOOKS: Final[dict[bytes, tuple[int, Look]]] = {
 # The engine finds one letter fastest, so each search begins at a letter, a rare one where it can,
 # and words that have it are searched for together: 1 to 3 us each for 4 KB.
 _WORDS_OF_ALL: Final = (
-    re.compile(rb"p(?:ass|w|hrase|in(?![a-z])|(?<=otp))"),
+    re.compile(rb"p(?:ass|s?w|hrase|in(?![a-z])|(?<=otp))"),
     re.compile(rb"k(?:ey|ennwort|(?<=tok)en)"),
-    re.compile(rb"c(?:ontrase|url|ar(?:d|t[ae])|v[vcn]|(?<=sec)ret)"),
+    re.compile(
+        rb"c(?:ontrase|url|ar(?:d|t[ae])|v[vcn]|(?<=sec)ret|od(?:e(?<=urity code)|igo de seg)"
+        rb"|\xf3digo de seg|ookies?(?=[\"' ]{0,2}:))"
+    ),
     re.compile(rb"v(?:(?<=clav)|(?<=chav)|(?<=hiav))e"),
     re.compile(rb"senha"),
     re.compile(rb"m(?:nemonic|(?<=sem)illa)"),
     re.compile(rb"bearer"),
     re.compile(rb"z(?<=authoriz)ation"),
 )
-_SECURITY_CODE: Final = re.compile(rb"se(?:curity code|guridad)")
 _WORDS_WITH_BARS: Final = re.compile(rb"=(?<=8=)fix")
 _WORDS_BEYOND_ASCII: Final = (
     *_WORDS_OF_ALL,

@@ -11,6 +11,7 @@ from typing import Final
 
 from affidavit.pipeline.redact import kinds
 from affidavit.pipeline.redact.kinds import Span
+from affidavit.pipeline.redact.secretive import is_secret
 
 _LOCAL: Final = re.compile(r"[A-Za-z0-9._%+'\xc0-\xff-]{1,64}")
 _DOMAIN: Final = re.compile(
@@ -22,6 +23,15 @@ _NO_DOMAIN: Final = frozenset(
     (
         "png jpg jpeg gif svg webp css js ts py json html htm md txt yaml yml toml lock whl exe dll"
     ).split()
+)
+
+_COUNTRY: Final = re.compile(r"\.(?:com|org|net|gov|gob|edu|mil|coop|co)\.(?:py|md)\Z")
+"""Endings of files that are countries as well: with ``.com`` before them they are."""
+
+_SIGNED: Final = re.compile(
+    r"[?&](?:sig|signature|X-(?:Amz|Goog)-(?:Signature|Security-Token)|code|key|access_token)="
+    r"([A-Za-z0-9%+/_=.~-]{20,2048})",
+    re.IGNORECASE,
 )
 
 _BEGIN: Final = "-----BEGIN "
@@ -36,6 +46,10 @@ _BODY: Final = re.compile(r"[A-Za-z0-9+/= \t\r\n\\:,.-]{0,16000}")
 
 _SIGN: Final = re.compile(r":(?=//)")
 _USERINFO: Final = re.compile(r"://([^\s/?#:@\"'<>\[\]]{0,128}):([^\s/\"'<>]{1,256})@(?=[^\s@])")
+# A slash in the password, as people write it who should have escaped it; no port before a path.
+_USERINFO_LOOSE: Final = re.compile(
+    r"://([^\s/?#:@\"'<>\[\]]{1,128}):(?![0-9]{1,5}/)([^\s@\"<>\x1d-\x1f]{1,128})@(?=[A-Za-z0-9])"
+)
 _TOKEN_INFO: Final = re.compile(r"://([A-Za-z0-9_.~%-]{16,256})@(?=[A-Za-z0-9])")
 
 _HOOK: Final = re.compile(
@@ -62,7 +76,7 @@ def emails(text: str, found: list[Span]) -> None:
     for sign in _AT.finditer(text):
         at, after = sign.span()
         domain = _DOMAIN.match(text, after)
-        if domain is None or domain[1].lower() in _NO_DOMAIN:
+        if domain is None:
             continue
         local = _LOCAL.match(text[max(0, at - 64) : at][::-1])
         if local is None:
@@ -70,6 +84,9 @@ def emails(text: str, found: list[Span]) -> None:
         name = local[0][::-1]
         name = name.lstrip(".'%-")
         start = at - len(name)
+        last = domain[1].lower()
+        if last in _NO_DOMAIN and _COUNTRY.search(domain[0]) is None:
+            continue
         if not name or (name == "git" and text[domain.end() : domain.end() + 1] == ":"):
             continue
         found.append((start, domain.end(), kinds.EMAIL))
@@ -110,6 +127,13 @@ def key_begins(line: str) -> bool:
     return line.startswith(_BEGIN) and _KEY_TITLE.match(line, len(_BEGIN)) is not None
 
 
+def signed(text: str, found: list[Span]) -> None:
+    """Add what a URL is signed with, or a key in its query."""
+    found += (
+        (*match.span(1), kinds.API_KEY) for match in _SIGNED.finditer(text) if is_secret(match[1])
+    )
+
+
 def wallets(text: str, found: list[Span]) -> None:
     """Add wallets written as an array of bytes."""
     found += ((*match.span(), kinds.PRIVATE_KEY) for match in _BYTES.finditer(text))
@@ -119,7 +143,7 @@ def urls(text: str, found: list[Span]) -> None:
     """Add the password of an address such as ``scheme://user:password@host``."""
     for sign in _SIGN.finditer(text):
         at = sign.start()
-        match = _USERINFO.match(text, at)
+        match = _USERINFO.match(text, at) or _USERINFO_LOOSE.match(text, at)
         if (hook := _HOOK.match(text, at)) is not None:  # the address itself is the secret
             scheme = _SCHEME.search(text, max(0, at - 16), at)
             start = scheme.start() if scheme is not None else at

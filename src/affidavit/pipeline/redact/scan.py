@@ -65,6 +65,8 @@ class Scanner:
         if ":" in latin:
             addresses.version_6(latin, found)
             plain.urls(latin, found)
+        if "=" in latin:
+            plain.signed(latin, found)
         if "[" in latin:
             plain.wallets(latin, found)
         if "-----BEGIN " in latin:

@@ -15,7 +15,7 @@ _BARE: Final = re.compile(
     r"|[&|](?![\s\"'&|]|\Z|[A-Za-z0-9_.%-]{1,32}=)|'(?=[A-Za-z0-9])(?![a-z]{1,2}\b)"
     r"|<(?![/!A-Za-z][^<>\n]{0,60}>|[\s\"'=]|\Z)|\\(?=[A-Za-z0-9])(?![nrtbfu])){0,510}"
 )
-_WRAPPED: Final = re.compile(r"\{[^\s{}\"'`<>,;:=]{4,128}\}")
+_WRAPPED: Final = re.compile(r"\{[^\s{}\"'`<>,:=]{4,128}\}")
 _PLACEHOLDER: Final = re.compile(
     r"<[A-Za-z_ :-]{1,60}>|(?:[a-z]{1,20}_){1,3}(?:pass|pwd|passwd|password|getpass)"
     r"|\*{3,}|[xX]{3,}|\.{3,}|#+|-+|_+|\?+|\x95{3,}"
@@ -40,6 +40,7 @@ _EXACT: Final = re.compile(
 """Of a field whose name says that it is secret, nothing but these well-known forms is kept."""
 
 _MASKED: Final = re.compile(r"[^*]{0,12}\*{3,}[^*]{0,8}")
+_PREFIXES: Final = frozenset("bBrRuUfFnNeE")
 _BROKEN: Final = re.compile(f"[\n{SEPARATORS}{BLANK}]")
 """What no quoted value has inside: a line's end, another text, something redacted already."""
 
@@ -96,6 +97,9 @@ def value_at(text: str, at: int) -> tuple[int, int, bool] | None:
     first = at
     while text[at : at + 1] == "\\":
         at += 1
+    if text[at : at + 1] in _PREFIXES and text[at + 1 : at + 2] in {'"', "'"}:
+        at += 1  # N'...' of SQL, b"..." of Python
+        first = at
     quote = text[at : at + 1]
     if quote and quote in "\"'`":
         end = _closing(text, at + 1, quote, at - first)

@@ -34,6 +34,7 @@ _KEY: Final = (
     rf"|AIza[{_ANY}]{{35}}|GOCSPX-[{_ANY}]{{20,}}|GOOG[A-Z0-9]{{20,}}|1//0[{_ANY}]{{30,}}"  # Google
     rf"|gh[pousr]_[{_B62}]{{30,}}|github_pat_[{_B62}_]{{30,}}"  # GitHub
     rf"|gl(?:pat|ptt|rt|soat|dt|cbt|ft|imt|agent)-[{_ANY}]{{18,}}"  # GitLab
+    rf"(?:\.[0-9a-z]{{2}}\.[0-9a-z]{{9}})?"
     rf"|xox[abeoprs]-[{_B62}-]{{10,}}|xapp-[{_B62}-]{{15,}}"  # Slack
     rf"|[sr]k_(?:live|test)_[{_B62}]{{16,}}|whsec_[{_B62}+/=]{{20,}}"  # Stripe
     rf"|hf_[{_B62}]{{30,}}|api_org_[{_B62}]{{30,}}"  # Hugging Face
@@ -53,7 +54,14 @@ _KEY: Final = (
     rf"|sbp_[{_HEX}]{{40}}"
     rf"|pscale_(?:tkn|pw|oauth)_[{_ANY}.]{{30,}}|pul-[{_HEX}]{{40}}"
     rf"|AT[AC]TT3[{_ANY}=]{{50,}}|PMAK-[{_HEX}]{{24}}-[{_HEX}]{{34}}|CFPAT-[{_ANY}]{{40,}}"
-    rf"|figd_[{_ANY}]{{38,}}|ph[cx]_[{_B62}]{{40,}}|rnd_[{_B62}]{{28,}}|xkeysib-[{_HEX}]{{60,}}"
+    rf"|figd_[{_ANY}]{{38,}}|ph[cx]_[{_B62}]{{40,}}|rnd_[{_B62}]{{28,}}|xkeysib-[{_HEX}]{{60,}}(?:-[{_B62}]{{16}})?"
+    rf"|sb_secret_[{_ANY}]{{20,}}|pcsk_[{_B62}_]{{30,}}|tvly-[{_ANY}]{{20,}}|sk_[{_HEX}]{{48}}"
+    rf"|HRKU-[{_ANY}]{{30,}}|bkua_[{_HEX}]{{40}}|CCIPAT_[{_ANY}]{{20,}}|sq[aup]_[{_HEX}]{{40}}"
+    rf"|AKCp[0-9][{_B62}]{{50,}}|pat-(?:na|eu|ap)[0-9]-[{_HEX}-]{{36}}|LTAI[{_B62}]{{16,26}}"
+    rf"|AKID[{_B62}]{{32}}|AQVN[{_ANY}]{{34,}}|vc[acikpr]_[{_B62}]{{24,}}|fm[12][ar]?_[{_B62}+/=]"
+    rf"{{60,}}|rzp_(?:live|test)_[{_B62}]{{14}}|FLWSECK(?:_TEST)?-[{_ANY}]{{20,}}|tfp_[{_B62}]"
+    rf"{{40,}}|EAA[A-Z][{_B62}]{{60,}}|AGE-SECRET-KEY-1[A-Z0-9]{{50,}}|GR1348941[{_ANY}]{{20}}"
+    rf"|[{_HEX}]{{32}}-us[0-9]{{1,2}}(?![{_B62}])"
     rf"|re_[{_B62}]{{8,12}}_[{_B62}]{{16,}}|ops_eyJ[{_ANY}]{{80,}}"
 )
 _KEYS: Final = re.compile(rf"(?<![{_B62}])(?:{_KEY})")
@@ -65,15 +73,23 @@ _SURE: Final = re.compile(
 )
 _KEYS_WITH_DOT: Final = re.compile(
     rf"SG\.[{_ANY}]{{16,32}}\.[{_ANY}]{{30,64}}|hv[sbr]\.[{_ANY}]{{20,}}|ya29\.[{_ANY}.]{{20,}}"
-    rf"|dp\.(?:pt|st|ct|sa)\.[{_B62}]{{40,}}|mlsn\.[{_HEX}]{{60,}}|xoxe\.[{_ANY}]{{15,}}"
+    rf"|dp\.(?:pt|st|ct|sa|scim|audit)\.(?:[a-z0-9_-]{{2,35}}\.)?[{_B62}]{{40,}}|mlsn\.[{_HEX}]{{60,}}|xoxe\.[{_ANY}]{{15,}}"
     rf"|[MNO][{_ANY}]{{23,27}}\.[{_ANY}]{{6}}\.[{_ANY}]{{27,}}"  # Discord
-    rf"|[{_ANY}]{{3}}8Q~[{_ANY}.~]{{31,34}}"  # Microsoft Entra
+    rf"|AQ\.[{_ANY}]{{30,}}|snyk_uat\.[{_ANY}.]{{20,}}|[{_B62}]{{14}}\.atlasv1\.[{_ANY}=]{{50,}}"
+    rf"|dt0[a-z][0-9]{{2}}\.[A-Z0-9]{{24}}\.[A-Z0-9]{{64}}|sl\.(?:u\.)?[{_ANY}]{{60,}}"
+    rf"|(?<![A-Za-z0-9])s\.[{_B62}]{{24}}(?![{_B62}])|1//0[{_ANY}]{{30,}}"
+    rf"|[{_ANY}]{{3}}[0-9]Q~[{_ANY}.~]{{31,34}}"  # Microsoft Entra
     rf"|EwB[{_B62}+/=]{{100,}}|[0-9]{{8,10}}:[{_ANY}]{{35}}(?![{_ANY}])"  # Telegram
 )
 _LEFT_OF_DOT: Final = re.compile(
-    r"(?:SG|hv[sbr]|ya29|dp\.(?:pt|st|ct|sa)|mlsn|xoxe)\.\Z|(?<![0-9A-Za-z])[0-9]{8,10}:\Z"
+    r"(?<![A-Za-z0-9])(?:SG|hv[sbr]|ya29|dp\.(?:pt|st|ct|sa|scim|audit)(?:\.[a-z0-9_-]{2,35})?|mlsn|xoxe"
+    r"|AQ|s|sl(?:\.u)?|snyk_uat(?:\.[a-f0-9]{8})?|[A-Za-z0-9]{14}\.atlasv1|dt0[a-z][0-9]{2}(?:\.[A-Z0-9]{24})?)\.\Z"
+    r"|1//\Z|[A-Za-z0-9_-]{3}[0-9]Q~\Z|(?<![0-9A-Za-z])[0-9]{8,10}:\Z"
 )
 _JWT: Final = re.compile(rf"eyJ[{_ANY}]{{10,}}\.[{_ANY}]{{8,}}(?:\.[{_ANY}]*){{0,3}}")
+_AWS_ID: Final = re.compile(r"A(?:KI|SI)A[A-Z]{16}")
+_AWS_SESSION: Final = re.compile(rf"(?:FwoGZXIvYXdz|IQoJb3JpZ2lu)[{_B62}+/=%]{{60,4096}}")
+_HEX_64: Final = re.compile(rf"[{_HEX}]{{64}}")
 _WORDY: Final = re.compile(r"[a-z_-]+\Z|[A-Z_]+\Z")
 _CODICE: Final = re.compile(
     r"[A-Z]{6}[0-9LMNP-V]{2}[ABCDEHLMPRST][0-9LMNP-V]{2}[A-Z][0-9LMNP-V]{3}[A-Z]"
@@ -84,6 +100,7 @@ _KEY_WORD: Final = re.compile(r"wif|priv|key|schl\xfcssel|clave|cl\xe9|chiave|ch
 _SAID: Final = 40
 _BASE58: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _AWS_SECRET: Final = re.compile(rf"(?<![{_B62}/+=])[{_B62}/+]{{40}}(?![{_B62}/+=])")
+_HASH: Final = re.compile(r"[a-f0-9]{40}")
 _NEAR: Final = 200
 _RANDOM: Final = re.compile(r"(?=.*[A-Z])(?=.*[a-z])(?=(?:[^0-9]*[0-9]){3})[A-Za-z0-9_-]{24,}")
 
@@ -103,7 +120,7 @@ class Runs:
             if end < 0:
                 end = len(classes)
             run = text[start:end]
-            if _WORDY.match(run) is None:
+            if _WORDY.match(run) is None or _AWS_ID.fullmatch(run) is not None:
                 self._look(text, run, start, end, found)
             at = classes.find(_RUN, end)
 
@@ -113,13 +130,16 @@ class Runs:
             if token is not None:
                 found.append((*token.span(), kinds.JWT))
                 return
+        if (session := _AWS_SESSION.match(text, start)) is not None:
+            found.append((*session.span(), kinds.API_KEY))
+            return
         before = len(found)
         for match in _KEYS.finditer(text, start, min(len(text), end + _BEYOND)):
             if match.start() >= end:
                 break
             found.append((*match.span(), kinds.API_KEY))
             if match[0][0] == "A":
-                _secret_of(text, match.end(), found)
+                _secret_of(text, *match.span(), found)
         if len(found) == before and (sure := _SURE.search(text, start, end)) is not None:
             found.append((*sure.span(), kinds.API_KEY))
         elif len(found) == before and not self._dotted(text, start, end, found):
@@ -130,8 +150,8 @@ class Runs:
     def _dotted(self, text: str, start: int, end: int, found: list[Span]) -> bool:
         """Keys with dots inside: the run may be any part of them."""
         at = start
-        if text[start - 1 : start] in {".", ":"}:
-            left = _LEFT_OF_DOT.search(text, max(0, start - 11), start)
+        if text[start - 1 : start] in {".", ":", "/", "~"}:
+            left = _LEFT_OF_DOT.search(text, max(0, start - 44), start)
             at = left.start() if left is not None else start
         elif text[end : end + 1] not in {".", "~"}:
             return False
@@ -156,14 +176,17 @@ class Runs:
                 return kinds.PRIVATE_KEY
         elif _EXTENDED.fullmatch(run) is not None:
             return kinds.PRIVATE_KEY
-        if self._bold and size <= _BEYOND and _RANDOM.fullmatch(run) is not None:
-            return kinds.API_KEY
-        return None
+        signs = left.endswith("Signature=") and _HEX_64.fullmatch(run) is not None
+        random = self._bold and size <= _BEYOND and _RANDOM.fullmatch(run) is not None
+        return kinds.API_KEY if signs or random else None
 
 
-def _secret_of(text: str, end: int, found: list[Span]) -> None:
+def _secret_of(text: str, start: int, end: int, found: list[Span]) -> None:
     """Add the secret that stands near an AWS key id: forty characters without any prefix."""
     match = _AWS_SECRET.search(text, end, min(len(text), end + _NEAR))
+    if match is None:
+        near = list(_AWS_SECRET.finditer(text, max(0, start - _NEAR), start))
+        match = near[-1] if near and not _HASH.fullmatch(near[-1][0]) else None
     if match is not None:
         found.append((*match.span(), kinds.API_KEY))
 

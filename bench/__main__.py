@@ -30,6 +30,7 @@ SECTIONS: Final = {
     "views": "how fast the views answer",
     "wrapping": "what capturing an SDK's client costs",
     "integrity": "what proving the log costs",
+    "sealing": "how fast the log is sealed",
 }
 ROOT: Final = Path(__file__).parents[1]
 

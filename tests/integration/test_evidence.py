@@ -190,6 +190,7 @@ def test_a_bundle_holds_the_call_and_its_proofs(held: Held, bundle: Path) -> Non
     assert kinds == ["llm_request", "llm_response", "annotation"]
     assert (bundle / "log.vkey").read_text().strip() == held.key.vkey
     assert all(path.stat().st_mode & 0o077 == 0 for path in bundle.rglob("*"))
+    assert about["sealed_by"] == "service"
     assert run(["verify", str(bundle), "--vkey", held.key.vkey]) == 0
 
 

@@ -222,6 +222,7 @@ def _print(report: Report) -> None:
 
 def _print_verdict(report: Report) -> None:
     from affidavit.cli import _output as output
+    from affidavit.integrity.findings import Level
 
     shown = 20
     for finding in report.findings[:shown]:
@@ -241,6 +242,12 @@ def _print_verdict(report: Report) -> None:
         output.say(f"Nothing is wrong. Level: {report.level.value}.")
         if report.pinned_by == "nothing":
             output.note(
-                "Whoever can rewrite the whole store can make it look like this. Save a checkpoint "
-                "outside of it (`affidavit checkpoint`), and verify against that next time."
+                "The key was found with what it signed, and whoever can rewrite everything can "
+                "make it look like this. Compare the key, or verify against a checkpoint that was "
+                "saved outside (`affidavit checkpoint`, --checkpoint FILE)."
+            )
+        elif report.level is Level.SELF_ATTESTED:
+            output.note(
+                "The log is sealed inside an application, so its key lies on that host. Let "
+                "`affidavit seal` do it on another one."
             )

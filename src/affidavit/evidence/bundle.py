@@ -45,7 +45,7 @@ def write_bundle(
         raise SealError(msg)
     origin, now = prover.key.name, _now()
     about = {"v": VERSION, "call_id": call_id, "origin": origin, "made": now}
-    about |= {"records": told, "left_out": left_out}
+    about |= {"sealed_by": prover.sealed_by, "records": told, "left_out": left_out}
     _write(made / "log.vkey", f"{prover.key}\n".encode())
     _write(made / "checkpoint", prover.checkpoint.encode())
     _write(made / "call.json", (json.dumps(about, indent=2) + "\n").encode())

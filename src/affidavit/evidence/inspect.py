@@ -9,7 +9,7 @@ from typing import Any
 
 from affidavit.canonical import EntryError, entry_of, from_json, leaf_hash, openings
 from affidavit.errors import ConfigError
-from affidavit.integrity.checkpoint import Checkpoint
+from affidavit.integrity.checkpoint import Checkpoint, open_checkpoint
 from affidavit.integrity.errors import FormatError, ProofError, SignatureError
 from affidavit.integrity.findings import Kind, Level, Report
 from affidavit.integrity.note import Note, VerifierKey
@@ -56,7 +56,7 @@ def verify_bundle(
         report.limits.append(f"{row.get('event_type')} {row.get('id')}: {row.get('why')}")
     report.limits.append("whether the log is whole: a bundle is one call")
     if report.clean and report.counts["matched"]:
-        pinned = report.pinned_by != "nothing"
+        pinned = report.pinned_by != "nothing" and about.get("sealed_by") != "in-process"
         report.level = Level.SEPARATED if pinned else Level.SELF_ATTESTED
     report.finish()
     return report
@@ -73,8 +73,6 @@ def _saved(saved: str, key: VerifierKey, report: Report) -> Checkpoint:
         msg = f"The saved checkpoint cannot be read. {error}"
         raise BadCheckpointError(msg) from error
     try:
-        from affidavit.integrity.checkpoint import open_checkpoint
-
         open_checkpoint(saved, key)
     except SignatureError as error:
         msg = f"The saved checkpoint was changed. {error}"

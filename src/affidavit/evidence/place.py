@@ -41,6 +41,9 @@ class Prover:
         self.checkpoint = str(last["cp"])
         self.key = VerifierKey.parse(str(last["vkey"]))
         """The key that signed the newest checkpoint; what the store says of it."""
+        by = last.get("by")
+        self.sealed_by = str(by.get("where")) if isinstance(by, Mapping) else "unknown"
+        """Where the sealer worked: ``service``, ``command`` or ``in-process``."""
         self._hashes = TileHashes(self.size, self._tile)
 
     def prove(self, index: int, leaf: bytes) -> Proof:

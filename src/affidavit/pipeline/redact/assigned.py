@@ -179,15 +179,16 @@ def find(text: str, data: bytes, found: list[Span]) -> None:
 
 
 def _password(text: str, at: int, found: list[Span]) -> int:
-    inside = _element(text, at, found, kinds.PASSWORD)
-    if inside > at:
-        return inside
-    if text[at - 3 : at].lower() == "ssh" and (option := _SSHPASS.match(text, at)) is not None:
-        found.append((*option.span(1), kinds.PASSWORD))
-        return option.end()
     word = _PASSWORD.match(text, at)
     if word is None or text[word.end() : word.end() + 1] in _NOTHING_FOLLOWS:
         return at
+    if "<" in text[max(0, at - 34) : at]:
+        inside = _element(text, at, found, kinds.PASSWORD)
+        if inside > at:
+            return inside
+    if text[at - 3 : at].lower() == "ssh" and (option := _SSHPASS.match(text, at)) is not None:
+        found.append((*option.span(1), kinds.PASSWORD))
+        return option.end()
     doubtful = word[0].lower() in {"pass", "pw"}
     match = _ASSIGNMENT.match(text, word.end())
     if match is not None and not (doubtful and match["verb"]):
@@ -459,7 +460,7 @@ _LOOKS: Final[dict[bytes, tuple[int, Look]]] = {
     b"codigo de seg": (13, _code),
     b"c\xf3digo de seg": (13, _code),
     b"pin": (3, _pin),
-    b"p": (3, _pin),
+    **{b"p" + bytes((code,)): (4, _pin) for code in b' _:="-'},
     b"ve": (5, _clave),
     b"senha": (5, _password),
     b"mnemonic": (8, _seed),
@@ -475,10 +476,10 @@ _LOOKS: Final[dict[bytes, tuple[int, Look]]] = {
 # The engine finds one letter fastest, so each search begins at a letter, a rare one where it can,
 # and words that have it are searched for together: 1 to 3 us each for 4 KB.
 _WORDS_OF_ALL: Final = (
-    re.compile(rb"p(?:ass|s?w|hrase|in(?![a-z])|(?<=otp))"),
+    re.compile(rb"p(?:ass|w|sw|hrase|in(?![a-z])|[ _:=\"-](?<=otp.))"),
     re.compile(rb"k(?:ey|ennwort|(?<=tok)en)"),
     re.compile(
-        rb"c(?:ontrase|url|ar(?:d|t[ae])|v[vcn]|(?<=sec)ret|od(?:e(?<=urity code)|igo de seg)"
+        rb"c(?:ontrase|url|ar(?:d|t[ae])|v[vcn]|ret(?<=secret)|od(?:e(?<=urity code)|igo de seg)"
         rb"|\xf3digo de seg|ookies?(?=[\"' ]{0,2}:))"
     ),
     re.compile(rb"v(?:(?<=clav)|(?<=chav)|(?<=hiav))e"),

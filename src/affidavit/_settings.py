@@ -402,6 +402,49 @@ SETTINGS: Final[dict[str, Setting]] = _table(
         "that get secrets in their environment. Never shown or stored.",
     ),
     Setting(
+        "anchor_directory",
+        "str",
+        None,
+        "Folder, outside the database's reach, into which each anchored checkpoint is written as "
+        "`<size>.checkpoint`. It must exist; nothing in it is overwritten or removed.",
+    ),
+    Setting(
+        "anchor_witnesses",
+        "str",
+        None,
+        "Witnesses that cosign checkpoints (c2sp.org/tlog-witness): address and vkey of each, "
+        "separated by a space; several by commas.",
+        remedy="docs/how-to/anchors.md shows one.",
+    ),
+    Setting(
+        "anchor_tsa",
+        "str",
+        None,
+        "Address of a timestamp authority (RFC 3161). Needs anchor_tsa_ca.",
+    ),
+    Setting(
+        "anchor_tsa_ca",
+        "str",
+        None,
+        "PEM file with the certificates to which the timestamp authority's own must lead.",
+    ),
+    Setting(
+        "anchor_every_s",
+        "int",
+        3600,
+        "Seconds between two tries of `affidavit seal` to anchor the newest checkpoint. What was "
+        "sealed since the last one is what an administrator could cut off unnoticed.",
+        low=10,
+        high=7 * 86_400,
+    ),
+    Setting(
+        "anchor_plain_http",
+        "bool",
+        False,
+        "True allows addresses of witnesses and authorities with http:// beyond this host. Their "
+        "answers are signed; without it only https and loopback are allowed.",
+    ),
+    Setting(
         "guard",
         "choice",
         "off",

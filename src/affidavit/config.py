@@ -79,6 +79,12 @@ class Settings(TypedDict, total=False):
     seal_key_file: str | None
     seal_vkey: str | None
     seal_key: str | None
+    anchor_directory: str | None
+    anchor_witnesses: str | None
+    anchor_tsa: str | None
+    anchor_tsa_ca: str | None
+    anchor_every_s: int
+    anchor_plain_http: bool
     guard: Literal["off", "record", "refuse"]
     guard_hosts: str | None
     department: str | None
@@ -131,6 +137,12 @@ class AuditConfig:
     seal_key_file: str | None
     seal_vkey: str | None
     seal_key: str | None
+    anchor_directory: str | None
+    anchor_witnesses: str | None
+    anchor_tsa: str | None
+    anchor_tsa_ca: str | None
+    anchor_every_s: int
+    anchor_plain_http: bool
     guard: Literal["off", "record", "refuse"]
     guard_hosts: str | None
     department: str | None
@@ -257,12 +269,20 @@ def mongodb_uri(argument: str | None = None) -> str | None:
 
 
 def key_bytes(setting: str) -> bytes:
-    """Read ``redaction_key``: a file with at least 32 bytes, or ``hex:`` and 64 digits."""
+    """Read ``redaction_key``: a file with at least 32 bytes, or ``hex:`` and at least 64 digits.
+
+    The key is what the file holds, byte for byte but for white space around it: the digits in a
+    file that `affidavit redact key` made are not read as hexadecimal.
+    """
     if setting.startswith(_INLINE):
         try:
             key = bytes.fromhex(setting[len(_INLINE) :])
-        except ValueError:
-            key = b""
+        except ValueError as error:
+            msg = (
+                f"redaction_key: after {_INLINE} come hexadecimal digits, two for each byte, and "
+                "something else stands there. `affidavit redact key` makes a file with a key."
+            )
+            raise ConfigError(msg) from error
     else:
         try:
             key = Path(setting).expanduser().read_bytes().strip()
@@ -274,7 +294,7 @@ def key_bytes(setting: str) -> bytes:
             raise ConfigError(msg) from error
     if len(key) < _KEY_BYTES:
         msg = (
-            f"redaction_key: {_KEY_BYTES} bytes or more are needed. "
+            f"redaction_key: {_KEY_BYTES} bytes or more are needed, and these are {len(key)}. "
             "`affidavit redact key` makes a file with a good one."
         )
         raise ConfigError(msg)

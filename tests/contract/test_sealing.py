@@ -216,3 +216,15 @@ def test_the_seals_of_a_writer_are_found(seals: SealStore) -> None:
     seals.add_seal(seal(1, {"b": "ww:0", "n": 1}))
     seals.add_seal(seal(2, {"gap": "w", "s0": 2, "n": 4, "t": 1}))
     assert [found["i0"] for found in seals.seals_of("w")] == [0, 2]
+
+
+def test_receipts_of_anchors_are_kept_beside_the_seals(seals: SealStore) -> None:
+    """Each once; the newest of one kind is found, and none of them is taken for a seal."""
+    assert seals.newest_receipt("anchor:a:") is None
+    for name in ("anchor:a:001", "anchor:a:003", "anchor:a:002", "anchor:ab:009"):
+        assert seals.add_receipt({"_id": name, "n": name[-1]})
+    assert not seals.add_receipt({"_id": "anchor:a:003", "n": "x"})
+    assert seals.newest_receipt("anchor:a:") == {"_id": "anchor:a:003", "n": "3"}
+    assert seals.last_seal() is None
+    assert seals.add_seal(seal(0, {"b": "w:0", "n": 1}))
+    assert [each["_id"] for each in seals.seals()] == [0]

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from affidavit.cli import (
+    anchor,
     checkpoint,
     config,
     dead_letters,
@@ -68,6 +69,7 @@ app.command("setup")(setup.setup)
 app.command("doctor")(doctor.doctor)
 app.command("seal")(seal.seal)
 app.command("checkpoint")(checkpoint.checkpoint)
+app.command("anchor")(anchor.anchor)
 app.add_typer(keys.commands, name="keys")
 app.command("verify")(verify.verify)
 app.command("prove")(prove.prove)

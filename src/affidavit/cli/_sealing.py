@@ -22,15 +22,15 @@ def words(health: Health) -> str:
     by = health.sealer or {}
     who = f"{by.get('program')} on {by.get('host')} ({by.get('where')})"
     parts = [
-        f"{health.size} leaves in the checkpoint of {_ago(health.checkpoint_age_s)}",
-        f"sealer {who} seen {_ago(health.sealer_age_s or 0.0)}",
+        f"{health.size} leaves in the checkpoint of {ago(health.checkpoint_age_s)}",
+        f"sealer {who} seen {ago(health.sealer_age_s or 0.0)}",
         f"lag {health.lag_s:.1f} s" if health.waiting else "nothing waits",
         f"key {health.level}",
     ]
     return ", ".join(parts)
 
 
-def _ago(age_s: float) -> str:
+def ago(age_s: float) -> str:
     """Write an age in the unit that one would say."""
     for size, unit in ((86_400, "days"), (3600, "h"), (60, "min")):
         if age_s >= 2 * size:

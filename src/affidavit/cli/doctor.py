@@ -26,11 +26,12 @@ def doctor(
     collection: common.Collection = None,
     json: common.Json = False,
 ) -> None:
-    """Check connection, rights, set-up, writers, sealing, spool, clock, versions and clients.
+    """Check connection, rights, set-up, writers, sealing, anchors, spool, clock and clients.
 
     Exits with 1 when something is wrong. Reads no records, so nothing is noted in the ledger.
     """
     from affidavit.cli import _output as output
+    from affidavit.cli._anchors import findings as anchors
     from affidavit.cli._errors import FOUND_WRONG
     from affidavit.cli._sealing import findings as sealing
     from affidavit.store.findings import Level
@@ -40,6 +41,7 @@ def doctor(
         findings = [
             *log.examine(),
             *sealing(config, log),
+            *anchors(config, log),
             *_spool(config, log.dataset),
             *_clients(config),
         ]

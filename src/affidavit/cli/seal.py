@@ -45,7 +45,7 @@ def seal(
         store = log.seals
         sealer = sealer_of(store, config)
         if not once:
-            _stay(store, sealer, json=json)
+            _stay(store, sealer, config, json=json)
             return
         seals: list[Sealed] = []
         seal_once(sealer, seals.append)
@@ -112,8 +112,11 @@ def line(done: Sealed) -> str:
     return ", ".join(parts)
 
 
-def _stay(store: SealStore, sealer: Sealer, *, json: bool) -> None:
+def _stay(store: SealStore, sealer: Sealer, config: AuditConfig, *, json: bool) -> None:
+    from affidavit.anchors.configured import anchors_of
+    from affidavit.anchors.schedule import Schedule
     from affidavit.cli import _output as output
+    from affidavit.cli.anchor import line as anchored
     from affidavit.sealer.run import Runner
 
     stop = threading.Event()
@@ -128,4 +131,12 @@ def _stay(store: SealStore, sealer: Sealer, *, json: bool) -> None:
             output.flush()
 
     output.note(f"Sealing {sealer.key.origin}; Ctrl-C ends it.")
-    Runner(store, sealer, stop, where="service").run(tell, complain=output.note)
+    anchors = anchors_of(config)
+    with Schedule(
+        store,
+        anchors,
+        config.anchor_every_s,
+        tell=lambda done: output.note(anchored(done)),
+        complain=output.note,
+    ):
+        Runner(store, sealer, stop, where="service").run(tell, complain=output.note)

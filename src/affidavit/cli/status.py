@@ -12,6 +12,7 @@ from affidavit.cli import _common as common
 from affidavit.cli._pipe import reader_is_gone
 
 if TYPE_CHECKING:
+    from affidavit.anchors.health import AnchorState
     from affidavit.sealer.health import Health
     from affidavit.store.mongo.log import MongoLog
     from affidavit.store.questions import LogStatus
@@ -27,24 +28,27 @@ def status(
     collection: common.Collection = None,
     json: common.Json = False,
 ) -> None:
-    """Show each writer's counters, their sums, and the sealing. Reads no records: nothing is noted.
+    """Show each writer's counters, their sums, sealing and anchors. Reads no records.
 
-    Exits with 1 when records were lost or refused, or when a running writer is silent.
+    Exits with 1 when records were lost or refused, a running writer is silent, or an anchor fails.
     """
+    from affidavit.cli._anchors import states
     from affidavit.cli._errors import FOUND_WRONG
 
-    with common.opened(uri, common.settings(collection)) as log:
-        found = log.reader.status()
-        _print(found, _sealing(log), json=json, clear=watch)
+    config = common.settings(collection)
+    with common.opened(uri, config) as log:
+        found, anchors = log.reader.status(), states(config, log)
+        _print(found, _sealing(log), anchors, json=json, clear=watch)
         try:
             while watch and not reader_is_gone():
                 time.sleep(_EVERY_S)
-                found = log.reader.status()
-                _print(found, _sealing(log), json=json, clear=True)
+                found, anchors = log.reader.status(), states(config, log)
+                _print(found, _sealing(log), anchors, json=json, clear=True)
         except KeyboardInterrupt:
             raise typer.Exit(0) from None
     wrong = found.totals.get("lost", 0) or found.totals.get("dead_lettered", 0)
-    if wrong or any(writer.silent for writer in found.writers):
+    silent = any(writer.silent for writer in found.writers)
+    if wrong or silent or any(each.wrong for each in anchors or ()):
         raise typer.Exit(FOUND_WRONG)
 
 
@@ -59,7 +63,14 @@ def _sealing(log: MongoLog) -> Health | None:
         return None
 
 
-def _print(found: LogStatus, health: Health | None, *, json: bool, clear: bool) -> None:
+def _print(
+    found: LogStatus,
+    health: Health | None,
+    anchors: list[AnchorState] | None,
+    *,
+    json: bool,
+    clear: bool,
+) -> None:
     import sys
 
     from affidavit.cli import _output as output
@@ -67,7 +78,7 @@ def _print(found: LogStatus, health: Health | None, *, json: bool, clear: bool) 
     if json:
         writers = [{"age_s": w.age_s, "silent": w.silent, **w.heartbeat} for w in found.writers]
         summed: dict[str, Any] = {"totals": found.totals, "unaccounted": found.unaccounted}
-        said = {"writers": writers, **summed, "sealing": health}
+        said = {"writers": writers, **summed, "sealing": health, "anchors": anchors}
         output.as_json(said, indent=None if clear else 2)
         return
     if clear and sys.stdout.isatty():
@@ -76,6 +87,10 @@ def _print(found: LogStatus, health: Health | None, *, json: bool, clear: bool) 
         from affidavit.cli._sealing import words
 
         output.say(f"sealing: {words(health)}")
+    for each in anchors or ():
+        from affidavit.cli._anchors import words as anchored
+
+        output.say(f"anchor {each.anchor}: {anchored(each)}")
     columns = ("writer", "service", "host", "state", "seen", *_COUNTS, "p50 ms", "p95 ms", "p99 ms")
     rows: list[tuple[object, ...]] = []
     for writer in found.writers:

@@ -26,6 +26,7 @@ class MemorySeals:
         self._seals: list[Document] = []
         self._tiles: dict[tuple[int, int], bytes] = {}
         self._marks: list[Document] = []
+        self._receipts: dict[str, Document] = {}
 
     @classmethod
     def beside(cls, store: MemoryStore) -> MemorySeals:
@@ -91,6 +92,18 @@ class MemorySeals:
     def sealed(self, batch_ids: Sequence[str]) -> set[str]:
         """Tell which batches a seal names."""
         return set(batch_ids) & {item["b"] for item in self._items() if "b" in item}
+
+    def add_receipt(self, document: Document) -> bool:
+        """Add a receipt; False if its id is taken."""
+        self._answer()
+        kept = dict(document)
+        return self._receipts.setdefault(kept["_id"], kept) is kept
+
+    def newest_receipt(self, prefix: str) -> Document | None:
+        """Give the newest receipt of this kind."""
+        self._answer()
+        found = [name for name in self._receipts if prefix <= name < f"{prefix}~"]
+        return dict(self._receipts[max(found)]) if found else None
 
     def batch_names(self, since: datetime | None = None) -> Iterator[BatchName]:
         """Name the batches sent since then."""

@@ -31,6 +31,9 @@ a seal
     ``refused: [{b, why}]`` names batches that are not sealed because they are wrong. ``state`` is,
     now and then, what is sealed of each writer that is at work, so that a sealer that starts need
     not read the whole log; it proves nothing.
+a receipt
+    ``{_id: "anchor:…", anchor, kind, at, …}`` stands among the seals; see
+    :mod:`affidavit.anchors.run`. It proves what it holds by itself, wherever it is kept.
 a batch
     see :class:`affidavit.integrity.leaves.LeafBatch`, with ``sent_at``.
 """
@@ -83,6 +86,14 @@ class SealStore(Protocol):
 
     def sealed(self, batch_ids: Sequence[str]) -> set[str]:
         """Tell which of these batches are named by a seal."""
+
+    # -- receipts of anchors ---------------------------------------------------------------------
+
+    def add_receipt(self, document: Document) -> bool:
+        """Insert a receipt, whose ``_id`` is a text; False if it is taken."""
+
+    def newest_receipt(self, prefix: str) -> Document | None:
+        """Give the receipt with the highest ``_id`` that begins so and goes on with digits."""
 
     # -- leaf batches ----------------------------------------------------------------------------
 

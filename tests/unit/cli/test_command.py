@@ -54,6 +54,7 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> No
         "stats",
         "seal",
         "checkpoint",
+        "anchor",
         "verify",
         "prove",
         "export",

@@ -121,6 +121,18 @@ class MongoSeals:
                     found.update(item["b"] for item in seal["items"] if item.get("b") in wanted)
         return found
 
+    # -- receipts of anchors ---------------------------------------------------------------------
+
+    def add_receipt(self, document: Document) -> bool:
+        """Insert a receipt among the seals."""
+        return self.add_seal(document)
+
+    def newest_receipt(self, prefix: str) -> Document | None:
+        """Give the newest receipt of this kind; ids are asked for by a range of the one index."""
+        named = {"_id": {"$gte": prefix, "$lt": f"{prefix}~"}}
+        with translated(f"read {self._seals.name}"):
+            return self._seals.find_one(named, sort=[("_id", -1)], max_time_ms=MAX_TIME_MS)
+
     # -- leaf batches ----------------------------------------------------------------------------
 
     def batch_names(self, since: datetime | None = None) -> Iterator[BatchName]:

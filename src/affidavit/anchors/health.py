@@ -1,0 +1,72 @@
+"""How the anchors are getting on, for ``affidavit status`` and ``affidavit doctor``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from affidavit.anchors.base import Anchor
+from affidavit.anchors.run import FAILURE, newest_of
+from affidavit.event import Document
+from affidavit.store.sealing import SealStore
+
+LATE: Final = 3
+"""So many intervals without a receipt are a fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorState:
+    """One anchor that is configured here."""
+
+    anchor: str
+    kind: str
+    size: int | None
+    """Leaves of the newest receipt; None without one."""
+    age_s: float | None
+    failure: str | None
+    """Why the last try failed; None where it did not."""
+    failure_age_s: float | None
+    shrunk: bool
+    """Whether the log is now smaller than the receipt says."""
+    late: bool
+    """Whether the newest receipt is too old, or there is none after so long."""
+
+    @property
+    def wrong(self) -> bool:
+        """Whether something needs doing."""
+        return self.failure is not None or self.shrunk or self.late
+
+
+def look(
+    store: SealStore, anchors: Iterable[Anchor], every_s: float, now: datetime
+) -> list[AnchorState]:
+    """Look at the newest receipt and failure of each anchor. Raises StoreError."""
+    last = store.last_seal()
+    size = 0 if last is None else int(last["size"])
+    return [_state(store, each, size, every_s, now) for each in anchors]
+
+
+def _state(
+    store: SealStore, anchor: Anchor, size: int, every_s: float, now: datetime
+) -> AnchorState:
+    receipt, failure = newest_of(store, anchor), newest_of(store, anchor, FAILURE)
+    age_s, failure_age_s = _age_s(receipt, now), _age_s(failure, now)
+    failed = failure_age_s is not None and (age_s is None or failure_age_s < age_s)
+    anchored = None if receipt is None else int(receipt["size"])
+    return AnchorState(
+        anchor=anchor.name,
+        kind=anchor.kind,
+        size=anchored,
+        age_s=age_s,
+        failure=str(failure.get("text")) if failure is not None and failed else None,
+        failure_age_s=failure_age_s if failed else None,
+        shrunk=anchored is not None and anchored > size,
+        late=age_s is not None and age_s > LATE * every_s,
+    )
+
+
+def _age_s(document: Document | None, now: datetime) -> float | None:
+    at = document.get("at") if document is not None else None
+    return max(0.0, (now - at).total_seconds()) if isinstance(at, datetime) else None

@@ -1,0 +1,75 @@
+"""The state of the anchors in words, for ``status`` and ``doctor``."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from affidavit.cli._sealing import ago
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from affidavit.anchors.health import AnchorState
+    from affidavit.config import AuditConfig
+    from affidavit.store.findings import Finding
+    from affidavit.store.mongo.log import MongoLog
+
+
+def words(state: AnchorState) -> str:
+    """Say what the newest receipt shows, how old it is, and what went wrong since."""
+    if state.size is None or state.age_s is None:
+        parts = ["no receipt yet"]
+    else:
+        parts = [f"{state.size} leaves {ago(state.age_s)}"]
+    if state.shrunk:
+        parts.append("the log has FEWER leaves now: it was rolled back or cut off")
+    if state.failure is not None:
+        parts.append(f"FAILED {ago(state.failure_age_s or 0.0)}: {state.failure}")
+    elif state.late:
+        parts.append("too long ago: does a sealer run with these settings?")
+    return "; ".join(parts)
+
+
+def states(config: AuditConfig, log: MongoLog) -> list[AnchorState] | None:
+    """Look at the anchors that are configured here; None where this user may not.
+
+    Raises ConfigError where their settings are wrong.
+    """
+    from affidavit.anchors.configured import anchors_of
+    from affidavit.anchors.health import look
+    from affidavit.errors import StoreRefused
+
+    anchors = anchors_of(config)
+    try:
+        return look(log.seals, anchors, config.anchor_every_s, datetime.now(UTC))
+    except StoreRefused:
+        return None
+
+
+def findings(config: AuditConfig, log: MongoLog) -> Iterator[Finding]:
+    """Check that somebody outside knows how large the log is."""
+    from affidavit.errors import ConfigError, StoreError
+    from affidavit.store.findings import Finding, Level
+
+    try:
+        found = states(config, log)
+    except ConfigError as error:
+        yield Finding("anchors", Level.WRONG, str(error), "docs/how-to/anchors.md.")
+        return
+    except StoreError:
+        return  # the connection is a finding of its own
+    if found is None:
+        yield Finding("anchors", Level.NOTE, "not looked at: this user may not read the seals")
+    elif not found:
+        yield Finding(
+            "anchors",
+            Level.NOTE,
+            "no anchor is configured here: a tail that is cut off is noticed only by whoever "
+            "saved a checkpoint outside",
+            "Set anchor_directory, anchor_witnesses or anchor_tsa; docs/how-to/anchors.md.",
+        )
+    for each in found or ():
+        level = Level.WRONG if each.wrong else Level.OK if each.size is not None else Level.NOTE
+        remedy = "`affidavit anchor` tries again; docs/how-to/anchors.md."
+        yield Finding("anchors", level, f"{each.anchor}: {words(each)}", remedy)

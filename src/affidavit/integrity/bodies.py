@@ -43,6 +43,12 @@ OVERDUE_MS: Final = 600_000
 CLOCK_MS: Final = 300_000
 """How far the clocks of the database and of the verifier may differ."""
 
+_MOST_KEPT: Final = 1000
+"""Altered and unsealed records that are kept to be looked at together; more are only counted."""
+
+_MOST_MISSING: Final = 50_000
+"""Missing records whose places are kept; more are only counted: whole collections can be gone."""
+
 _MOST_MOVED: Final = 100
 """Places between which exchanged records are looked for."""
 
@@ -66,6 +72,7 @@ class Bodies:
         self._erased: list[tuple[str, Place]] = []
         self._altered: list[Place] = []
         self._missing: list[Place] = []
+        self._uncounted = 0
         self._strays: list[tuple[str, Mapping[str, Any]]] = []
         self._damaged: set[str] = set()
 
@@ -111,7 +118,8 @@ class Bodies:
                     if number == seq:
                         held += group
                     else:  # between two whole numbers
-                        self._strays += list(group)[:_MOST_MOVED]
+                        for dest, document in group:
+                            self._unsealed(dest, document)
                     number, group = next(by_number, (None, None))
                 self._one(span, at, held)
 
@@ -131,7 +139,7 @@ class Bodies:
                 break
         if matching is None:
             dest, document = held[0]
-            self._altered.append(place._replace(dest=dest, document=document, why=why))
+            self._wrong(place._replace(dest=dest, document=document, why=why))
             self._damaged.add(span.writer)
         else:
             self._matched(place, *matching)
@@ -139,7 +147,7 @@ class Bodies:
             if (matching is None and document is not held[0][1]) or (
                 matching is not None and document is not matching[1]
             ):
-                self._strays.append((dest, document))
+                self._unsealed(dest, document)
 
     def _matched(self, place: Place, dest: str, document: Mapping[str, Any]) -> None:
         self._report.counts["matched"] += 1
@@ -149,7 +157,7 @@ class Bodies:
             self._oldest_alive_ms = min(self._oldest_alive_ms, place.time_ms)
         if time_of(document) != place.time_ms or dest != NAMES[place.kind]:
             why = "its leaf batch gives it another time or another collection"
-            self._altered.append(place._replace(dest=dest, document=document, why=why))
+            self._wrong(place._replace(dest=dest, document=document, why=why))
         if "erased" in document:
             self._report.counts["erased"] += 1
             self._erased.append((str(document.get("_id")), place._replace(dest=dest)))
@@ -160,7 +168,23 @@ class Bodies:
             self._report.counts["expired"] += 1
             self._expired_ms = max(self._expired_ms, place.time_ms)
             return
-        self._missing.append(place)
+        if len(self._missing) < _MOST_MISSING:
+            self._missing.append(place)
+        else:
+            self._uncounted += 1
+            self._damaged.add(place.writer)
+
+    def _wrong(self, place: Place) -> None:
+        if len(self._altered) < _MOST_KEPT:
+            self._altered.append(place)
+        else:
+            self._report.kinds[Kind.ALTERED] += 1
+
+    def _unsealed(self, dest: str, document: Mapping[str, Any]) -> None:
+        if len(self._strays) < _MOST_KEPT:
+            self._strays.append((dest, document))
+        else:
+            self._report.kinds[Kind.INSERTED] += 1
 
     # -- records without a leaf ------------------------------------------------------------------
 
@@ -194,7 +218,7 @@ class Bodies:
             overdue = time_ms < self._now_ms - OVERDUE_MS
             self._report.counts["overdue" if overdue else "pending"] += 1
         else:
-            self._strays.append((dest, document))
+            self._unsealed(dest, document)
 
     def unnumbered(self, dest: str, document: Mapping[str, Any]) -> None:
         """Judge a record without writer and number: another logger's, or one put there."""
@@ -202,7 +226,7 @@ class Bodies:
         if not ours and (self.told.adopted or time_of(document) < self._first_ms):
             self._report.counts["unproved"] += 1
         else:
-            self._strays.append((dest, document))
+            self._unsealed(dest, document)
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -235,7 +259,8 @@ class Bodies:
             if place.seq in self.told.explained.get(place.writer, ()):
                 self._report.counts["explained"] += 1
                 continue
-            held = list(self._reader.records(place.writer, place.seq, 1))  # it may have come since
+            recent = place.time_ms >= self._last_ms - GRACE_MS  # it may have come since
+            held = list(self._reader.records(place.writer, place.seq, 1)) if recent else []
             for dest, document in held:
                 entry, _ = entry_or_why(document, dest)
                 if entry is not None and sha256(b"\x00" + entry).digest() == place.leaf:
@@ -247,6 +272,9 @@ class Bodies:
         self._missing = left
 
     def _add_missing(self) -> None:
+        if self._uncounted:
+            text = f"{self._uncounted} more records are gone; their places are not listed."
+            self._report.add(Kind.MISSING, text)
         ordered = sorted(self._missing, key=lambda p: (p.writer, p.seq))
         run: list[Place] = []
         for place in [*ordered, None]:

@@ -363,6 +363,32 @@ def test_a_checkpoint_of_another_log_is_refused(log: SmallLog) -> None:
         checked(log, saved="no checkpoint")
 
 
+@pytest.mark.parametrize("how", ["altered", "gone", "made up"])
+def test_damage_everywhere_is_counted_and_not_kept(
+    log: SmallLog, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever changes every record does not make the verification hold all of them in memory."""
+    from affidavit.integrity import bodies
+
+    monkeypatch.setattr(bodies, "_MOST_KEPT", 10)
+    monkeypatch.setattr(bodies, "_MOST_MISSING", 10)
+    records = log.held["records"]
+    if how == "altered":
+        for record in records:
+            record["model"] = "x"
+    elif how == "gone":
+        records.clear()
+    else:
+        records += [{**record, "_id": ObjectId()} for record in records]
+    report = checked(log)
+    assert len(report.findings) < 30
+    if how == "gone":
+        assert any("393 more records are gone" in finding.text for finding in report.findings)
+    else:
+        kind = Kind.ALTERED if how == "altered" else Kind.INSERTED
+        assert report.kinds[kind] == 403
+
+
 # -- retention -------------------------------------------------------------------------------------
 
 

@@ -42,7 +42,10 @@ def redact(
         bool, typer.Option("--json", help="Read one JSON string a line; print text and findings.")
     ] = False,
 ) -> None:
-    """Redact standard input line by line, as records would be. Nothing is stored."""
+    """Redact standard input line by line, as records would be. Nothing is stored.
+
+    A secret of several lines, such as a private key, is one text only with --json.
+    """
     if context.invoked_subcommand is not None:
         return
     config = _config(preset)
@@ -127,11 +130,12 @@ def open_(
     from affidavit.pipeline.redact import seal
 
     private = _private(path)
-    wrong = 0
+    wrong = sealed = 0
     for number, record in enumerate(_records(), 1):
         identity, box = _plain(record.get("_id")), _plain(record.get("sealed"))
         if box is None:
             continue
+        sealed += 1
         try:
             originals = seal.open_box(private, base64.b64decode(box), bytes.fromhex(identity or ""))
         except ValueError as error:
@@ -139,6 +143,8 @@ def open_(
             output.note(f"Record {number} ({identity}): {error}")
         else:
             output.as_json({"_id": identity, "originals": originals}, indent=None)
+    if not sealed:
+        output.note("No record of the input has sealed originals: nothing to open.")
     if wrong:
         raise typer.Exit(FOUND_WRONG)
 
@@ -239,11 +245,20 @@ def _plain(value: Any) -> str | None:
 
 
 def _private(path: Path) -> bytes:
+    from affidavit.pipeline.redact.seal import KEY_SIZE
+
     try:
-        return bytes.fromhex(path.read_text(encoding="ascii").strip())
+        key = bytes.fromhex(path.read_text(encoding="ascii").strip())
     except (OSError, ValueError) as error:
         msg = f"{path} holds no private key. `affidavit redact keypair` makes such a file."
         raise ConfigError(msg) from error
+    if len(key) != KEY_SIZE:
+        msg = (
+            f"{path} holds {len(key)} bytes, and a private key has {KEY_SIZE}. Use the file that "
+            "`affidavit redact keypair` made."
+        )
+        raise ConfigError(msg)
+    return key
 
 
 def _write(path: Path, content: bytes) -> None:

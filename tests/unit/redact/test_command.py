@@ -156,3 +156,33 @@ def test_what_does_not_open_is_named(say: Any) -> None:
     assert (code, out) == (1, "")
     assert "Use the other key" in err
     assert say("open", "--private-key", "no-such-file")[0] == 2
+
+
+@pytest.mark.parametrize("digits", ["ab" * 16, "ab" * 33])
+def test_a_private_key_of_another_size_is_refused(digits: str, say: Any, tmp_path: Path) -> None:
+    """Before any record is read; the file is named."""
+    (tmp_path / "k").write_text(digits)
+    code, _, err = say("open", "--private-key", "k")
+    assert (code, "32" in err, "k holds" in err) == (2, True, True)
+
+
+def test_an_input_without_sealed_records_is_told(say: Any) -> None:
+    """Nothing would be printed otherwise, as if all was well."""
+    say("keypair", "k")
+    code, out, err = say("open", "--private-key", "k", given='{"_id": "x"}\n')
+    assert (code, out, "nothing to open" in err) == (0, "", True)
+
+
+def test_a_sealed_record_without_its_id_is_told(say: Any) -> None:
+    """The id is part of the seal."""
+    say("keypair", "k")
+    box = base64.b64encode(b"\1" * 80).decode()
+    code, _, err = say("open", "--private-key", "k", given=f'{{"sealed": "{box}"}}\n')
+    assert (code, "_id" in err) == (1, True)
+
+
+def test_rules_of_a_wrong_type_in_a_file_are_a_usage_error(say: Any, tmp_path: Path) -> None:
+    """Not a fault of the program."""
+    (tmp_path / "affidavit.toml").write_text('[redaction]\nkinds = ["x"]\n')
+    code, _, err = say("--explain")
+    assert (code, "redaction.kinds must be a table" in err) == (2, True)

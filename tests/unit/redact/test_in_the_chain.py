@@ -154,3 +154,56 @@ def test_a_search_is_noted_without_the_secret_that_was_searched_for() -> None:
 
     noted = _redacted({"text": f"mail of {MAIL}", "user_id": MAIL, "since": None})
     assert noted == {"text": "mail of [email]", "user_id": MAIL, "since": None}
+
+
+def test_who_was_looked_for_is_noted_as_a_token_where_identity_is_keyed() -> None:
+    """The ledger holds no more of a person than the records do."""
+    from affidavit.store.mongo.log import _redacted
+
+    config = AuditConfig(identity="keyed", redaction_key="hex:" + "ab" * 32)
+    noted = _redacted({"user_id": MAIL, "session_id": "keyed:abc", "event_type": "x"}, config)
+    assert noted["user_id"].startswith("keyed:")
+    assert noted["session_id"] == "keyed:abc"
+    assert noted["event_type"] == "x"
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [("hex:zz" + "ab" * 31, "hexadecimal"), ("hex:ab", "these are 1")],
+)
+def test_what_is_wrong_with_a_key_is_said(setting: str, says: str) -> None:
+    """And the key itself is not."""
+    with pytest.raises(ConfigError, match=says):
+        policy_of(AuditConfig(redaction_key=setting, identity="keyed"))
+
+
+def test_an_id_of_a_call_that_is_none_is_searched() -> None:
+    """An application gives it, and could give anything."""
+    key = "ghp_" + "a1B2" * 9
+    record = stored({"event_type": "annotation", "call_id": key, "details": {}}, AuditConfig())
+    assert record["call_id"] == "[api_key]"
+    record = stored({"event_type": "annotation", "call_id": "4" * 24}, AuditConfig())
+    assert record["call_id"] == "4" * 24
+
+
+def test_a_path_that_is_nearly_one_of_ours_is_doubted(caplog: pytest.LogCaptureFixture) -> None:
+    """It may be a field of the application's, so it is no error."""
+    fields = {"request_data.mesage": "withhold", "request_data.symbol": "keep"}
+    redactor_of(AuditConfig(redaction={"fields": fields}))
+    assert "Did you mean request_data.message?" in caplog.text
+    assert "symbol" not in caplog.text
+
+
+def test_a_slow_function_is_told_of_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Callers wait for it, and would not know why."""
+    from affidavit.pipeline.redact import record
+
+    def slow(text: str) -> None:
+        del text
+
+    monkeypatch.setattr(record, "_SLOW_S", 0.0)
+    config = AuditConfig(redaction={"finders": [slow]})
+    stored({"details": {"a": "one text", "b": "two texts"}}, config)
+    assert caplog.text.count("took") == 1

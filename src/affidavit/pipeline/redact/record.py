@@ -7,6 +7,8 @@ goes before its value where it says something about it: ``steuer_id``, ``phoneNu
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -33,6 +35,10 @@ KEYED: Final = ("user_id", "session_id", "conversation_id")
 """Identity fields that ``identity="keyed"`` replaces, besides the client's address."""
 
 _WITHHELD: Final = "withheld"
+_SLOW_S: Final = 0.5
+_logger = logging.getLogger("affidavit")
+_slow: set[str] = set()
+"""Functions that were told of as slow."""
 
 
 class Redactor:
@@ -316,10 +322,27 @@ class Redactor:
         ]
 
 
+def _tell_slow(finder: OwnFinder, took_s: float) -> None:
+    """Warn of a function that makes callers wait; once, as it would be for each text."""
+    name = getattr(finder, "__qualname__", type(finder).__name__)
+    if name not in _slow:
+        _slow.add(name)
+        _logger.warning(
+            "affidavit: the function %s of redaction.finders took %.1f s for one text. Callers "
+            "wait for it, up to write_timeout. Make it faster, or use a pattern.",
+            name,
+            took_s,
+        )
+
+
 def _asked(finder: OwnFinder, text: str) -> list[Span] | str | None:
     """Call a function of the application. Raises RuntimeError whatever goes wrong in it."""
+    began_s = time.monotonic()
     try:
         answer = finder(text)
+        took_s = time.monotonic() - began_s
+        if took_s > _SLOW_S:
+            _tell_slow(finder, took_s)
         if answer is None or isinstance(answer, str):
             return answer
         return list(_checked(answer, len(text)))

@@ -17,9 +17,10 @@ from typing import Final
 import msgspec
 
 VERSION: Final = 1
-_KEY_SIZE: Final = 32
+KEY_SIZE: Final = 32
 _ID_SIZE: Final = 8
-_HEAD: Final = 1 + _ID_SIZE + _KEY_SIZE
+_HEAD: Final = 1 + _ID_SIZE + KEY_SIZE
+_RECORD_SIZE: Final = 12
 _NONCE: Final = bytes(12)
 _INFO: Final = b"affidavit/seal/v1"
 
@@ -63,6 +64,12 @@ def open_box(private: bytes, box: bytes, record: bytes) -> dict[str, str]:
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+    if len(private) != KEY_SIZE:
+        msg = f"A private key has {KEY_SIZE} bytes, and this one has {len(private)}."
+        raise SealError(msg)
+    if len(record) != _RECORD_SIZE:
+        msg = "The record has no _id of 12 bytes, and a box opens only with its own. Export it too."
+        raise SealError(msg)
     if len(box) < _HEAD or box[0] != VERSION:
         msg = "This is not a sealed box of version 1."
         raise SealError(msg)
@@ -91,4 +98,4 @@ def _derive(shared: bytes, salt: bytes) -> bytes:
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-    return HKDF(SHA256(), _KEY_SIZE, salt, _INFO).derive(shared)
+    return HKDF(SHA256(), KEY_SIZE, salt, _INFO).derive(shared)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
@@ -32,6 +33,7 @@ _LONG_NUMBER: Final = 10**8
 _EXACT_FLOAT: Final = 2.0**53
 _NAMES_KEPT: Final = 4096
 _LONGEST_NAME: Final = 64
+_CALL_ID: Final = re.compile(r"[0-9a-f]{24}")
 _LONGEST_NUMBER: Final = 40
 _PAIR: Final = 2
 _SILENT: Final = Name("", None, perhaps=False)
@@ -105,7 +107,9 @@ class Gatherer:
         self.nodes = {}
         self._ledger = own.is_ledger(document)
         self._untouched = own.UNTOUCHED_IN_LEDGER if self._ledger else _NOTHING
-        self._mapping(document, None, UNTOUCHED)
+        call = document.get("call_id")  # one that an application gave can hold anything
+        ours = not isinstance(call, str) or _CALL_ID.fullmatch(call) is not None
+        self._mapping(document, None, UNTOUCHED if ours else UNTOUCHED - {"call_id"})
         return self.leaves
 
     def learn(self, name: str) -> None:

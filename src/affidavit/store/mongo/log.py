@@ -24,9 +24,22 @@ SEALS_TIMEOUT_S: Final = 60.0
 """Seconds that a command waits for one answer about the log's own collections."""
 
 
-def _redacted(wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep what was looked for, but no secret: the ledger never expires."""
+def _redacted(wanted: Mapping[str, Any], config: AuditConfig | None = None) -> dict[str, Any]:
+    """Keep what was looked for, but no secret: the ledger never expires.
+
+    Where identity is keyed, who was looked for is noted as the token that stands in the records.
+    """
     noted = dict(wanted)
+    if config is not None and config.identity == "keyed":
+        from affidavit.pipeline.redact import act
+        from affidavit.pipeline.redact.configured import policy_of
+        from affidavit.pipeline.redact.record import KEYED
+
+        key = policy_of(config).key
+        for name in KEYED:
+            value = noted.get(name)
+            if isinstance(value, str) and not value.startswith("keyed:"):
+                noted[name] = act.identity(key, name, value) if key is not None else "[withheld]"
     if isinstance(noted.get("text"), str):
         from affidavit.pipeline.redact import Policy, Redactor
 
@@ -59,7 +72,7 @@ class MongoLog:
 
         Raises StoreRefused without the right to insert: nothing is read unseen.
         """
-        details = {"command": command, "filter": _redacted(wanted), "count": count}
+        details = {"command": command, "filter": _redacted(wanted, self.config), "count": count}
         self._note(LedgerEvent.AUDIT_ACCESS, details)
 
     def note_retry(self, stored: int, refused: int) -> None:

@@ -8,7 +8,9 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +22,15 @@ from affidavit.config import AuditConfig
 from affidavit.integrity.checkpoint import open_checkpoint
 from affidavit.integrity.note import Signer, VerifierKey
 from affidavit.spool.owner import default_directory
-from affidavit.store import connect_seals
-from tests.support.sealing import check_log, sealed_numbers
+from affidavit.store import connect, connect_seals
+from tests.support.sealing import Writer, check_log, sealed_numbers, sealer_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pymongo.database import Database
 
+    from affidavit.sealer.sealing import Sealer
     from affidavit.store.sealing import SealStore
 
     Log = Database[dict[str, Any]]
@@ -306,3 +309,63 @@ def test_of_four_hosts_that_start_at_once_one_has_the_key(
     assert identity is not None
     assert Signer.parse(keys[0].read_text().strip()).vkey == identity["vkey"]
     assert check_log(seals) > 10
+
+
+def test_sealers_that_race_seal_each_leaf_once(log: Log, seals: SealStore) -> None:
+    """Three at full speed on one log while batches come: one history, and nothing left out."""
+    ready = connect(log, AuditConfig())
+    ready.prepare(30)
+    writer = Writer(ready, "racer")
+    made, stop = [sealer_of(connect_seals(log, AuditConfig())) for _ in range(3)], threading.Event()
+    errors: list[Exception] = []
+
+    def work(sealer: Sealer) -> None:
+        try:
+            while not stop.is_set():
+                sealer.step()
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(each,)) for each in made]
+    for thread in threads:
+        thread.start()
+    for _ in range(120):
+        writer.send(writer.record(7))
+    _wait_for(lambda: (seals.last_seal() or {"size": 0})["size"] >= writer.seq)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert check_log(seals) == writer.seq + 1  # and the leaf of the set-up's own record
+    assert sum(each.lost for each in made) > 0
+
+
+def test_a_sealer_that_starts_reads_little(log: Log, seals: SealStore) -> None:
+    """Of a log with many seals it reads the newest ones, not all."""
+    ready = connect(log, AuditConfig())
+    ready.prepare(30)
+    writer, late = Writer(ready, "w"), [timedelta(0)]
+    sealer = sealer_of(seals, clock=lambda: datetime.now(UTC) + late[0])
+    for number in range(400):
+        writer.send(writer.record(1))
+        late[0] += timedelta(seconds=1)
+        sealer.step()
+        if number == 390:
+            late[0] += timedelta(seconds=61)
+    read: list[int] = []
+    counting = connect_seals(log, AuditConfig())
+    seals_from = counting.seals
+
+    def counted(from_k: int = 0) -> Iterator[dict[str, Any]]:
+        for each in seals_from(from_k):
+            read.append(each["_id"])
+            yield each
+
+    counting.seals = counted  # type: ignore[method-assign]
+    writer.send(writer.record(1))
+    done = sealer_of(counting, clock=lambda: datetime.now(UTC) + late[0]).step()
+    assert done is not None
+    assert done.leaves == 1
+    assert len(read) < 600  # in two looks: what is covered, and the leaves of the partial tile
+    assert min(read) > 0
+    assert check_log(seals) == writer.seq + 1

@@ -85,7 +85,8 @@ def _setting(setting: Setting) -> Iterator[str]:
 
 def _kind(setting: Setting) -> str:
     if setting.choices:
-        return " or ".join(f"`{choice}`" for choice in setting.choices)
+        table = " or a table of rules" if setting.kind == "rules" else ""
+        return " or ".join(f"`{choice}`" for choice in setting.choices) + table
     low, high = setting.low, setting.high
     bounds = ""
     if low is not None and high is not None:

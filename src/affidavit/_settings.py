@@ -132,7 +132,10 @@ def _choice(setting: Setting, value: object, where: str) -> str:
 def _rules(setting: Setting, value: object, where: str) -> str | dict[str, Any]:
     if isinstance(value, Mapping):
         return dict(value)
-    return _choice(setting, value, where)
+    if value not in setting.choices:
+        wanted = "one of " + ", ".join(map(repr, setting.choices))
+        raise setting.wrong(where, value, f"{wanted}, or a table of rules")
+    return str(value)
 
 
 _CHECKS: Final[dict[str, Callable[[Setting, object, str], Any]]] = {

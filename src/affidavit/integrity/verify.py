@@ -119,10 +119,12 @@ class _Verification:
         """Pass over the seals up to the saved checkpoint; the tree there must be its tree."""
         saved = self.trust.saved
         found = saved is None or saved.size == 0
+        size = 0
         for seal in seals:
             if found:
                 yield seal
                 continue
+            size = max(size, size_of(seal.get("size")))
             for item in items_of(seal):
                 self._cover(item, seal, quiet=True)
             if "key" in seal:
@@ -133,8 +135,13 @@ class _Verification:
         self.report.limits.append("what the log held up to the saved checkpoint")
         for kind in TOLD_BY:
             self.bodies.told.believe(self.reader.ledger(kind))
-        if not found and not self.report.kinds:
-            self._shorter(self._tree.size)
+        if found or saved is None:
+            return
+        self._saved_met = True  # there is nothing more to say of it at the end
+        if saved.size > size:
+            self._shorter(size)
+        else:
+            self._rewritten(saved.size)
 
     def _resume(self, seal: Docs) -> bool:
         saved = self.trust.saved
@@ -317,11 +324,14 @@ class _Verification:
         self._saved_met = True
         self.report.saved_size = saved.size
         if self._tree.root() != saved.root:
-            text = (
-                f"The first {saved.size} leaves are not those of the saved checkpoint: the log "
-                "was altered, or taken back and grown again, since the checkpoint was saved."
-            )
-            self.report.add(Kind.ROLLED_BACK, text, index=saved.size)
+            self._rewritten(saved.size)
+
+    def _rewritten(self, size: int) -> None:
+        text = (
+            f"The first {size} leaves are not those of the saved checkpoint: the log was altered, "
+            "or taken back and grown again, since the checkpoint was saved."
+        )
+        self.report.add(Kind.ROLLED_BACK, text, index=size)
 
     def _cover(self, item: Docs, seal: Docs, *, quiet: bool) -> None:
         """Note which numbers an item seals; the same number twice is a finding."""

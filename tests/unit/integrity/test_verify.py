@@ -97,6 +97,28 @@ def test_only_what_came_after_the_saved_checkpoint(log: SmallLog) -> None:
     assert found.kinds == {Kind.ALTERED: 1}
 
 
+@pytest.mark.parametrize("how", ["cut", "emptied", "frontier", "rewritten"])
+def test_the_saved_checkpoint_is_not_passed_over(log: SmallLog, how: str) -> None:
+    """Whoever reads only what is newer still sees that what is older is not there any more."""
+    saved, kind = log.log[6]["cp"], Kind.ROLLED_BACK
+    if how == "cut":
+        del log.log[4:]
+        kind = Kind.CUT_OFF
+    elif how == "emptied":
+        empty(log)
+    elif how == "frontier":
+        log.log[6]["frontier"] = log.log[5]["frontier"]
+    else:
+        key = log.signer
+        log.__dict__.update(SmallLog().__dict__)
+        log.signer, log.who = key, {"_id": "log", "origin": key.name, "vkey": key.vkey}
+        for _ in range(20):
+            log.seal([log.calls(log.start(f"w{len(log.log)}"), 30)])
+    report = checked(log, saved=saved, scope={"from_saved": True})
+    assert kind in report.kinds
+    assert sum(report.kinds.values()) <= (1 if how != "emptied" else 2) or how == "rewritten"
+
+
 def test_a_gap_and_its_late_records_are_clean() -> None:
     """Numbers that never came are sealed as a gap; late ones are sealed when they come."""
     log = SmallLog()

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from affidavit.event import Document
-from affidavit.sealer.sealing import LOOK_BACK
+from affidavit.sealer.intake import LOOK_BACK
 from affidavit.store.sealing import SealStore
 
 SELF_ATTESTED: Final = "self-attested"

@@ -10,50 +10,28 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 from affidavit.event import Document
 from affidavit.integrity.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
-from affidavit.integrity.errors import BadBatch, IntegrityError
+from affidavit.integrity.errors import IntegrityError
 from affidavit.integrity.note import Signs, VerifierKey
 from affidavit.sealer import keys
-from affidavit.sealer.cover import Cover, spans
-from affidavit.sealer.draft import Draft, Taken
-from affidavit.sealer.gaps import GRACE, Watch, is_silent, may_come, silent_writers
+from affidavit.sealer.draft import Draft
+from affidavit.sealer.intake import BEGINNING, Intake
 from affidavit.sealer.keys import LogKey, Reopen
-from affidavit.sealer.rebuild import has_leaves, rebuild
-from affidavit.sealer.replay import leaves_of, note, place_of
+from affidavit.sealer.replay import leaves_of
 from affidavit.sealer.seen import Seen
 from affidavit.sealer.tree import Tree, WholeTile, broken, load
-from affidavit.store.sealing import BatchName, SealStore
-
-LOOK_BACK: Final = timedelta(minutes=10)
-"""So far below the newest ``sent_at`` new batches are looked for."""
-
-GLANCE_BACK: Final = timedelta(seconds=10)
-"""The same for most steps; the whole of it is looked at each :data:`DEEP_EVERY`."""
-
-DEEP_EVERY: Final = timedelta(seconds=15)
-FULL_EVERY: Final = timedelta(hours=1)
-"""How often every batch there is, and every writer, is compared with what is sealed."""
+from affidavit.store.sealing import SealStore
 
 STATE_EVERY: Final = timedelta(seconds=60)
 IDLE: Final = timedelta(minutes=10)
 """How often a checkpoint is signed although nothing came."""
-
-KEEP_COVER: Final = timedelta(hours=1)
-MOST_LEAVES: Final = 50_000
-"""Leaves of one seal."""
-
-MOST_BATCHES: Final = 500
-_AT_ONCE: Final = 50
-_BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MOST_SEEN: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,25 +80,15 @@ class Sealer:
         self._key: LogKey | None = None
         self._log_keys: set[bytes] = set()
         self._tree: Tree | None = None
+        self._intake = Intake(store)
+        self._lost_last = False
         self.k = -1
         """The newest seal."""
         self.lost = 0
         """Seals that another sealer added first."""
-        self.more = False
-        """Whether the last step left something for the next."""
         self._mark: datetime | None = None
-        self._at = _BEGINNING
-        self._covers: dict[str, Cover] = {}
-        self._touched: dict[str, datetime] = {}
-        self._watch = Watch()
-        self._known: dict[str, datetime] = {}
-        """Batches that need no second look, with their ``sent_at``."""
-        self._settled: dict[str, object] = {}
-        """Silent writers of which everything is sealed, by their newest heartbeat's time."""
-        self._scan: datetime | None = None
-        """How far the search through all batches has come."""
-        self._deep_at = self._full_at = _BEGINNING
-        self._state_at = _BEGINNING
+        self._at = BEGINNING
+        self._state_at = BEGINNING
         self._tiles_due: list[WholeTile] = []
 
     @property
@@ -129,6 +97,11 @@ class Sealer:
         if self._key is None:
             self._key = self._reopen()
         return self._key
+
+    @property
+    def more(self) -> bool:
+        """Whether the last step left something for the next."""
+        return self._intake.more or self._lost_last
 
     @property
     def gives_tiles(self) -> bool:
@@ -143,22 +116,22 @@ class Sealer:
         With ``full`` everything is looked at, not only what came lately. Raises SealError where the
         log cannot go on, StoreError where the store does not answer.
         """
+        self._lost_last = False
         tree = self._ready()
         now = self._clock()
-        before = (self._scan, self._deep_at, self._full_at, dict(self._settled))
-        done = None
+        before, done = self._intake.progress(), None
         try:
-            draft = Draft(self._cover_of, self._log_keys, now)
-            self._gather(draft, now, full=full)
+            draft = Draft(self._intake.cover_of, self._log_keys, now)
+            self._intake.gather(draft, self._mark, self.key.signer, full=full)
             idle = self.k >= 0 and now - self._at >= IDLE
             if draft.items or draft.refused or idle:
                 done = self._commit(tree, draft, now)
             else:
-                self._pass_over(draft, now)
-                before = (self._scan, self._deep_at, self._full_at, self._settled)
+                self._intake.accept(draft, self._mark)
+                before = self._intake.progress()
         finally:
             if done is None:  # what was looked at is not sealed: look again
-                self._scan, self._deep_at, self._full_at, self._settled = before
+                self._intake.go_back(before)
         return done
 
     def rotate(self, new: Signs) -> Sealed | None:
@@ -168,7 +141,7 @@ class Sealer:
         """
         tree = self._ready()
         now = self._clock()
-        draft = Draft(self._cover_of, self._log_keys, now)
+        draft = Draft(self._intake.cover_of, self._log_keys, now)
         at_ms = int(now.timestamp() * 1000)
         turn = {"vkey": new.vkey, "note": keys.rotation_note(self.key.signer, new, at_ms)}
         return self._commit(tree, draft, now, turn)
@@ -207,16 +180,16 @@ class Sealer:
         if turn is not None:
             seal["key"] = turn
         if now - self._state_at >= STATE_EVERY:
-            seal["state"], seal["full_at"] = self._state(draft), self._full_at
-        if not self._store.add_seal(seal):
+            seal["state"], seal["full_at"] = self._intake.state(draft), self._intake.full_at
+        self._lost_last = not self._store.add_seal(seal)
+        if self._lost_last:
             self.lost += 1
-            self.more = True
             return None
         if "state" in seal:
             self._state_at = now
         self._tree = grown
         self._accept(seal)
-        self._pass_over(draft, now)
+        self._intake.accept(draft, self._mark)
         self._tiles_due += tiles
         self._put_tiles()
         if turn is not None:
@@ -237,17 +210,6 @@ class Sealer:
         """Give the newest ``sent_at`` looked at; not later than now, whatever a clock said."""
         times = [min(sent_at, draft.now) for sent_at in draft.looked.values()]
         return max([*times, *([self._mark] if self._mark else [])], default=None)
-
-    def _pass_over(self, draft: Draft, now: datetime) -> None:
-        """Take over what a draft has learned of writers and batches."""
-        for writer, cover in draft.covers.items():
-            self._covers[writer] = cover
-            self._touched[writer] = now
-            self._watch.note(writer, cover, now)
-        self._known.update(draft.looked)
-        if len(self._known) > _MOST_SEEN and self._mark is not None:
-            oldest = min(self._mark, self._scan or self._mark) - 2 * LOOK_BACK
-            self._known = {name: at for name, at in self._known.items() if at >= oldest}
 
     def _accept(self, seal: Document) -> None:
         self.k, self._at = seal["_id"], seal["at"]
@@ -305,21 +267,11 @@ class Sealer:
         if not noted:
             return  # writers are looked up one by one
         self._state_at = noted[-1]["at"]
-        self._full_at = noted[-1].get("full_at", _BEGINNING)
-        for writer, leaves, gaps, key in noted[-1]["state"]:
-            self._covers[writer] = Cover(spans(leaves), spans(gaps), key or None)
+        self._intake.full_at = noted[-1].get("full_at", BEGINNING)
+        self._intake.recall(noted[-1]["state"])
         for seal in seals:
             if seal["_id"] > noted[-1]["_id"]:
-                self._note_items(seal)
-
-    def _note_items(self, seal: Document) -> None:
-        """Note what a seal covers of writers that are known; others are looked up when needed."""
-        for item in seal["items"]:
-            cover = self._covers.get(place_of(item)[0])
-            if cover is not None:
-                note(cover, item)
-            if "b" in item:
-                self._known.setdefault(item["b"], seal["at"])
+                self._intake.note_seal(seal)
 
     def _follow(self, seal: Document) -> None:
         """Take over a seal that another sealer has added."""
@@ -332,9 +284,7 @@ class Sealer:
         if grown.root() != bytes(seal["root"]):
             raise broken(seal)
         self._tree = grown
-        self._note_items(seal)
-        for each in seal.get("refused", ()):
-            self._known.setdefault(each["b"], seal["at"])
+        self._intake.note_seal(seal)
         if "state" in seal:
             self._state_at = seal["at"]
         self._accept(seal)
@@ -350,189 +300,3 @@ class Sealer:
         self._key = None
         if new is not None:
             self._key = new()
-
-    # -- new batches -----------------------------------------------------------------------------
-
-    def _gather(self, draft: Draft, now: datetime, *, full: bool) -> None:
-        """Take in what is not sealed yet: new batches, oldest first, and what did not come."""
-        self.more = False
-        if self._scan is None and (full or now - self._full_at >= FULL_EVERY):
-            self._scan = _BEGINNING
-        scanning, deep = self._scan is not None, now - self._deep_at >= DEEP_EVERY
-        mark = self._mark or _BEGINNING + LOOK_BACK
-        if self._scan is not None:
-            names = self._unsealed(self._store.batch_names(self._scan))
-        elif deep:
-            names = self._unsealed(self._store.batch_names(mark - LOOK_BACK))
-        else:
-            recent = self._store.batch_names(mark - GLANCE_BACK)
-            names = (each for each in recent if each.id not in self._known)
-        wanted = list(islice(names, MOST_BATCHES + 1))
-        taken = self._take(draft, wanted[:MOST_BATCHES])
-        if taken < len(wanted):
-            self.more = True
-            if scanning and taken:
-                self._scan = wanted[taken - 1].sent_at
-            return
-        if scanning:
-            self._scan, self._full_at = None, now
-        if scanning or deep:
-            self._deep_at = now
-            self._fill(draft, now, full=scanning)
-
-    def _take(self, draft: Draft, names: list[BatchName]) -> int:
-        """Take in batches, as many as a seal has room for; returns how many."""
-        for at in range(0, len(names), _AT_ONCE):
-            group = names[at : at + _AT_ONCE]
-            found = {each["_id"]: each for each in self._store.batches([n.id for n in group])}
-            for place, name in enumerate(group):
-                if len(draft.leaves) >= MOST_LEAVES:
-                    return at + place
-                if name.id in found:
-                    self._take_one(draft, found[name.id], name.sent_at)
-        return len(names)
-
-    def _take_one(self, draft: Draft, document: Document, sent_at: datetime) -> None:
-        draft.looked[document["_id"]] = sent_at
-        try:
-            verdict = draft.take(document)
-            if verdict is Taken.KEY_UNKNOWN:
-                writer = document["w"]
-                key = self._enrolled(writer) or draft.cover(writer).key
-                verdict = draft.take(document, key or bytes(document["key"]))
-        except BadBatch as error:
-            draft.refuse(document["_id"], str(error))
-            return
-        if verdict is Taken.OVERLAPS and not self._store.sealed([document["_id"]]):
-            self._agree(draft, document)
-
-    def _unsealed(self, names: Iterator[BatchName]) -> Iterator[BatchName]:
-        """Leave out what is sealed, asking the store for many at a time."""
-        group: list[BatchName] = []
-        for name in names:
-            if name.id in self._known:
-                continue
-            group.append(name)
-            if len(group) == MOST_BATCHES:
-                yield from self._not_sealed(group)
-                group = []
-        yield from self._not_sealed(group)
-
-    def _not_sealed(self, group: list[BatchName]) -> Iterator[BatchName]:
-        sealed = self._store.sealed([name.id for name in group]) if group else set()
-        for name in group:
-            if name.id in sealed:
-                self._known[name.id] = name.sent_at
-            else:
-                yield name
-
-    def _agree(self, draft: Draft, document: Document) -> None:
-        """Compare a batch with what is sealed already of the same numbers."""
-        for item in [*self._store.items_of(document["w"]), *draft.items]:
-            if "b" not in item or item["b"] == document["_id"]:
-                continue
-            writer, start, end = place_of(item)
-            if writer == document["w"]:
-                for other in self._store.batches([item["b"]]):
-                    if not draft.agree(document, other, start, end):
-                        why = f"other leaves of the same numbers are sealed ({item['b'][:80]})"
-                        draft.refuse(document["_id"], why)
-                        return
-
-    def _enrolled(self, writer: str) -> bytes | None:
-        """Find the key that a writer's first record names."""
-        for _, record in self._store.records(writer, 0, 1):
-            for part in ("details", "actor"):
-                said = record.get(part)
-                vkey = said.get("leaf_key") if isinstance(said, dict) else None
-                if isinstance(vkey, str):
-                    try:
-                        return VerifierKey.parse(vkey).public
-                    except IntegrityError:
-                        return None
-        return None
-
-    def _cover_of(self, writer: str) -> Cover:
-        """Give what is sealed of a writer; looked up in the seals where it is not known."""
-        cover = self._covers.get(writer)
-        if cover is None:
-            cover = Cover()
-            if self.k >= 0:
-                for item in self._store.items_of(writer):
-                    note(cover, item)
-            self._covers[writer] = cover
-        return cover
-
-    # -- what did not come -----------------------------------------------------------------------
-
-    def _fill(self, draft: Draft, now: datetime, *, full: bool) -> None:
-        """Build batches again that died with their writer, and note gaps."""
-        beats = self._store.writers()
-        for writer in self._watch.writers():
-            cover = draft.cover(writer)
-            for start, end in self._watch.ripe(writer, cover, beats.get(writer), now):
-                self._build(draft, writer, start, end)
-        silent = set(silent_writers(beats, now))
-        if full:
-            silent |= self._store.known_writers() - beats.keys()
-        for writer in sorted(silent):
-            beat = beats.get(writer)
-            mark = beat.get("at") if beat is not None else None
-            if self._settled.get(writer, self) != mark and self._finish(draft, writer, now):
-                self._settled[writer] = mark
-        self._forget(beats, now)
-
-    def _finish(self, draft: Draft, writer: str, now: datetime) -> bool:
-        """See that all of a silent writer's records are sealed; False if it is too early."""
-        last = self._store.last_number(writer)
-        if last is None:
-            return True
-        cover = draft.cover(writer)
-        if not cover.holes(last + 1):
-            return True
-        newest = next((record for _, record in self._store.records(writer, last, 1)), None)
-        if newest is None or (not has_leaves(newest) and not cover.sealed):
-            return True  # written before there were leaves: unproved
-        at = newest.get("timestamp")
-        if isinstance(at, datetime) and now - at < GRACE:
-            return False  # a command may be about to bring its leaf
-        for start, end in cover.holes(last + 1):
-            self._build(draft, writer, start, end)
-        return not self.more
-
-    def _build(self, draft: Draft, writer: str, start: int, end: int) -> None:
-        if len(draft.leaves) >= MOST_LEAVES:
-            self.more = True
-            return
-        found = rebuild(self._store, self.key.signer, writer, start, end)
-        for batch in found.batches:
-            document = batch.as_document()
-            if self._store.add_batch(document):
-                self._take_one(draft, document, draft.now)
-                draft.rebuilt += 1
-                continue
-            for other in self._store.batches([batch.id]):  # it came late, or a wrong one is there
-                self._take_one(draft, other, draft.now)
-            for low, high in draft.cover(writer).sealed.missing(batch.s0, batch.s0 + batch.n):
-                draft.gap(writer, low, high)
-        for low, high in found.absent:
-            draft.gap(writer, low, high)
-        for low, high in found.unproved:
-            draft.cover(writer).pass_over(low, high)
-        if found.end < end:
-            self.more = True
-
-    def _forget(self, beats: dict[str, Document], now: datetime) -> None:
-        """Let go of writers that have ended; they can be looked up again."""
-        for writer, at in list(self._touched.items()):
-            beat = beats.get(writer)
-            over = beat is None or (is_silent(beat, now) and not may_come(beat, now))
-            if over and now - at >= KEEP_COVER:
-                self._touched.pop(writer)
-                self._covers.pop(writer, None)
-                self._watch.forget(writer)
-        self._settled = {w: at for w, at in self._settled.items() if w in beats or at is None}
-
-    def _state(self, draft: Draft) -> list[list[Any]]:
-        covers = {**self._covers, **draft.covers}
-        return [[writer, *cover.flat(), cover.key or b""] for writer, cover in covers.items()]

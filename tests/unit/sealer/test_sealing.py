@@ -157,10 +157,28 @@ def test_the_loser_of_a_race_tries_again(store: MemoryStore, seals: SealStore) -
     seals.add_seal = late  # type: ignore[method-assign]
     assert sealer.step() is None
     assert sealer.lost == 1
+    assert sealer.more
     done = sealer.step()
     assert done is not None
     assert (done.leaves, done.size) == (7, 12)
     assert check_log(seals) == 12
+    assert not sealer.more
+
+
+def test_a_loser_with_nothing_left_rests(store: MemoryStore, seals: SealStore) -> None:
+    """The winner had sealed it all: there is no more to do, and none is promised."""
+    sealer, writer = sealer_of(seals), Writer(store, "a")
+    writer.send(writer.record(5))
+    add = seals.add_seal
+
+    def late(document: dict[str, Any]) -> bool:
+        seals.add_seal = add  # type: ignore[method-assign]
+        assert sealer_of(seals).step() is not None
+        return add(document)
+
+    seals.add_seal = late  # type: ignore[method-assign]
+    assert seal_once(sealer) == 0
+    assert (sealer.lost, sealer.more) == (1, False)
 
 
 def test_numbers_that_never_came_are_a_gap_after_the_grace(

@@ -88,7 +88,7 @@ _LEFT_OF_DOT: Final = re.compile(
 )
 _JWT: Final = re.compile(rf"eyJ[{_ANY}]{{10,}}\.[{_ANY}]{{8,}}(?:\.[{_ANY}]*){{0,3}}")
 _AWS_ID: Final = re.compile(r"A(?:KI|SI)A[A-Z]{16}")
-_AWS_SESSION: Final = re.compile(rf"(?:FwoGZXIvYXdz|IQoJb3JpZ2lu)[{_B62}+/=%]{{60,4096}}")
+_AWS_SESSION: Final = re.compile(rf"(?:FwoGZXIvYXdz|IQoJb3JpZ2lu)[{_B62}+/=%]{{60,2048}}")
 _HEX_64: Final = re.compile(rf"[{_HEX}]{{64}}")
 _WORDY: Final = re.compile(r"[a-z_-]+\Z|[A-Z_]+\Z")
 _CODICE: Final = re.compile(

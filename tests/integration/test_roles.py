@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,12 @@ from bson.objectid import ObjectId
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
+from affidavit import AuditLogger
 from affidavit.cli import run
 from affidavit.config import AuditConfig
 from affidavit.demo.mongod import Mongod
 from affidavit.errors import StoreRefused
+from affidavit.spool.owner import default_directory
 from affidavit.store import open_log
 from affidavit.store.mongo import roles
 from affidavit.store.mongo.connect import locate
@@ -283,3 +286,23 @@ def test_the_doctor_is_content_with_the_set_up_user(
 ) -> None:
     """It runs as a check after set-up: exit code 0."""
     assert run(["doctor", "--uri", uri_of(guarded, "setup")]) == 0, capsys.readouterr().out
+
+
+def test_the_sealers_role_seals_what_the_writers_role_cannot(
+    guarded: Mongod, as_role: Callable[[str], Log], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A logger without the right makes no key and does not complain; the sealer needs no more."""
+    with AuditLogger(uri_of(guarded, "writer")) as audit:
+        with audit.call(provider="p", model="m", message="hello", user_id="u") as call:
+            call.complete(text="answer")
+        time.sleep(1.5)  # its own thread has looked by then
+    database = as_role("sealer")
+    assert database.llm_audit_seals.find_one({"_id": "log"}) is None
+    assert list((default_directory() / "keys").glob("*.key*")) == []
+    assert not [one for one in caplog.records if one.levelname not in {"INFO", "DEBUG"}]
+    assert run(["seal", "--once", "--uri", uri_of(guarded, "sealer")]) == 0
+    stored = {d["writer"] for d in database.llm_audit.find({"salt": {"$exists": True}})}
+    items = [item for seal in database.llm_audit_seals.find() for item in seal.get("items", ())]
+    assert stored <= {item.get("b", "").rpartition(":")[0] for item in items}
+    assert run(["keys", "rotate", "--uri", uri_of(guarded, "sealer")]) == 4  # no ledger for it
+    assert run(["status", "--uri", uri_of(guarded, "reader")]) in {0, 1}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _FROM_CHECKPOINT = "checkpoint"
 
 
-def verify(
+def verify(  # noqa: PLR0913 - one parameter for each option
     path: Annotated[
         Path | None,
         typer.Argument(
@@ -41,6 +41,12 @@ def verify(
         str | None,
         typer.Option(
             "--vkey", help="The log's key, as it is known beforehand.", show_default=False
+        ),
+    ] = None,
+    witness: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--witness", help="Key of a witness of the saved checkpoint.", show_default=False
         ),
     ] = None,
     since: Annotated[
@@ -73,7 +79,8 @@ def verify(
     from affidavit.cli._errors import FOUND_WRONG
 
     config = common.settings(collection)
-    report = _verified(path, checkpoint, vkey, _scope(since, sample, checkpoint), uri, config)
+    scope = _scope(since, sample, checkpoint)
+    report = _verified(path, (checkpoint, vkey, witness or []), scope, uri, config)
     if json:
         output.as_json(report.as_dict())
     else:
@@ -84,46 +91,46 @@ def verify(
 
 def _verified(
     path: Path | None,
-    checkpoint: Path | None,
-    vkey: str | None,
+    outside: tuple[Path | None, str | None, list[str]],
     scope: Scope,
     uri: str | None,
     config: AuditConfig,
 ) -> Report:
     from affidavit.errors import ConfigError
+    from affidavit.evidence.inspect import is_bundle, verify_bundle
     from affidavit.integrity.errors import IntegrityError
+    from affidavit.integrity.note import VerifierKey
+    from affidavit.integrity.trust import Trust
 
+    checkpoint, vkey, witnesses = outside
     saved = None if checkpoint is None else _read(checkpoint)
     pinned_by = "vkey" if vkey is not None else "configuration"
     known = vkey if vkey is not None else config.seal_vkey
     try:
-        if path is not None:
-            return _folder(path, known, pinned_by, saved, scope)
-        from affidavit.integrity.trust import Trust
-
-        return _live(Trust(known, pinned_by, saved), scope, uri, config)
+        if path is not None and is_bundle(path):
+            return verify_bundle(path, known, pinned_by, saved)
+        keys = [VerifierKey.parse(key) for key in witnesses]
+        trust = Trust(known, pinned_by, saved, keys)
+        return _live(trust, scope, uri, config) if path is None else _folder(path, trust, scope)
     except IntegrityError as error:  # a key or checkpoint of the caller's, which is none
         raise ConfigError(str(error)) from error
 
 
 def _live(trust: Trust, scope: Scope, uri: str | None, config: AuditConfig) -> Report:
+    from affidavit.anchors.attest import hold_against_anchors
+
     with common.opened(uri, config) as log:
         wanted = {"since_ms": scope.since_ms, "sample": scope.sample}
         log.note_access("verify", wanted, None)
-        return _run(log.seals, trust, scope)
+        report = _run(log.seals, trust, scope)
+        hold_against_anchors(log.seals, config, report)
+        return report
 
 
-def _folder(
-    path: Path, vkey: str | None, pinned_by: str, saved: str | None, scope: Scope
-) -> Report:
+def _folder(path: Path, trust: Trust, scope: Scope) -> Report:
     from affidavit.evidence.folder import ExportFolder
-    from affidavit.evidence.inspect import is_bundle, verify_bundle
-    from affidavit.integrity.trust import Trust
 
-    if is_bundle(path):
-        return verify_bundle(path, vkey, pinned_by, saved)
     folder = ExportFolder(path)
-    trust = Trust(vkey, pinned_by, saved)
     report = _run(folder, trust, scope)
     folder.check_manifest(report, trust.keys)
     return report
@@ -210,10 +217,14 @@ def _print(report: Report) -> None:
         output.say(f"key      {report.vkey} ({pinned})")
     grown = "" if report.saved_size is None else f"; the saved checkpoint has {report.saved_size:,}"
     output.say(f"leaves   {report.size:,}{grown}")
+    if report.witnesses:
+        output.say(f"witness  {', '.join(report.witnesses)}, for the saved checkpoint")
     output.say(f"records  {report.counts['matched']:,} read and found under their leaves")
     for name, text in _COUNTED:
         if report.counts[name]:
             output.say(f"         {report.counts[name]:,} {text}")
+    for shown in report.anchored:
+        output.say(f"anchor   {shown}")
     for limit in report.limits:
         output.say(f"         not looked at: {limit}")
     output.say("")

@@ -55,7 +55,7 @@ class Level(StrEnum):
     ANCHORED = "anchored"
     """A receipt from outside the database says when the log had this state."""
     WITNESSED = "witnessed"
-    """A witness has signed that the log only grew."""
+    """A witness, known beforehand, has signed that the log only grew to the saved checkpoint."""
 
 
 class Finding(NamedTuple):
@@ -90,6 +90,8 @@ class Report:
     """The newest signed checkpoint that holds."""
     saved_size: int | None = None
     """Leaves at the saved checkpoint that was compared."""
+    witnesses: tuple[str, ...] = ()
+    """Names of the known witnesses that have cosigned the saved checkpoint."""
     counts: Counter[str] = field(default_factory=Counter)
     """``leaves``, ``matched``, ``expired``, ``explained``, ``erased``, ``gaps``, ``late``,
     ``rebuilt``, ``pending``, ``overdue``, ``unproved``, ``batches``, ``seals``."""
@@ -97,6 +99,8 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
     limits: list[str] = field(default_factory=list)
     """What was not looked at, in words."""
+    anchored: list[str] = field(default_factory=list)
+    """What somebody outside the database shows, and the log grew from, in words."""
 
     @property
     def clean(self) -> bool:
@@ -132,6 +136,7 @@ class Report:
             "key_pinned_by": self.pinned_by,
             "size": self.size,
             "saved_size": self.saved_size,
+            "witnesses": list(self.witnesses),
             "checkpoint": self.checkpoint,
             "counts": dict(sorted(self.counts.items())),
             "found": {kind.value: count for kind, count in self.kinds.items()},
@@ -140,4 +145,5 @@ class Report:
                 for f in self.findings
             ],
             "not_looked_at": self.limits,
+            "anchored": self.anchored,
         }

@@ -41,6 +41,8 @@ class Trust:
         self.pinned_by = NOTHING if vkey is None else pinned_by
         self.saved: Checkpoint | None = None
         self.witnesses = tuple(witnesses)
+        self.witnessed_by: tuple[str, ...] = ()
+        """Names of the witnesses, known beforehand, that have cosigned the saved checkpoint."""
         self.keys: list[VerifierKey] = []
         """Every key that was the log's, in order."""
         self.usable = True
@@ -94,6 +96,15 @@ class Trust:
             self._refuse(error, report)
         if self._proved and self.pinned_by == NOTHING:
             self.pinned_by = "checkpoint"
+        if self._proved:
+            self.witnessed_by = tuple(w.name for w in self.witnesses if self._cosigned(w))
+
+    def _cosigned(self, witness: VerifierKey) -> bool:
+        assert self.key is not None  # noqa: S101 - asked for after the log's signature holds
+        try:
+            return bool(open_checkpoint(str(self._note), self.key, [witness]).witnesses)
+        except IntegrityError:
+            return False
 
     def _refuse(self, error: Exception | None, report: Report) -> None:
         if self.pinned_by != NOTHING:
@@ -135,7 +146,7 @@ class Trust:
         key = self._key_of_first(note) if not self._opened else self.keys[-1]
         self._opened = True
         try:
-            opened = open_checkpoint(str(note), key, self.witnesses)
+            opened = open_checkpoint(str(note), key)
         except SignatureError as error:
             kind = Kind.FORGED_CHECKPOINT
             what = f"The checkpoint of seal {seal} is forged. {error}"

@@ -464,6 +464,10 @@ class _Verification:
         if not report.clean or not report.size:
             return
         report.level = Level.SELF_ATTESTED
+        if trust.witnessed_by:
+            report.witnesses = trust.witnessed_by
+            report.level = Level.WITNESSED
+            return
         if trust.pinned_by == NOTHING or self.bodies.key_beside_application:
             return
         report.level = Level.SEPARATED

@@ -19,7 +19,7 @@ from affidavit.integrity.checkpoint import Checkpoint, sign_checkpoint
 from affidavit.integrity.coverage import Ranges
 from affidavit.integrity.findings import EXIT_CODES, Kind, Level, Report
 from affidavit.integrity.leaves import Signer, build, from_document
-from affidavit.integrity.note import sign_note
+from affidavit.integrity.note import cosignature_line, cosigner_key, sign_note
 from affidavit.integrity.trust import BadCheckpointError, Trust
 from affidavit.integrity.verify import Scope, verify
 from tests.support.small_log import DAY_S, SmallLog, Writer
@@ -76,6 +76,20 @@ def test_a_saved_checkpoint_pins_the_key(log: SmallLog) -> None:
     """The key in the store is the log's if it signed what was saved outside."""
     report = checked(log, vkey=None)
     assert (report.clean, report.level, report.pinned_by) == (True, Level.SEPARATED, "checkpoint")
+
+
+def test_a_saved_checkpoint_that_a_known_witness_signed_is_witnessed(log: SmallLog) -> None:
+    """Only a witness that was known beforehand counts, and only with its own signature."""
+    text = log.checkpoint.partition("\n\n")[0] + "\n"
+    witness, other = Signer("witness.example"), Signer("witness.example")
+    cosigned = log.checkpoint + str(cosignature_line(text, witness, 1_800_000_000))
+    known = [cosigner_key(witness.key)]
+    assert checked(log, saved=cosigned, witnesses=known).level is Level.WITNESSED
+    assert checked(log, saved=cosigned).level is Level.SEPARATED
+    unknown = [cosigner_key(other.key)]
+    assert checked(log, saved=cosigned, witnesses=unknown).level is Level.SEPARATED
+    delete(log)
+    assert checked(log, saved=cosigned, witnesses=known).level is Level.NONE
 
 
 @pytest.mark.parametrize("at", [0, 3, 7])

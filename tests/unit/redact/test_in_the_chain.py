@@ -188,7 +188,7 @@ def test_an_id_of_a_call_that_is_none_is_searched() -> None:
 
 def test_a_path_that_is_nearly_one_of_ours_is_doubted(caplog: pytest.LogCaptureFixture) -> None:
     """It may be a field of the application's, so it is no error."""
-    fields = {"request_data.mesage": "withhold", "request_data.symbol": "keep"}
+    fields = {"request_data.massage": "withhold", "request_data.symbol": "keep"}
     redactor_of(AuditConfig(redaction={"fields": fields}))
     assert "Did you mean request_data.message?" in caplog.text
     assert "symbol" not in caplog.text

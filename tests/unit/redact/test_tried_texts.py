@@ -71,6 +71,10 @@ SECRETS = [
     ("mongodb%3A%2F%2Fu%3AZq9xK7pp%40h", "Zq9"),
     ("&quot;password&quot;:&quot;Zq9xK7pp&quot;", "Zq9"),
     ("ana&#64;example.com", "ana"),
+    ("to mich\u0142.kowalski@example.pl", "mich"),
+    ("\u0438\u0432\u0430\u043d@example.com", "\u0438\u0432\u0430\u043d"),
+    ("> -----BEGIN PRIVATE KEY-----\n" + "> MIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n" * 6, "MIIE"),
+    ("-----BEGIN PRIVATE KEY-----<br>" + "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC<br>" * 6, "MIIE"),
 ]
 """A text, and a part of what must not be stored of it."""
 

@@ -13,7 +13,7 @@ from affidavit.pipeline.redact import kinds
 from affidavit.pipeline.redact.kinds import Span
 from affidavit.pipeline.redact.secretive import is_secret
 
-_LOCAL: Final = re.compile(r"[A-Za-z0-9._%+'\xc0-\xff-]{1,64}")
+_LOCAL: Final = re.compile(r"[A-Za-z0-9._%+'\xc0-\u052f-]{1,64}")  # also Greek and Cyrillic
 _DOMAIN: Final = re.compile(
     r"(?:[A-Za-z0-9\xc0-\xff](?:[A-Za-z0-9\xc0-\xff-]{0,61}[A-Za-z0-9\xc0-\xff])?\.){1,8}"
     r"([A-Za-z]{2,24}|xn--[A-Za-z0-9-]{2,40})(?![A-Za-z0-9])"
@@ -42,7 +42,7 @@ _CLOSING: Final = re.compile(r"-----END [A-Z0-9 ]{0,40}-----")
 _SOME_BODY: Final = re.compile(r"[A-Za-z0-9+/=]{16}")
 _HEADERS: Final = 1000
 _LONGEST_BLOCK: Final = 20_000
-_BODY: Final = re.compile(r"[A-Za-z0-9+/= \t\r\n\\:,.-]{0,16000}")
+_BODY: Final = re.compile(r"[A-Za-z0-9+/= \t\r\n\\:,.<>#-]{0,16000}")  # also quoted, or with <br>
 
 _SIGN: Final = re.compile(r":(?=//)")
 _USERINFO: Final = re.compile(r"://([^\s/?#:@\"'<>\[\]]{0,128}):([^\s/\"'<>]{1,256})@(?=[^\s@])")
@@ -69,8 +69,12 @@ _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,15}\Z")
 _BYTES: Final = re.compile(r"\[ ?[0-9]{1,3}(?:, ?[0-9]{1,3}){63} ?\]")
 
 
-def emails(text: str, found: list[Span]) -> None:
-    """Add e-mail addresses; ``%40`` and ``(at)`` stand for the sign as well."""
+def emails(text: str, found: list[Span], visible: str = "") -> None:
+    """Add e-mail addresses; ``%40`` and ``(at)`` stand for the sign as well.
+
+    ``visible`` is the text with the letters of all scripts, where it has others than Latin-1.
+    """
+    whole = visible or text
     if "@" not in text and not _written_out(text):
         return
     for sign in _AT.finditer(text):
@@ -78,7 +82,7 @@ def emails(text: str, found: list[Span]) -> None:
         domain = _DOMAIN.match(text, after)
         if domain is None:
             continue
-        local = _LOCAL.match(text[max(0, at - 64) : at][::-1])
+        local = _LOCAL.match(whole[max(0, at - 64) : at][::-1])
         if local is None:
             continue
         name = local[0][::-1]

@@ -59,7 +59,7 @@ class Scanner:
         self._numbers.find(latin, shadow.data, found)
         self._runs.find(latin, shadow.classes, found)
         assigned.find(latin, shadow.data, found)
-        plain.emails(latin, found)
+        plain.emails(latin, found, shadow.visible)
         if "+" in latin:
             phones.find(latin, found)
         if ":" in latin:

@@ -92,6 +92,7 @@ def test_a_tail_that_was_cut_off_is_found_by_each_receipt(
     anchors: tuple[Path, Witness, Authority],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The log verifies by itself afterwards; against what an anchor holds it does not."""
     folder, _, authority = anchors
@@ -118,6 +119,8 @@ def test_a_tail_that_was_cut_off_is_found_by_each_receipt(
     for file in (*files, folder / f"{size}.checkpoint"):
         assert run(["verify", "--checkpoint", str(file)]) == 0
     cut(log, before)
+    for name in ("DIRECTORY", "WITNESSES", "TSA", "TSA_CA"):
+        monkeypatch.delenv(f"AFFIDAVIT_ANCHOR_{name}")
     found = asked(capsys, "verify")
     assert (found["size"], found["clean"]) == (before, True)
     for file in (*files, folder / f"{size}.checkpoint"):
@@ -211,3 +214,55 @@ def test_the_service_anchors_on_its_schedule(
     assert len(witness.asked) == 2
     assert len(list(folder.iterdir())) >= 1
     assert said.count("anchored witness") == 2
+
+
+@pytest.mark.parametrize(
+    ("left", "level"),
+    [("DIRECTORY", "anchored"), ("TSA", "anchored"), ("WITNESSES", "witnessed"), ("", "")],
+)
+def test_a_verification_holds_the_log_against_what_anchors_show(
+    log: Log,
+    anchors: tuple[Path, Witness, Authority],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    left: str,
+    level: str,
+) -> None:
+    """They raise the level of a log whose key is pinned, and find a rollback unasked."""
+    before = asked(capsys, "checkpoint")
+    grow()
+    assert run(["anchor"]) == 0
+    for name in {"DIRECTORY", "WITNESSES", "TSA"} - {left}:
+        monkeypatch.delenv(f"AFFIDAVIT_ANCHOR_{name}")
+        if name == "TSA":
+            monkeypatch.delenv("AFFIDAVIT_ANCHOR_TSA_CA")
+    plain = asked(capsys, "verify")
+    assert (plain["level"], len(plain["anchored"])) == ("self-attested", 1 if left else 0)
+    pinned = asked(capsys, "verify", "--vkey", before["vkey"])
+    assert pinned["level"] == (level or pinned["level"])
+    cut(log, before["size"])
+    if left:
+        found = asked(capsys, "verify", code=12)
+        assert (found["level"], list(found["found"])) == ("none", ["rolled_back"])
+    else:
+        assert asked(capsys, "verify")["clean"]
+
+
+def test_a_receipt_that_was_altered_in_the_store_raises_nothing(
+    log: Log,
+    anchors: tuple[Path, Witness, Authority],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another's signature, another's timestamp, or none: said, and not believed."""
+    assert run(["anchor"]) == 0
+    monkeypatch.delenv("AFFIDAVIT_ANCHOR_DIRECTORY")
+    seals = log["llm_audit_seals"]
+    last = seals.find_one({"_id": 0})
+    assert last is not None
+    seals.update_one({"kind": "witness"}, {"$set": {"cp": last["cp"]}})
+    seals.update_one({"kind": "timestamp"}, {"$set": {"token": b"0"}})
+    report = asked(capsys, "verify", "--vkey", last["vkey"])
+    assert report["level"] not in {"anchored", "witnessed"}
+    assert report["anchored"] == []
+    assert len(report["not_looked_at"]) == 2

@@ -32,7 +32,7 @@ class Authority:
     def __init__(self, address: Address, roots: list[Certificate]) -> None:
         """``roots`` are the certificates to which the authority's own must lead."""
         self._address = address
-        self._roots = roots
+        self.roots = roots
         self.name = f"timestamp {address}"
 
     def anchor(self, newest: Newest, known: Checkpoint | None) -> Receipt:  # noqa: ARG002 - it remembers nothing
@@ -46,7 +46,7 @@ class Authority:
             )
             raise AnchorFailed(msg)
         try:
-            stamp = check_answer(reply.body, digest, nonce, self._roots)
+            stamp = check_answer(reply.body, digest, nonce, self.roots)
         except IntegrityError as error:
             msg = f"The answer of {self._address} is not taken. {error}"
             raise AnchorFailed(msg) from error

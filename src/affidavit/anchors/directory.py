@@ -34,7 +34,7 @@ class Directory:
     def anchor(self, newest: Newest, known: Checkpoint | None) -> Receipt:  # noqa: ARG002 - the folder says it
         """Write the checkpoint if it grew from the folder's newest. Raises AnchorFailed."""
         try:
-            before = self._newest()
+            before = self.newest()
             if before is not None:
                 newest.check_grown_from(before, f"{before.size}.checkpoint in {self.folder}")
             place = self.folder / f"{newest.checkpoint.size}.checkpoint"
@@ -45,8 +45,8 @@ class Directory:
             raise AnchorFailed(msg) from error
         return Receipt(newest.note, place=str(place))
 
-    def _newest(self) -> Checkpoint | None:
-        """Read the largest checkpoint that was written whole."""
+    def newest(self) -> Checkpoint | None:
+        """Read the largest checkpoint that was written whole. Raises AnchorFailed, and OSError."""
         names = [_NAME.fullmatch(each.name) for each in self.folder.iterdir()]
         sizes = [int(name[1]) for name in names if name is not None]
         for size in sorted(sizes, reverse=True):

@@ -56,7 +56,7 @@ def anchor_newest(store: SealStore, anchors: Iterable[Anchor]) -> list[Outcome]:
     chosen = list(anchors)
     if not chosen:
         return []
-    newest = _newest(store)
+    newest = newest_checkpoint(store)
     return [_try(store, newest, each) for each in chosen]
 
 
@@ -86,7 +86,8 @@ def _is_due(store: SealStore, anchor: Anchor, every: timedelta, now: datetime) -
     return True
 
 
-def _newest(store: SealStore) -> Newest:
+def newest_checkpoint(store: SealStore) -> Newest:
+    """Give the newest checkpoint, as the log's key signed it. Raises SealError and StoreError."""
     prover = Prover(store)
     hashes = TileHashes(prover.size, lambda tile: prover.tile(tile.level, tile.number))
     try:

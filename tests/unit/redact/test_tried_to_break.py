@@ -75,6 +75,16 @@ def test_an_odd_start_record_is_no_reason_not_to_start(details: Any, tmp_path: A
     assert len(store.documents()) == 1
 
 
+def test_the_ledger_is_not_touched_by_the_usual_rules() -> None:
+    """Names of settings have words such as "key" in them, and their values are paths."""
+    with capture_events(redaction="strict", redaction_key="hex:" + "ab" * 32) as captured:
+        captured.audit.security_event(kind="x")
+        assert captured.records
+        (start,) = (r for r in captured.ledger if r["event_type"] == "writer_start")
+    assert "redactions" not in start
+    assert start["details"]["config"]["redaction_key"] == "hex:***"
+
+
 def test_our_names_are_those_that_records_have() -> None:
     """What an entry has a place for is never renamed."""
     from affidavit.canonical import record
@@ -253,6 +263,8 @@ WEAK = "Zq9xK7pp"
         ("pin", 4821),
         ("otp", "482913"),
         ("otp_code", 482913),
+        ("passcode", "open-sesame"),
+        ("one_time_password", "ab-cd-ef"),
         ("password", {"current": WEAK, "new": "other1"}),
         ("credentials", {"user": "ana", "value": WEAK}),
         ("passwords", [WEAK]),

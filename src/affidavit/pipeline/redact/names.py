@@ -71,7 +71,7 @@ _CODES: Final = frozenset(
 )
 _PINS: Final = frozenset(
     "pin pins cardpin atmpin userpin newpin oldpin otp otps otpcode totp totpcode mfacode smscode "
-    "onetimepassword onetimecode verificationcode authcode twofactorcode passcode".split()
+    "onetimecode verificationcode authcode twofactorcode".split()
 )
 _EXACTLY: Final = {"pass": kinds.PASSWORD, "pw": kinds.PASSWORD, "clave": kinds.PASSWORD}
 _TAILS: Final = frozenset(

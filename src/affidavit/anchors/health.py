@@ -54,7 +54,8 @@ def _state(
     receipt, failure = newest_of(store, anchor), newest_of(store, anchor, FAILURE)
     age_s, failure_age_s = _age_s(receipt, now), _age_s(failure, now)
     failed = failure_age_s is not None and (age_s is None or failure_age_s < age_s)
-    anchored = None if receipt is None else int(receipt["size"])
+    size_then = None if receipt is None else receipt.get("size")
+    anchored = size_then if isinstance(size_then, int) else None  # whatever stands there
     return AnchorState(
         anchor=anchor.name,
         kind=anchor.kind,

@@ -35,6 +35,11 @@ MOST_BATCHES: Final = 500
 BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _AT_ONCE: Final = 50
 _MOST_KNOWN: Final = 10_000
+_MOST_TOLD: Final = 2000
+"""Writers that the note of what is sealed names."""
+
+_MOST_ENDED: Final = 500
+"""Writers that have ended, looked at in one step."""
 
 
 class Intake:
@@ -54,6 +59,8 @@ class Intake:
         self._watch = Watch()
         self._known: dict[str, datetime] = {}
         """Batches that need no second look, with their ``sent_at``."""
+        self._ended: set[str] = set()
+        """Writers that have ended and are still to be looked at."""
         self._settled: dict[str, object] = {}
         """Silent writers of which everything is sealed, by their newest heartbeat's time."""
 
@@ -63,10 +70,13 @@ class Intake:
         """Give what is sealed of a writer; looked up in the seals where it is not known."""
         cover = self._covers.get(writer)
         if cover is None:
-            cover = Cover()
-            for item in self._store.items_of(writer):
-                note(cover, item)
-            self._covers[writer] = cover
+            cover = self._covers[writer] = self._look_up(writer)
+        return cover
+
+    def _look_up(self, writer: str) -> Cover:
+        cover = Cover()
+        for item in self._store.items_of(writer):
+            note(cover, item)
         return cover
 
     def recall(self, state: list[list[Any]]) -> None:
@@ -77,7 +87,11 @@ class Intake:
     def state(self, draft: Draft) -> list[list[Any]]:
         """Say what is sealed of the writers at work, with a draft; see :meth:`recall`."""
         covers = {**self._covers, **draft.covers}
-        return [[writer, *cover.flat(), cover.key or b""] for writer, cover in covers.items()]
+        lately = sorted(covers, key=lambda writer: self._touched.get(writer, draft.now))
+        return [
+            [writer, *covers[writer].flat(), covers[writer].key or b""]
+            for writer in lately[-_MOST_TOLD:]
+        ]
 
     def note_seal(self, seal: Document) -> None:
         """Note what a seal covers of writers that are known; others are looked up when needed."""
@@ -103,11 +117,11 @@ class Intake:
 
     def progress(self) -> tuple[Any, ...]:
         """Give how far was looked, for :meth:`go_back`."""
-        return self._scan, self._deep_at, self.full_at, dict(self._settled)
+        return self._scan, self._deep_at, self.full_at, dict(self._settled), set(self._ended)
 
     def go_back(self, progress: tuple[Any, ...]) -> None:
         """Look again from there: what was found has not been sealed."""
-        self._scan, self._deep_at, self.full_at, self._settled = progress
+        self._scan, self._deep_at, self.full_at, self._settled, self._ended = progress
 
     # -- new batches -----------------------------------------------------------------------------
 
@@ -139,7 +153,7 @@ class Intake:
             return
         if scanning:
             self._scan, self.full_at = None, now
-        if scanning or deep:
+        if scanning or deep or self._ended:
             self._deep_at = now
             self._fill(draft, signer, full=scanning)
 
@@ -225,14 +239,16 @@ class Intake:
             cover = draft.cover(writer)
             for start, end in self._watch.ripe(writer, cover, beats.get(writer), now):
                 self._build(draft, signer, writer, start, end)
-        silent = set(silent_writers(beats, now))
+        self._ended |= set(silent_writers(beats, now))
         if full:
-            silent |= self._store.known_writers() - beats.keys()
-        for writer in sorted(silent):
+            self._ended |= self._store.known_writers() - beats.keys()
+        for writer in sorted(self._ended)[:_MOST_ENDED]:
+            self._ended.discard(writer)
             beat = beats.get(writer)
             mark = beat.get("at") if beat is not None else None
             if self._settled.get(writer, self) != mark and self._finish(draft, signer, writer):
                 self._settled[writer] = mark
+        self.more = self.more or bool(self._ended)
         self._forget(beats, now)
 
     def _finish(self, draft: Draft, signer: Signs, writer: str) -> bool:
@@ -240,7 +256,7 @@ class Intake:
         last = self._store.last_number(writer)
         if last is None:
             return True
-        cover = draft.cover(writer)
+        cover = draft.covers.get(writer) or self._covers.get(writer) or self._look_up(writer)
         if not cover.holes(last + 1):
             return True
         newest = next((record for _, record in self._store.records(writer, last, 1)), None)
@@ -249,6 +265,7 @@ class Intake:
         at = newest.get("timestamp")
         if isinstance(at, datetime) and draft.now - at < GRACE:
             return False  # a command may be about to bring its leaf
+        cover = draft.cover(writer)
         for start, end in cover.holes(last + 1):
             self._build(draft, signer, writer, start, end)
         return not self.more

@@ -13,6 +13,7 @@ from affidavit.errors import SealError, StoreUnavailable
 from affidavit.event import Dest
 from affidavit.integrity.leaves import FIRST, from_document
 from affidavit.integrity.note import Signer, VerifierKey
+from affidavit.sealer import intake
 from affidavit.sealer.run import seal_once
 from affidavit.store import seals_beside
 from affidavit.store.memory import MemoryStore
@@ -415,3 +416,22 @@ def test_the_ledger_class_is_kept(store: MemoryStore, seals: SealStore) -> None:
     assert seal_once(sealer_of(seals, clock=clock)) == 1
     assert store.leaf_batches["a:0"]["k"] == b"\x01\x00"
     assert writer.documents[0][0] is Dest.LEDGER
+
+
+def test_of_very_many_writers_some_are_looked_at_in_each_step(
+    store: MemoryStore, seals: SealStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them in the end; one step does not hold up what is new."""
+    monkeypatch.setattr(intake, "_MOST_ENDED", 5)
+    clock = Clock()
+    for number in range(12):
+        Writer(store, f"w{number:02}").record(1)
+    clock.later(minutes=5)
+    sealer = sealer_of(seals, clock=clock)
+    done = sealer.step(full=True)
+    assert done is not None
+    assert done.rebuilt == 5
+    assert sealer.more
+    assert seal_once(sealer) == 2
+    assert check_log(seals) == 12
+    assert seal_once(sealer_of(seals, clock=clock)) == 0

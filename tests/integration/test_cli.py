@@ -231,7 +231,7 @@ def test_the_doctor_is_content_with_what_set_up_made(
     assert not [f for f in findings if f["level"] == "wrong"]
     assert {"connection", "versions", "clock", "write concern", "rights", "set-up", "collections",
             "validators", "indexes", "retention", "views", "writers", "spool", "clients",
-            "guard", "sealing"} == {
+            "guard", "sealing", "anchors"} == {
         f["check"] for f in findings
     }  # fmt: skip
 

@@ -38,13 +38,10 @@ def doctor(
 
     config = common.settings(collection)
     with common.opened(uri, config) as log:
-        findings = [
-            *log.examine(),
-            *sealing(config, log),
-            *anchors(config, log),
-            *_spool(config, log.dataset),
-            *_clients(config),
-        ]
+        findings = list(log.examine())
+        if not any(f.check == "connection" and f.level is Level.WRONG for f in findings):
+            findings += [*sealing(config, log), *anchors(config, log)]
+        findings += [*_spool(config, log.dataset), *_clients(config)]
     if json:
         output.as_json(findings)
     else:

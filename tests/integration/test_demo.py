@@ -14,21 +14,25 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pymongo.uri_parser import parse_uri
 
+from affidavit.demo.mongod import Mongod
+
 if TYPE_CHECKING:
-    from affidavit.demo.mongod import Mongod
+    from collections.abc import Iterator
 
 pytestmark = [pytest.mark.serial, pytest.mark.timeout(300)]
 COMMAND = Path(sys.executable).with_name("affidavit")
 
 
-def run(*arguments: str, directory: Path) -> tuple[int, dict[str, Any], str]:
+def run(
+    *arguments: str, directory: Path, more: dict[str, str] | None = None
+) -> tuple[int, dict[str, Any], str]:
     """Run ``affidavit demo --json``: exit code, report, and what it said on the way."""
     ran = subprocess.run(
         [COMMAND, "demo", "--llm", "canned", "--json", *arguments],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "TMPDIR": str(directory)},
+        env={**os.environ, "TMPDIR": str(directory), **(more or {})},
         cwd=directory,
     )
     try:
@@ -133,21 +137,64 @@ def test_nothing_is_left_behind(demo: Ran) -> None:
     assert list(directory.iterdir()) == []
 
 
+@pytest.mark.requirement("R20")
+def test_an_edited_cost_and_a_deleted_record_are_named(demo: Ran) -> None:
+    """Each finding belongs to what was done, with call, user and cost, and there is no other."""
+    _, report, _, _ = demo
+    done = report["tampering"]
+    assert (done["clean_before"], done["problems"], done["left_out"]) == (True, [], "")
+    acts = done["acts"]
+    assert [(act["what"], act["found_as"]) for act in acts] == [
+        ("edited", "altered"),
+        ("deleted", "missing"),
+    ]
+    assert Decimal(acts[0]["cost_now_usd"]) * 100 == Decimal(acts[0]["cost_usd"]) > 0
+    assert all(act["call_id"] and act["user_id"] and act["cost_usd"] for act in acts)
+    assert acts[0]["call_id"] != acts[1]["call_id"]
+    assert done["leaves"] >= report["stored"]["records"]
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Given]:
+    """One run against a server of the user's, which goes on afterwards."""
+    directory = tmp_path_factory.mktemp("given")
+    state = {"XDG_STATE_HOME": str(tmp_path_factory.mktemp("state"))}
+    with Mongod.start() as server:
+        pid = server.pid
+        arguments = ("--uri", server.database_uri("trading"), "--pairs", "0")
+        code, report, said = run(*arguments, directory=directory, more=state)
+        assert (code, report["problems"], server.pid) == (0, [], pid), said
+        yield server, report, directory
+
+
+Given = tuple[Mongod, dict[str, Any], Path]
+
+
 @pytest.mark.requirement("R2", "R6")
-def test_a_mongodb_of_the_users_is_used_and_left_running(
-    private_mongod: Mongod, tmp_path: Path
-) -> None:
+def test_a_mongodb_of_the_users_is_used_and_left_running(given: Given) -> None:
     """Only the line to it is cut; afterwards it holds what was called."""
-    pid = private_mongod.pid
-    uri = private_mongod.database_uri("trading")
-    code, report, said = run("--uri", uri, "--pairs", "0", directory=tmp_path)
-    assert (code, report["problems"]) == (0, []), said
+    server, report, _ = given
     assert "cut" in report["outage"]["what"]
     assert report["outage"]["spooled_at_the_end"] > 0
-    assert private_mongod.pid == pid
-    with private_mongod.client() as client:
+    with server.client() as client:
         query = {"environment": report["environment"]}
         assert client.trading.llm_audit.count_documents(query) == report["stored"]["records"]
+
+
+@pytest.mark.requirement("R20")
+def test_a_log_of_the_users_verifies_after_it_was_tampered_with(given: Given) -> None:
+    """Both were found and put back, and the command that was named finds nothing wrong."""
+    server, report, directory = given
+    done = report["tampering"]
+    assert [act["found_as"] for act in done["acts"]] == ["altered", "missing"]
+    assert done["put_back"]
+    command = [*done["command"].split(), "--uri", server.database_uri("trading"), "--json"]
+    ran = subprocess.run(
+        [COMMAND, *command[1:]], capture_output=True, text=True, check=False, cwd=directory
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["key_pinned_by"] == "checkpoint"
+    assert [path.suffix for path in directory.iterdir()] == [".checkpoint"]
 
 
 def test_a_wrong_address_is_refused_in_words(tmp_path: Path) -> None:

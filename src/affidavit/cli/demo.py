@@ -58,7 +58,10 @@ def demo(
 ) -> None:
     """Audit a small trading assistant on a real MongoDB, break the database, and count.
 
-    Takes about a minute. Exits with 1 when anything that was called is not stored.
+    Then edit a cost and delete a record as an administrator could, and verify the log against the
+    checkpoint that was saved before. With --uri both are put back, and the log's key and the
+    checkpoint stay. Takes about a minute. Exits with 1 when anything that was called is not stored,
+    or anything that was done to the log is not found.
     """
     _need_extras()
     # A terminated demo must stop its servers as one that ends by itself does.

@@ -2,7 +2,8 @@
 
 Everything about auditing is in three places: the logger and ``instrument`` where the assistant is
 made, the middleware in :func:`create_app`, and the two events in ``_admit``. The calls of the
-model have no auditing code at all.
+model have no auditing code at all, but for one: ``report`` asks without an SDK, and what it costs
+is billed, so it records its call by hand, with the cost.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import time
 from collections import defaultdict, deque
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import urlsplit
 
 import anthropic
@@ -128,6 +129,21 @@ class Assistant:
         head = {"x-call-id": call_id(reply) or ""}
         return StreamingResponse(pieces(), media_type="text/plain", headers=head)
 
+    async def report(self, user: str, body: Analyze) -> Analysis:
+        """Answer one question for a report that is billed: its record holds the cost."""
+        name, provider, model = self._choose(user, body)
+        await self._admit(user, body)
+        call = self.audit.call(provider=provider.api, model=model, message=body.message)
+        try:
+            async with call:
+                reply = await asyncio.to_thread(_past_the_sdk, provider, model, body.message)
+                text, tokens = reply["choices"][0]["message"]["content"], _tokens(reply["usage"])
+                call.complete(text=text, cost_usd=provider.price.cost_usd(**tokens), **tokens)
+        except (OSError, http.client.HTTPException, LookupError):
+            head = {"x-call-id": call.call_id}
+            raise HTTPException(502, "the model failed", head) from None
+        return Analysis(call_id=call.call_id, answer=text, provider=name, model=model)
+
     async def shortcut(self, user: str, body: Analyze) -> dict[str, Any]:
         """Answer by a way around the SDKs, as somebody might write it in a hurry."""
         _, provider, model = self._choose(user, body)
@@ -220,6 +236,10 @@ def create_app(settings: Settings) -> FastAPI:
     async def stream(body: Analyze, request: Request) -> StreamingResponse:
         return await assistant.stream(request.headers.get("x-user", ""), body)
 
+    @app.post("/report")
+    async def report(body: Analyze, request: Request) -> Analysis:
+        return await assistant.report(request.headers.get("x-user", ""), body)
+
     @app.post("/shortcut")
     async def shortcut(body: Analyze, request: Request) -> dict[str, Any]:
         return await assistant.shortcut(request.headers.get("x-user", ""), body)
@@ -250,6 +270,21 @@ def _text(provider: Provider, reply: Any) -> str:
     return reply.choices[0].message.content or ""
 
 
+class _Tokens(TypedDict):
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+
+
+def _tokens(usage: dict[str, Any]) -> _Tokens:
+    """The tokens of a whole answer, as OpenAI tells them; the input's include the cached ones."""
+    return _Tokens(
+        input_tokens=usage["prompt_tokens"],
+        cached_tokens=(usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0,
+        output_tokens=usage["completion_tokens"],
+    )
+
+
 def _piece(provider: Provider, event: Any) -> str:
     """The text in one event of a streamed answer; most have one."""
     if provider.api == "anthropic":
@@ -258,7 +293,7 @@ def _piece(provider: Provider, event: Any) -> str:
 
 
 def _past_the_sdk(provider: Provider, model: str, message: str) -> dict[str, Any]:
-    """One request to the provider by plain HTTP: nothing audits it, but the guard sees it."""
+    """One request to the provider by plain HTTP: nothing records it, but the guard sees it."""
     url = urlsplit(provider.base_url)
     line = http.client.HTTPConnection(url.hostname or "", url.port, timeout=provider.timeout_s)
     body = {"model": model, "messages": [{"role": "user", "content": message}]}

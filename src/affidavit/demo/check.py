@@ -153,7 +153,7 @@ def last_calls(
             "model": record.get("model"),
             "status": record.get("status"),
             "tokens": (record.get("response_data") or {}).get("tokens_used"),
-            "cost_usd": _plain_cost(_cost(record, prices)),
+            "cost_usd": plain_cost(cost_of(record, prices)),
             "ms": (record.get("response_data") or {}).get("processing_time_ms"),
         }
         for record in found
@@ -167,7 +167,7 @@ def _row(
     aborted = [record for record in records if record["status"] == "aborted"]
     paid = [*done, *aborted]
     times = sorted(record["response_data"]["processing_time_ms"] for record in done)
-    costs = [_cost(record, prices) for record in paid]
+    costs = [cost_of(record, prices) for record in paid]
     return ByModel(
         provider=provider,
         model=model,
@@ -182,7 +182,7 @@ def _row(
     )
 
 
-def _cost(record: Mapping[str, Any], prices: Mapping[str, Price]) -> Decimal | None:
+def cost_of(record: Mapping[str, Any], prices: Mapping[str, Price]) -> Decimal | None:
     """What a call cost: as its record says, else its tokens at the model's price."""
     told = (record.get("response_data") or {}).get("cost_usd")
     if told is not None:
@@ -197,5 +197,6 @@ def _cost(record: Mapping[str, Any], prices: Mapping[str, Price]) -> Decimal | N
     )
 
 
-def _plain_cost(cost: Decimal | None) -> str | None:
-    return None if cost is None else f"{cost:f}"
+def plain_cost(cost: Decimal | None) -> str | None:
+    """Write a cost in full, without an exponent and zeros at the end."""
+    return None if cost is None else f"{cost.normalize():f}"

@@ -34,6 +34,9 @@ LEAVER = "dana"
 HURRIED = "carla"
 """The user who now and then takes the way around the SDKs."""
 
+BILLED = "bruno"
+"""The user who now and then asks for a report, whose record holds what it costs."""
+
 _COMPLETED, _REFUSED, _LIMITED, _FAILED, _TIMED_OUT = 200, 400, 429, 502, 504
 _LEFT, _UNAUDITED = 499, 299
 """No real answers: the caller left in mid-stream; the call was made past the SDKs."""
@@ -183,13 +186,15 @@ class Driver:
                 "model": models[number // 2 % len(models)],
             }
             faulty = [model for model in provider.models if model.startswith("fault-")]
-            if user in {"bruno", HURRIED} and faulty and number % 7 == 3:  # noqa: PLR2004
+            if user in {BILLED, HURRIED} and faulty and number % 7 == 3:  # noqa: PLR2004
                 body["model"] = faulty[number // 7 % len(faulty)]
             if user == ATTACKER and number % 10 == 4:  # noqa: PLR2004
                 body["message"] = _INJECTION
             way = "/analyze"
             if user == LEAVER:
                 way = "/stream"
+            elif user == BILLED and number % 4 == 1 and body["model"] in models:
+                way = "/report"  # as below, of the provider that speaks OpenAI's words
             elif user == HURRIED and number % 8 == 5 and body["model"] in models:  # noqa: PLR2004
                 way = "/shortcut"  # the provider of odd numbers, which speaks OpenAI's words
             yield way, body

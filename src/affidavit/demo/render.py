@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from affidavit.demo.overhead import Overhead
     from affidavit.demo.run import Report
+    from affidavit.demo.tamper import Tampering
 
 _WIDE = 100
 _EVENTS = ("rate_limited", "provider_limited", "refused", "unaudited")
@@ -33,6 +34,8 @@ def show(report: Report, console: Console) -> None:
     if report.overhead is not None:
         console.print(_overhead(report.overhead))
     console.print(_outage(report.outage))
+    if report.tampering is not None:
+        console.print(_tampering(report.tampering), soft_wrap=False, markup=False)
     console.print(_verdict(report))
 
 
@@ -47,8 +50,11 @@ def further(report: Report, address: str, *, serving: bool) -> str:
             "Press Ctrl-C to stop."
         )
     if report.own_server:
-        return "All servers are stopped. To look around while they run: affidavit demo --serve"
-    return f"The records stay in your MongoDB. To look further:\n{_commands(report)}"
+        return (
+            "All servers are stopped. To look around while they run, and to verify the tampered "
+            "log by\nhand: affidavit demo --serve"
+        )
+    return f"The records stay in your MongoDB. To look further:\n{_commands(report)}{_kept(report)}"
 
 
 def _commands(report: Report) -> str:
@@ -57,7 +63,23 @@ def _commands(report: Report) -> str:
     words = ("tail", "search --status failed", f"show {call_id}", "status")
     hint = "   # put your password for ***" if ":***@" in report.mongodb else ""
     prefix = f"  export AFFIDAVIT_MONGODB_URI='{report.mongodb}'{hint}\n"
-    return prefix + "\n".join(f"  affidavit {word}" for word in words)
+    lines = [f"  affidavit {word}" for word in words]
+    done = report.tampering
+    if done is not None and done.checkpoint:
+        repeats = "says what the administrator did" if report.own_server else "finds nothing wrong"
+        lines.append(f"  {done.command}   # {repeats}")
+    return prefix + "\n".join(lines)
+
+
+def _kept(report: Report) -> str:
+    """What the run leaves on this host: the checkpoint, and the key of the user's log."""
+    done = report.tampering
+    if done is None or not done.checkpoint:
+        return ""
+    text = "\nMove the checkpoint to where nobody can change it who can change the database."
+    if done.key_file:
+        text += f"\nThe log's private key is in {done.key_file}: keep a backup."
+    return text
 
 
 def _counts(report: Report) -> Table:
@@ -152,10 +174,36 @@ def _outage(outage: dict[str, Any]) -> str:
     )
 
 
+def _tampering(done: Tampering) -> str:
+    if done.left_out:
+        return f"\nThe log was not tampered with in this run: {done.left_out}."
+    if not done.acts:
+        return "\nThe log was not tampered with: something was wrong before."
+    head = (
+        f"\nTampering: the log was sealed, its checkpoint ({done.leaves} leaves) saved outside the "
+        "database, and it verified. Then an administrator went to work in MongoDB itself:"
+    )
+    lines = [head]
+    for act in done.acts:
+        cost = f"{act.cost_usd} USD" if act.cost_usd else "no cost"
+        what = "deleted the record of the outcome"
+        if act.what == "edited":
+            what, cost = "edited the cost", f"{cost} became {act.cost_now_usd} USD"
+        lines.append(f"  {what}: call {act.call_id}, user {act.user_id}, {act.model}, {cost}")
+    lines.append("Against the saved checkpoint the log says:")
+    lines += [f"  {act.found_as.upper()}  {act.finding}" for act in done.acts if act.found_as]
+    if done.put_back:
+        lines.append("Both records were put back as they were, and the log verifies again.")
+    return "\n".join(lines)
+
+
 def _verdict(report: Report) -> str:
     if report.ok:
         lost = report.audit["lost"]
-        return f"\n[bold green]Everything called is stored, once. Lost: {lost}.[/]"
+        found = ""
+        if report.tampering is not None and report.tampering.acts:
+            found = " What was done to the log afterwards was found."
+        return f"\n[bold green]Everything called is stored, once. Lost: {lost}.{found}[/]"
     lines = "\n".join(f"  - {problem}" for problem in report.problems)
     return f"\n[bold red]It does not match:[/]\n{lines}"
 

@@ -1,4 +1,4 @@
-"""The demonstration from start to end: servers, load, outage, comparison."""
+"""The demonstration from start to end: servers, load, outage, comparison, tampering."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from affidavit.demo import check
+from affidavit.config import AuditConfig
+from affidavit.demo import check, tamper
 from affidavit.demo.canned import MODELS, CannedEndpoint
 from affidavit.demo.child import Child, ChildFailed, announced
 from affidavit.demo.drive import Answer, Driver, get_json
@@ -32,6 +33,7 @@ from affidavit.demo.settings import (
     encode,
 )
 from affidavit.demo.target import GivenServer, OwnServer, Target
+from affidavit.store import open_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,6 +86,7 @@ class Report(msgspec.Struct):
     environment: str
     llm: str
     seconds: float
+    tampering: tamper.Tampering | None = None
 
 
 class Demo:
@@ -100,6 +103,7 @@ class Demo:
         self._say = say
         self._stack = ExitStack()
         self._begun = time.monotonic()
+        self._since_ms = int(time.time() * 1000)
         self._directory = Path(tempfile.mkdtemp(prefix="affidavit-demo-"))
         self._kept = False
         self._stack.callback(self._remove)
@@ -136,6 +140,10 @@ class Demo:
         database = self.target.database()
         audit = self._counters()
         problems += _own_problems(audit, stored.records)
+        by_model = check.by_model(database, self.environment, settings.prices)
+        last_calls = check.last_calls(database, self.environment, settings.prices)
+        tampering = self._tamper(settings)
+        problems += tampering.problems
         return Report(
             ok=not problems,
             problems=problems,
@@ -147,14 +155,15 @@ class Demo:
             stored=stored,
             audit=audit,
             outage=outage,
-            by_model=check.by_model(database, self.environment, settings.prices),
+            by_model=by_model,
             overhead=overhead,
-            last_calls=check.last_calls(database, self.environment, settings.prices),
+            last_calls=last_calls,
             mongodb=self.target.shown,
             own_server=not self._options.uri,
             environment=self.environment,
             llm=self._options.llm,
             seconds=round(time.monotonic() - self._begun, 1),
+            tampering=tampering,
         )
 
     # -- the servers --------------------------------------------------------------------------
@@ -192,6 +201,8 @@ class Demo:
             providers = {"llama.cpp": real, **providers}
         audit = {
             "spool_dir": str(self._directory / "spool"),
+            # A log that ends with this run leaves no key behind; a user's must outlive it.
+            **({} if self._options.uri else {"seal_key_file": str(self._directory / "log.key")}),
             **self._options.audit,
             "environment": self.environment,
             "service": "trading-assistant",
@@ -223,6 +234,8 @@ class Demo:
             for name, value in os.environ.items()
             if not name.startswith("AFFIDAVIT_")
         }
+        if not self._options.uri:  # what a sealer has seen of this log is of no use afterwards
+            environment["XDG_STATE_HOME"] = str(self._directory / "state")
         child = Child(
             [sys.executable, "-m", f"affidavit.demo.{module}", str(path), *arguments],
             log=self._directory / f"{module}.log",
@@ -291,6 +304,27 @@ class Demo:
             if not problems or time.monotonic() > deadline:
                 return problems, stored
             time.sleep(0.5)
+
+    def _tamper(self, settings: Settings) -> tamper.Tampering:
+        """Let an administrator change the log, and see whether that is found."""
+        own = not self._options.uri
+        name = f"affidavit-{self.environment}.checkpoint"
+        folder = self._directory if own else self._directory.parent
+        run = tamper.Run(
+            environment=self.environment,
+            prices=settings.prices,
+            since_ms=None if own else self._since_ms,
+            checkpoint_file=folder / name,
+            seen=self._directory / "state" / "affidavit" / "keys" if own else None,
+            put_back=not own,
+        )
+        with open_log(settings.mongodb_uri, AuditConfig(**settings.audit)) as log:
+            found = tamper.commit(log, self.target.database(), run, self._say)
+        if found.left_out:
+            self._say(f"Nothing is tampered with: {found.left_out}")
+            if own:
+                found.problems.append(f"the second half was left out: {found.left_out}")
+        return found
 
     def _counters(self) -> dict[str, Any]:
         try:

@@ -16,6 +16,7 @@ from affidavit.demo.overhead import summarise
 from affidavit.demo.render import show
 from affidavit.demo.run import Report
 from affidavit.demo.settings import Price
+from affidavit.demo.tamper import Act, Tampering
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -190,6 +191,13 @@ def test_the_report_fits_a_terminal_and_names_problems() -> None:
         environment="e",
         llm="canned",
         seconds=1.0,
+        tampering=Tampering(
+            leaves=400,
+            acts=[
+                Act("edited", "c" * 24, "ana", "canned-large", "0.01", "0.0001", "altered", "X"),
+                Act("deleted", "d" * 24, "dana", "canned-small", "0.02", None, "missing", "Y"),
+            ],
+        ),
     )
     console = Console(width=80, record=True, file=None, quiet=False, highlight=False)
     with console.capture() as captured:
@@ -197,3 +205,7 @@ def test_the_report_fits_a_terminal_and_names_problems() -> None:
     text = captured.get()
     assert max(map(len, text.splitlines())) <= 80
     assert text.rstrip().endswith("- 1 records of calls are missing")
+    said = " ".join(text.split())
+    assert f"call {'c' * 24}, user ana, canned-large, 0.01 USD became 0.0001 USD" in said
+    assert f"call {'d' * 24}, user dana, canned-small, 0.02 USD" in said
+    assert "ALTERED X MISSING Y" in said

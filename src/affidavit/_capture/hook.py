@@ -20,6 +20,7 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from affidavit import _awaiting, _records, context
@@ -58,8 +59,8 @@ _process: dict[str, Recorder] = {}
 _patched: dict[str, list[tuple[type, str, Any, Any]]] = {}
 """SDK → what was patched: class, name, the original, ours."""
 
-_wrapped: dict[str, weakref.WeakSet[Any]] = {}
-"""SDK → its wrapped clients."""
+_wrapped: dict[str, dict[int, weakref.ref[Any]]] = {}
+"""SDK → its wrapped clients, by identity: a class of the application's may compare as it likes."""
 
 
 # -- who is recorded -------------------------------------------------------------------------------
@@ -69,23 +70,38 @@ def watch(client: Any, recorder: Recorder, dialect: Dialect) -> None:
     """Have one client, and the copies that are made of it, recorded by ``recorder``."""
     with _lock:
         _patch(dialect)
-        known = client.__dict__
-        if _OWNER not in known:
-            for name in ("copy", "with_options"):
-                if hasattr(client, name):
-                    known[name] = _copying(client, name, dialect)
-        known[_OWNER] = recorder
-        _wrapped.setdefault(dialect.package, weakref.WeakSet()).add(client)
+        _patch_copies(type(client), dialect)
+        client.__dict__[_OWNER] = recorder
+        alive, key = _wrapped.setdefault(dialect.package, {}), id(client)
+        if key not in alive:
+            alive[key] = weakref.ref(client, lambda _: alive.pop(key, None))
 
 
-def _copying(client: Any, name: str, dialect: Dialect) -> Callable[..., Any]:
-    """Make the method by which a wrapped client is copied: its copies are wrapped, too."""
-    copy = getattr(client, name)
+def _patch_copies(kind: type, dialect: Dialect) -> None:
+    """Have copies of wrapped clients of this class wrapped, too. Called under the lock.
 
-    @functools.wraps(copy)
-    def copied(*args: Any, **kwargs: Any) -> Any:
-        made = copy(*args, **kwargs)
-        watch(made, client.__dict__[_OWNER], dialect)
+    The class is patched and not the client: what is set on a client goes along with ``copy.copy``,
+    and would go on to speak for the first one, with its key and to its address.
+    """
+    done = _patched[dialect.package]
+    for name in ("copy", "with_options"):
+        for owner in kind.__mro__:
+            original = owner.__dict__.get(name)
+            if not isinstance(original, FunctionType):
+                continue
+            if any(owner is one[0] and name == one[1] for one in done):
+                continue
+            ours = functools.wraps(original)(_copying(original, dialect))
+            setattr(owner, name, ours)
+            done.append((owner, name, original, ours))
+
+
+def _copying(original: Callable[..., Any], dialect: Dialect) -> Callable[..., Any]:
+    def copied(self: Any, *args: Any, **kwargs: Any) -> Any:
+        made = original(self, *args, **kwargs)
+        recorder = self.__dict__.get(_OWNER)
+        if recorder is not None and isinstance(made, type(self)):
+            watch(made, recorder, dialect)
         return made
 
     return copied
@@ -150,9 +166,20 @@ def _sync_request(original: Callable[..., Any], dialect: Dialect) -> Callable[..
     def request(self: Any, cast_to: Any, options: Any, *args: Any, **kwargs: Any) -> Any:
         recorder = self.__dict__.get(_OWNER) or _process.get(package)
         if recorder is None or not recorder._enabled:  # noqa: SLF001 - whose calls these are
-            return original(self, cast_to, options, *args, **kwargs)
+            outer = _current.get()
+            if outer is None:
+                return original(self, cast_to, options, *args, **kwargs)
+            _current.set(None)  # asked from within a recorded request, and no part of that
+            try:
+                return original(self, cast_to, options, *args, **kwargs)
+            finally:
+                _current.set(outer)
         call = _begin(dialect, recorder, self, options, kwargs)
-        recorder._enter_blocking(call)  # noqa: SLF001 - as above
+        try:
+            recorder._enter_blocking(call)  # noqa: SLF001 - as above
+        except AuditUnavailable as error:
+            mark(error, None, call.call_id)
+            raise
         outer = _current.get()
         _current.set(call)
         context.call_begins()
@@ -179,11 +206,19 @@ def _async_request(original: Callable[..., Any], dialect: Dialect) -> Callable[.
     async def request(self: Any, cast_to: Any, options: Any, *args: Any, **kwargs: Any) -> Any:
         recorder = self.__dict__.get(_OWNER) or _process.get(package)
         if recorder is None or not recorder._enabled:  # noqa: SLF001 - whose calls these are
-            return await original(self, cast_to, options, *args, **kwargs)
+            outer = _current.get()
+            if outer is None:
+                return await original(self, cast_to, options, *args, **kwargs)
+            _current.set(None)  # as above
+            try:
+                return await original(self, cast_to, options, *args, **kwargs)
+            finally:
+                _current.set(outer)
         call = _begin(dialect, recorder, self, options, kwargs)
         try:
             await _awaiting.enter(recorder, call)
-        except AuditUnavailable:
+        except AuditUnavailable as error:
+            mark(error, None, call.call_id)
             raise  # it is recorded, and nothing was asked
         except BaseException as error:  # cancelled before anything was asked
             call.settle(None, error)

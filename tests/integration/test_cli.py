@@ -381,3 +381,14 @@ def eventually(condition: Callable[[], bool], timeout_s: float = 10.0) -> bool:
             return True
         time.sleep(0.05)
     return False
+
+
+@pytest.mark.parametrize("command", [["checkpoint"], ["seal", "--once"], ["keys", "show"]])
+def test_what_asks_for_seals_does_not_wait_long_for_a_server_that_is_away(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The address says how long to look for a server."""
+    uri = "mongodb://127.0.0.1:9/wadm?serverSelectionTimeoutMS=200"
+    started_s = time.monotonic()
+    assert run([*command, "--uri", uri]) == 3
+    assert time.monotonic() - started_s < 10

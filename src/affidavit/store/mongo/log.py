@@ -56,10 +56,18 @@ class MongoLog:
         self.location = locate(target, config, uri)
         self.reader = Reader(self.location, config.legacy_timezone)
         self._ledger: Ledger | None = None
+        self._reached = False
 
     @property
     def seals(self) -> SealStore:
-        """The log's own collections, over the same connections."""
+        """The log's own collections, over the same connections.
+
+        Raises StoreUnavailable where no server answers in the driver's own time for that.
+        """
+        if not self._reached:  # the limit on each question below counts instead of that time
+            with translated("ask it anything"):
+                self.location.database.client.admin.command("ping")
+            self._reached = True
         return PatientSeals.over(self.location, SEALS_TIMEOUT_S)
 
     @property

@@ -7,6 +7,7 @@ know each other; what they share is in :mod:`affidavit._capture`.
 from __future__ import annotations
 
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -35,6 +36,12 @@ def wrap(client: Any, recorder: Recorder) -> None:
         if package in SDKS and base.__name__ in {"SyncAPIClient", "AsyncAPIClient"}:
             hook.watch(client, recorder, dialect_of(package))
             return
+    if isinstance(client, ModuleType) and client.__name__ in SDKS:
+        msg = (
+            f"wrap() takes one client, such as {client.__name__}.Client(), not the module. For "
+            "every client of the process, call `affidavit.instrument(audit)`."
+        )
+        raise TypeError(msg)
     msg = (
         f"wrap() takes a client of the openai or anthropic SDK, not {type(client).__name__}. "
         "Write `with audit.call(...)` around other calls, or decorate their function with "

@@ -47,20 +47,33 @@ def observed(audit: Recorder, function: F, options: Options) -> F:
     A plain function waits for the log where it runs, whichever the logger. Raises TypeError for
     what is no function.
     """
+    if isinstance(function, classmethod | staticmethod):
+        kind = type(function).__name__
+        msg = f"observe() takes a function, not a {kind}: write @{kind} above @audit.observe."
+        raise TypeError(msg)
     if not callable(cast("object", function)):
         msg = f"observe() takes a function, not {type(function).__name__}."
         raise TypeError(msg)
     new_call = _Calls(audit, function, options)
     wrapper: Callable[..., Any]
-    if inspect.isasyncgenfunction(function):
+    # Of an object that can be called, its method tells what kind of function it is.
+    looked_at = function if inspect.isroutine(function) else _runs(function)
+    if inspect.isasyncgenfunction(looked_at):
         wrapper = _async_generator(new_call, function)
-    elif inspect.isgeneratorfunction(function):
+    elif inspect.isgeneratorfunction(looked_at):
         wrapper = _generator(new_call, function)
-    elif inspect.iscoroutinefunction(function):
+    elif inspect.iscoroutinefunction(looked_at):
         wrapper = _coroutine(new_call, function)
     else:
         wrapper = _plain(new_call, function)
     return cast("F", functools.wraps(function)(wrapper))
+
+
+def _runs(function: Callable[..., Any]) -> Any:
+    """Give what tells the kind of an object that can be called; a partial tells by itself."""
+    if isinstance(function, type | functools.partial):
+        return function
+    return getattr(type(function), "__call__", function)  # noqa: B004 - it is looked at, not asked
 
 
 class _Calls:
@@ -114,11 +127,28 @@ def _plain(new_call: _Calls, function: Callable[..., Any]) -> Callable[..., Any]
             _apart.end(call, error)
             raise
         context.call_ends()
+        if inspect.iscoroutine(result):
+            return _awaited(call, new_call, result)
         call.complete(**_said(result, new_call.keeps_result))
         _apart.end(call)
         return result
 
     return wrapper
+
+
+async def _awaited(call: CallState, new_call: _Calls, coroutine: Any) -> Any:
+    """Await what a plain function returned, and end its call then."""
+    context.call_begins()
+    try:
+        result = await coroutine
+    except BaseException as error:
+        context.call_ends()
+        await _apart.aend(call, error)
+        raise
+    context.call_ends()
+    call.complete(**_said(result, new_call.keeps_result))
+    await _apart.aend(call)
+    return result
 
 
 def _coroutine(new_call: _Calls, function: Callable[..., Any]) -> Callable[..., Any]:

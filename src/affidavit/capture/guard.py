@@ -207,7 +207,14 @@ def _learn(host: object, found: Any) -> None:
 
 def _number(text: object) -> str:
     """Write an address in one way: without a zone, IPv4 inside IPv6 as IPv4."""
+    if isinstance(text, bytes | bytearray):  # a socket takes these, too
+        text = text.decode("utf-8", "replace")
     plain = providers.plain_host(str(text))
+    if plain[:1].isdecimal() and ":" not in plain:
+        try:  # 127.1 and 0x7f.0.0.1 are addresses for a socket
+            return socket.inet_ntoa(socket.inet_aton(plain))
+        except OSError:
+            return plain
     if ":" not in plain:
         return plain
     try:
@@ -246,7 +253,7 @@ def _asked_around_us(watch: _Watch, args: tuple[Any, ...]) -> None:
 
 
 def _connecting(watch: _Watch, address: Any) -> None:
-    if type(address) is not tuple or len(address) < 2:  # noqa: PLR2004 - host and port; else a Unix socket
+    if not isinstance(address, tuple) or len(address) < 2:  # noqa: PLR2004 - host and port; else a Unix socket
         return
     try:
         number, port = _number(address[0]), address[1]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import msgspec
+from affidavit._capture.wire import decode
 
 
 @dataclass(slots=True)
@@ -114,16 +114,18 @@ class Dialect(Protocol):
     def parse_response(self, kind: str, body: Any) -> Answer:
         """Read an answer's JSON."""
 
-    def accumulator(self, kind: str) -> Accumulator:
-        """Start to put a streamed answer together."""
+    def accumulator(self, kind: str, choices: int = 1) -> Accumulator:
+        """Start to put a streamed answer together, of so many choices."""
 
     def rate_limit(self, headers: Mapping[str, str]) -> dict[str, Any]:
         """Read a 429's headers: ``limit_type``, ``limit``, ``remaining``, ``reset``."""
 
 
 def whole(value: Any) -> int | None:
-    """Read a count of tokens; None for what is none."""
-    return value if type(value) is int else None
+    """Read a count of tokens; None for what is none. Some servers write ``11.0``."""
+    if type(value) is int:
+        return value
+    return int(value) if type(value) is float and value.is_integer() else None
 
 
 def text_of(value: Any) -> str | None:
@@ -146,8 +148,8 @@ def arguments(text: Any) -> Any:
     if not isinstance(text, str):
         return text
     try:
-        found = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
+        found = decode(text)
+    except (ValueError, RecursionError):
         return text
     return found if isinstance(found, dict | list) else text
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from affidavit._call import CallState
+from affidavit._capture import media
 from affidavit._capture.asked import Answer, Asked, Dialect
 from affidavit.event import Status
 from affidavit.pipeline import build
@@ -50,6 +51,8 @@ class CapturedCall(CallState):
     def __init__(
         self, recorder: Any, dialect: Dialect, provider: str, asked: Asked, *, stream: bool
     ) -> None:
+        if asked.message is not None:
+            asked.message = media.text(asked.message)
         arguments = (provider, asked.model, asked.message, asked.messages, asked.parameters)
         super().__init__(arguments, asked.fields, {}, recorder._defaults, recorder)  # noqa: SLF001 - the logger whose call this is
         self.dialect = dialect
@@ -95,6 +98,8 @@ class CapturedCall(CallState):
 
     def settle(self, answer: Answer | None, error: BaseException | tuple[str, str] | None) -> None:
         """Take over what was answered, and how it ended; ``error`` None means well."""
+        if answer is not None and answer.text is not None:
+            answer.text = media.text(answer.text)
         report = answer.report() if answer is not None else {}
         fields = answer.fields() if answer is not None else {}
         if self.http_status is not None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
 import msgspec
 
 from affidavit._capture.asked import Answer, Asked, joined, mapping, text_of, whole
 from affidavit._capture.media import strip
-from affidavit._capture.wire import DONE
+from affidavit._capture.wire import DONE, decode
 
 MAX_BODY: Final = 64 * 1024
 """Bytes of an answer's JSON that are kept; of a larger one its names and its size."""
@@ -35,7 +36,7 @@ def read(body: Any) -> Answer:
     """Read an answer: its id, model and usage by their usual names, and all of it if small."""
     answer = Answer()
     kept = strip(body)
-    size = len(msgspec.json.encode(kept, enc_hook=str))
+    size = _size(kept)
     if isinstance(body, dict):
         answer.response_id, answer.model = text_of(body.get("id")), text_of(body.get("model"))
         count(answer, body.get("usage"))
@@ -52,6 +53,13 @@ def read(body: Any) -> Answer:
     if size > MAX_BODY:
         answer.extra["body_bytes"] = size
     return answer
+
+
+def _size(kept: Any) -> int:
+    try:
+        return len(msgspec.json.encode(kept, enc_hook=str))
+    except UnicodeError:  # lone surrogates: the pipeline marks them
+        return len(json.dumps(kept, default=str))
 
 
 def _is_short(value: Any) -> bool:
@@ -76,8 +84,8 @@ def results(body: bytes) -> dict[str, Any]:
     try:
         for line in body.split(b"\n"):
             if line:
-                _add_result(msgspec.json.decode(line), ended, used)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError):
+                _add_result(decode(line), ended, used)
+    except (ValueError, RecursionError, KeyError, TypeError):
         return {}
     return {"batch_results": ended, "batch_usage": used} if ended else {}
 

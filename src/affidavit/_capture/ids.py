@@ -6,7 +6,14 @@ from typing import Any, Final
 
 MARK: Final = "_affidavit_call_id"
 _EXTENSION: Final = "affidavit_call_id"
-_INNER: Final = ("response", "http_response", "_response", "_raw_stream", "_raw_response")
+_INNER: Final = (
+    "response",
+    "request",
+    "http_response",
+    "_response",
+    "_raw_stream",
+    "_raw_response",
+)
 _DEPTH: Final = 3
 
 
@@ -36,6 +43,9 @@ def _find(thing: Any, depth: int) -> str | None:
             inner = known.get(name)
             if inner is not None and (found := _find(inner, depth + 1)) is not None:
                 return found
+        cause = getattr(thing, "__cause__", None)
+        if cause is not None:
+            return _find(cause, depth + 1)
     return None
 
 
@@ -48,6 +58,10 @@ def mark(result: Any, response: Any, call: str) -> None:
     try:
         if response is not None:
             response.extensions[_EXTENSION] = call
+            # An error of a stream knows its request only.
+            request = getattr(response, "_request", None)
+            if request is not None:
+                request.extensions[_EXTENSION] = call
         if isinstance(result, BaseException) or hasattr(type(result), "model_fields"):
             result.__dict__[MARK] = call
     except Exception:

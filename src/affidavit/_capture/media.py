@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from binascii import Error, a2b_base64
 from collections.abc import Callable
 from typing import Any, Final
+from urllib.parse import unquote, unquote_to_bytes
 
 MAX_DEPTH: Final = 40
 """Levels of a body that are looked at; what lies deeper is left to the snapshot."""
 
-_HEAD: Final = 256
-"""Characters in which the head of a data URL must end."""
+_HEAD: Final = re.compile(
+    r"\s*data:([\w.+-]+/[\w.+*-]+)?((?:;\s*[\w.+-]+\s*(?:=(?:\"[^\"]*\"|[^;,\"]*))?)*),",
+    re.IGNORECASE,
+)
+"""The head of a data URL: its type, and its parameters, of which ``base64`` is the last."""
+
+_MAY_BEGIN: Final = frozenset("dD \t\r\n")
+_MARKS: Final = ("data:", "DATA:", "Data:")
+_BINARY: Final = re.compile(r"(?:image|audio|video|font|application)/", re.IGNORECASE)
+_SETTING: Final = r"(?:;[\w.+-]{1,64}(?:=[^;,\s\"']{0,512})?){0,8}"
+_INSIDE: Final = re.compile(
+    rf"data:(?:[\w.+-]{{1,99}}\\?/[\w.+-]{{1,99}})?{_SETTING};base64,"
+    r"[\w+/=%\\-]+(?:[ \t]*\r?\n[ \t]*[\w+/=]{20,})*"
+    rf"|data:(?:image|audio|video|font)\\?/[\w.+-]{{1,99}}{_SETTING},"
+    r"(?:\s{0,99}<svg(?:(?!data:).)*?</svg>|[^\s\"'<>)\]]+)",
+    re.IGNORECASE | re.DOTALL,
+)
+"""A data URL inside a text: one in base64, or a picture that is written out. Every count has
+an end, and none can be read in two ways: a text may be made to take long."""
 
 _BY_KEY: Final = {
     "b64_json": "image",
@@ -29,7 +48,7 @@ def strip(value: Any, depth: int = 0) -> Any:
     """Copy JSON with every piece of binary content replaced by its description."""
     kind = type(value)
     if kind is str:
-        return _data_url(value, None) or value if value[:5] == "data:" else value
+        return _data_url(value, None) or text(value)
     if depth > MAX_DEPTH:
         return value
     if kind is dict:
@@ -56,7 +75,10 @@ def turns(messages: Any) -> list[Any] | None:
         return None
     copy = []
     for turn in messages:
-        if type(turn) is dict and type(turn.get("content")) is str and "audio" not in turn:
+        content = turn.get("content") if type(turn) is dict else None
+        if type(content) is str and "audio" not in turn:
+            if any(mark in content for mark in _MARKS):
+                turn = {**turn, "content": strip(content)}  # noqa: PLW2901 - a copy of the turn
             copy.append(turn)
         else:
             copy.append(strip(turn))
@@ -82,6 +104,8 @@ def _part(value: dict[str, Any]) -> dict[str, Any] | None:
     kind = value.get("type")  # in a schema it may be a list
     reader = _PARTS.get(kind) if type(kind) is str else None
     said = reader(value) if reader is not None else None
+    if said is None:
+        said = _typed(value)
     if said is None and type(value.get("data")) is str and "transcript" in value:
         said = _base64(value["data"], "audio", None)  # what a model spoke
     if said is None:
@@ -90,6 +114,20 @@ def _part(value: dict[str, Any]) -> dict[str, Any] | None:
         if name in value and value[name] is not None:
             said[name] = value[name]
     return said
+
+
+def _typed(value: dict[str, Any]) -> dict[str, Any] | None:
+    """Content beside its type, as in the Model Context Protocol; text stays text."""
+    data = value.get("data", value.get("blob"))
+    if type(data) is not str or value.get("type") == "text":
+        return None
+    media_type = value.get("mimeType", value.get("mime_type", value.get("media_type")))
+    if type(media_type) is not str:
+        return None
+    family = media_type.partition("/")[0].lower()
+    if family == "text":
+        return None
+    return _base64(data, family if family in {"image", "audio", "video"} else "file", media_type)
 
 
 def _source(value: dict[str, Any]) -> dict[str, Any] | None:
@@ -148,16 +186,39 @@ _PARTS: Final[dict[str, Callable[[dict[str, Any]], dict[str, Any] | None]]] = {
 
 
 def _data_url(url: Any, kind: str | None) -> dict[str, Any] | None:
-    if type(url) is not str or url[:5] != "data:":
+    if type(url) is not str or url[:1] not in _MAY_BEGIN:
         return None
-    head, comma, _ = url[:_HEAD].partition(",")
-    if not comma or not head.endswith(";base64"):
+    head = _HEAD.match(url)
+    if head is None:
         return None
-    media_type = head[5:].partition(";")[0]
+    media_type, parameters = head.group(1) or "", (head.group(2) or "").lower()
+    is_base64 = parameters.rstrip().endswith("base64")
     if kind is None:
+        if not is_base64 and not _BINARY.match(media_type):
+            return None  # perhaps somebody's words
         family = media_type.partition("/")[0]
         kind = family if family in {"image", "audio", "video"} else "file"
-    return _base64(url[len(head) + 1 :], kind, media_type)
+    if not is_base64:
+        return describe(unquote_to_bytes(url[head.end() :]), kind, media_type)
+    return _base64(unquote(url[head.end() :]), kind, media_type)
+
+
+def text(value: str) -> str:
+    """Replace data URLs inside a text, as Markdown and the results of tools have them."""
+    if not any(mark in value for mark in _MARKS):
+        return value
+    return _INSIDE.sub(_said_inside, value)
+
+
+def _said_inside(match: re.Match[str]) -> str:
+    url = match.group().replace("\\/", "/").replace("\\n", "").rstrip("\\")
+    said = _data_url(url, None)
+    if said is None:
+        return match.group()
+    tail = match.group()[len(match.group().rstrip("\\")) :]
+    return (
+        f"[{said.get('media_type', 'file')}, {said['bytes']} bytes, sha256 {said['sha256']}]{tail}"
+    )
 
 
 def _base64(data: Any, kind: str, media_type: Any) -> dict[str, Any] | None:

@@ -21,20 +21,20 @@ import functools
 import gc
 import hashlib
 import logging
+import os
 import threading
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from affidavit import _awaiting, _records
 from affidavit._capture import generic
 from affidavit._capture.asked import Answer
 from affidavit._capture.call import NO_END, NOT_READ, CapturedCall, now_s
+from affidavit._capture.ids import mark
 from affidavit._capture.media import describe
-from affidavit._capture.wire import AwsEventStream, Reader, ServerSentEvents
+from affidavit._capture.wire import AwsEventStream, Reader, ServerSentEvents, decode
 
 if TYPE_CHECKING:
     from affidavit.logger import Recorder
@@ -55,11 +55,21 @@ _log: Final = logging.getLogger("affidavit")
 
 def read_body(call: CapturedCall, body: bytes) -> Answer:
     """Read an answer that came in one piece: JSON, text, or binary content."""
-    media_type = call.content_type.partition(";")[0].strip().lower()
+    media_type = _media_type(call)
+    if (call.stream or media_type in _READERS) and (events := _Events.of(call)) is not None:
+        events.feed(body)  # read before the SDK began to: by a listener of its HTTP client
+        if events.count:
+            answer, why = events.answer(), None
+            if not answer.is_complete and call.asked.kind in _MARKED:
+                why = NO_END
+            answer.error = answer.error or why
+            if call.asked.operation in _COUNTED:
+                call.estimate(answer)
+            return answer
     if media_type.endswith("json") or (body[:1] in _JSON and media_type in _UNSAID):
         try:
-            return call.dialect.parse_response(call.asked.kind, msgspec.json.decode(body))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return call.dialect.parse_response(call.asked.kind, decode(body))
+        except (ValueError, RecursionError):
             pass
     if not body:
         return Answer()
@@ -71,6 +81,45 @@ def read_body(call: CapturedCall, body: bytes) -> Answer:
     if body[:1] == b"{":
         extra |= generic.results(body)
     return Answer(extra=extra)
+
+
+def _media_type(call: CapturedCall) -> str:
+    return call.content_type.partition(";")[0].strip().lower()
+
+
+class _Events:
+    """A stream of events, and the answer that is put together from them."""
+
+    def __init__(self, call: CapturedCall, reader: Reader) -> None:
+        self._reader = reader
+        choices = (call.asked.parameters or {}).get("n")
+        self._answer = call.dialect.accumulator(
+            call.asked.kind, choices if type(choices) is int else 1
+        )
+        self.count = 0
+
+    @classmethod
+    def of(cls, call: CapturedCall) -> _Events | None:
+        """Start to read, if this is a stream of events.
+
+        By its type or, as the SDKs do, by what was asked: not every server names the type.
+        """
+        reader = _READERS.get(_media_type(call))
+        if reader is None and call.stream:
+            reader = ServerSentEvents
+        return cls(call, reader()) if reader is not None else None
+
+    def feed(self, data: bytes) -> bool:
+        """Take the next bytes; tell whether they brought content."""
+        came = False
+        for event, chunk in self._reader.feed(data):
+            self.count += 1
+            came = self._answer.accumulate(event, chunk) or came
+        return came
+
+    def answer(self) -> Answer:
+        """Give what has arrived so far."""
+        return self._answer.answer()
 
 
 class _Body:
@@ -103,12 +152,17 @@ class Tap:
         self._recorder = recorder
         self._call = call
         self._is_async = is_async
-        reader = _READERS.get(call.content_type.partition(";")[0].strip().lower())
-        self._reader = reader() if reader is not None else None
-        self._events = call.dialect.accumulator(call.asked.kind) if reader is not None else None
-        self._body = _Body() if reader is None else None
+        self._pid = os.getpid()
+        media_type = _media_type(call)
+        self._events = _Events.of(call)
+        # What says that it is something else is kept as that, too, until an event has come.
+        self._body = None if media_type in _READERS else _Body()
+        self._timed = call.stream or not media_type.endswith("json")
         self._unread: tuple[bytes, float] | None = None
         self._is_pulling = False
+        self._puller: int | None = None
+        self._is_left = False
+        self._unpack: Any = None
         self._is_over = False
         self._lock = threading.Lock()
         self._response = weakref.ref(call.response)
@@ -121,7 +175,7 @@ class Tap:
         ended: BaseException | tuple[str, str] | None = None
         try:
             while True:
-                self._is_pulling = True
+                self._is_pulling, self._puller = True, threading.get_ident()
                 try:
                     piece = next(pieces, None)
                 finally:
@@ -135,7 +189,8 @@ class Tap:
             ended = NOT_READ
             raise
         except BaseException as error:
-            ended = error
+            ended = NOT_READ if self._is_left else error
+            mark(error, None, self._call.call_id)
             raise
         finally:
             self.end(ended)
@@ -159,6 +214,7 @@ class Tap:
             self.end(NOT_READ)
             raise
         except BaseException as error:
+            mark(error, None, self._call.call_id)
             await self.aend(error)
             raise
         else:
@@ -177,13 +233,18 @@ class Tap:
             return
         piece, at_s = unread
         try:
-            if self._body is not None:
+            if self._unpack is not None:
+                plain = self._unpack.decode(piece)  # bytes, or an iterator of them
+                piece = plain if isinstance(plain, bytes) else b"".join(plain)
+            if self._events is not None:
+                if self._events.feed(piece):
+                    self._call.note_token(at_s)
+                if self._events.count:
+                    self._body = None
+            elif self._timed:
                 self._call.note_token(at_s)
+            if self._body is not None:
                 self._body.feed(piece)
-            elif self._reader is not None and self._events is not None:
-                for event, chunk in self._reader.feed(piece):
-                    if self._events.accumulate(event, chunk):
-                        self._call.note_token(at_s)
         except Exception as error:
             _note("read", error)
 
@@ -193,6 +254,15 @@ class Tap:
     def is_pulling(self) -> bool:
         """Whether the response closes itself from within a pull, which will end the tap itself."""
         return self._is_pulling
+
+    def unpack(self, decoder: Any) -> None:
+        """Undo the compression of what comes; ``decoder`` as the HTTP client makes it."""
+        self._unpack = decoder
+
+    def leaving(self) -> None:
+        """Note that the response is closed by another thread than the one whose read waits."""
+        if self._is_pulling and self._puller != threading.get_ident():
+            self._is_left = True
 
     def end(self, why: BaseException | tuple[str, str] | None) -> None:
         """Record the outcome, if nothing did before; waits for it where waiting is allowed."""
@@ -222,6 +292,8 @@ class Tap:
         self._recorder._enqueue(_records.new_id(), self._call.outcome)  # noqa: SLF001 - as above
 
     def _settle(self, why: BaseException | tuple[str, str] | None) -> bool:
+        if os.getpid() != self._pid:
+            return False  # a copy in a forked process: the call is its parent's
         with self._lock:
             if self._is_over:
                 return False
@@ -233,7 +305,7 @@ class Tap:
         self._read()
         call, answer = self._call, None
         try:
-            if self._events is not None:
+            if self._events is not None and (self._body is None or self._events.count):
                 answer = self._events.answer()
                 why = self._verdict(answer, why)
                 if call.asked.operation in _COUNTED:
@@ -251,8 +323,8 @@ class Tap:
         """Tell how it ended: an answer that is whole is whole, however the stream was left."""
         if answer.error is not None:
             return answer.error
-        if answer.is_complete:
-            return None
+        if answer.is_complete and not isinstance(why, Exception):
+            return None  # an error is one, if the application saw it
         if why is None and self._call.asked.kind in _MARKED:
             return NO_END
         return why
@@ -294,8 +366,18 @@ def _tapped(kind: Any) -> Any:
             tap: Tap = self.extensions[_TAP]
             return tap.apull(super().aiter_bytes(chunk_size))
 
+        def iter_raw(self, chunk_size: int | None = None) -> Iterator[bytes]:
+            tapped: Iterator[bytes] = _raw(self, super().iter_raw(chunk_size), Tap.pull)
+            return tapped
+
+        def aiter_raw(self, chunk_size: int | None = None) -> AsyncIterator[bytes]:
+            tapped: AsyncIterator[bytes] = _raw(self, super().aiter_raw(chunk_size), Tap.apull)
+            return tapped
+
         def close(self) -> None:
             tap: Tap = self.extensions[_TAP]
+            # It may end a read of another thread, which must know whose doing it is.
+            tap.leaving()
             try:
                 super().close()
             finally:
@@ -316,6 +398,17 @@ def _tapped(kind: Any) -> Any:
     Tapped.__name__, Tapped.__qualname__ = kind.__name__, kind.__qualname__
     Tapped.__module__, Tapped.__doc__ = kind.__module__, kind.__doc__
     return Tapped
+
+
+def _raw(response: Any, pieces: Any, pull: Callable[[Tap, Any], Any]) -> Any:
+    """Tap the bytes as they came over the wire, unless they are on their way to be unpacked."""
+    tap: Tap = response.extensions[_TAP]
+    if tap.is_pulling:
+        return pieces
+    with contextlib.suppress(Exception):  # then a compressed stream is described by its hash
+        if "content-encoding" in response.headers:
+            tap.unpack(response._get_content_decoder())  # noqa: SLF001 - it is of its own class
+    return pull(tap, pieces)
 
 
 def _detach(response: Any) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import struct
-from binascii import Error, a2b_base64
+from binascii import a2b_base64
 from collections.abc import Iterator
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -17,6 +18,19 @@ DONE: Final = object()
 
 MAX_EVENT: Final = 64 * 1024**2
 """Bytes of one unfinished event; what is longer is no stream of events, and is not read."""
+
+
+def decode(data: bytes | str) -> Any:
+    """Read JSON as the SDKs do, who take more than the standard: NaN, lone surrogates, a BOM.
+
+    Raises ValueError or RecursionError for what they do not take, either.
+    """
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeError):
+        if isinstance(data, bytes):
+            data = data.decode("utf-8-sig", "surrogatepass")
+        return json.loads(data)
 
 
 class Reader(Protocol):
@@ -62,8 +76,8 @@ def _sse_event(block: bytes) -> Event | None:
     if data.startswith(b"[DONE]"):
         return name, DONE
     try:
-        return name, msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return name, decode(data)
+    except (ValueError, RecursionError):
         return None
 
 
@@ -99,10 +113,10 @@ class AwsEventStream:
 
 def _aws_event(payload: bytes) -> Event | None:
     try:
-        body = msgspec.json.decode(payload)
+        body = decode(payload)
         packed = body.get("bytes") if isinstance(body, dict) else None
         if isinstance(packed, str):
-            return None, msgspec.json.decode(a2b_base64(packed))
+            return None, decode(a2b_base64(packed))
         return None, body
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Error):
+    except (ValueError, RecursionError):
         return None

@@ -86,8 +86,8 @@ class AnthropicDialect:
             return _read_complete(body)
         return generic.read(body)
 
-    def accumulator(self, kind: str) -> Accumulator:
-        """Start to put a streamed answer together."""
+    def accumulator(self, kind: str, choices: int = 1) -> Accumulator:  # noqa: ARG002 - one shape for all
+        """Start to put a streamed answer together; a message has one choice."""
         if kind == "messages":
             return MessageEvents()
         return CompleteEvents() if kind == "complete" else generic.Events()
@@ -124,7 +124,7 @@ def _conversation(given: Mapping[str, Any]) -> list[Any] | None:
     found = turns(given.get("messages"))
     system = given.get("system")
     if system:
-        content = system if isinstance(system, str) else strip(system)
+        content = strip(system)
         return [{"role": "system", "content": content}, *(found or [])]
     return found
 

@@ -80,8 +80,10 @@ class OpenAIDialect:
         reader = _READERS.get(kind)
         return reader(body) if reader is not None and isinstance(body, dict) else generic.read(body)
 
-    def accumulator(self, kind: str) -> Accumulator:
-        """Start to put a streamed answer together."""
+    def accumulator(self, kind: str, choices: int = 1) -> Accumulator:
+        """Start to put a streamed answer together, of so many choices."""
+        if kind in _CHOICES:
+            return ChatEvents(choices)
         return _ACCUMULATORS.get(kind, generic.Events)()
 
     def rate_limit(self, headers: Mapping[str, str]) -> dict[str, Any]:
@@ -99,9 +101,10 @@ _READERS: Final[dict[str, Callable[[dict[str, Any]], Answer]]] = {
     "moderations": read_moderations,
     "run": read_run,
 }
+_CHOICES: Final = frozenset({"chat", "completions"})
+"""Kinds of answers that may have more than one choice."""
+
 _ACCUMULATORS: Final[dict[str, Callable[[], Accumulator]]] = {
-    "chat": ChatEvents,
-    "completions": ChatEvents,
     "responses": ResponseEvents,
     "run": RunEvents,
 }

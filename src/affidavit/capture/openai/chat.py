@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 
 from affidavit._capture.asked import Answer, items, joined, mapping, text_of
@@ -24,6 +25,8 @@ def read_chat(body: dict[str, Any]) -> Answer:  # noqa: C901 - one look at each 
             continue
         content = message.get("content")
         text = content if type(content) is str else None
+        if type(content) is list:
+            text = _parts(answer, message)
         if text is None and message.get("audio"):
             text = _spoken(answer, message)
         texts.append(text)
@@ -62,6 +65,37 @@ def _spoken(answer: Answer, message: Mapping[str, Any]) -> str | None:
     return text_of(audio.get("transcript"))
 
 
+def _parts(answer: Answer, message: Mapping[str, Any]) -> str | None:
+    """Read content in parts, as some compatible providers send it: texts, thoughts, pictures."""
+    texts, thoughts = _texts_of(message["content"])
+    if thoughts:
+        answer.reasoning = "".join(thoughts)
+    others = [part for part in items(message["content"]) if not _is_text(part)]
+    if others:
+        answer.extra.setdefault("parts", []).extend(strip(others))
+    return joined(texts)
+
+
+def _is_text(part: Any) -> bool:
+    return isinstance(part, str) or "text" in mapping(part) or "thinking" in mapping(part)
+
+
+def _texts_of(content: Any) -> tuple[list[str], list[str]]:
+    """Give the texts and the thoughts among the parts of a content."""
+    texts: list[str] = []
+    thoughts: list[str] = []
+    for part in items(content):
+        said = part if isinstance(part, str) else mapping(part).get("text")
+        thought = mapping(part).get("thinking")
+        if isinstance(said, str):
+            texts.append(said)
+        elif isinstance(thought, str):
+            thoughts.append(thought)
+        elif isinstance(thought, list):
+            thoughts += _texts_of(thought)[0]
+    return texts, thoughts
+
+
 def _thought(message: Mapping[str, Any]) -> str | None:
     """Find reasoning as compatible providers tell it; OpenAI's own chat does not."""
     for name in ("reasoning_content", "reasoning"):
@@ -84,13 +118,14 @@ def _calls_of(message: Mapping[str, Any]) -> list[dict[str, Any]]:
 class _Choice:
     """One choice of a streamed completion."""
 
-    __slots__ = ("calls", "finish", "reasoning", "refusal", "text")
+    __slots__ = ("calls", "finish", "open", "reasoning", "refusal", "text")
 
     def __init__(self) -> None:
         self.text: list[str] = []
         self.reasoning: list[str] = []
         self.refusal: list[str] = []
-        self.calls: dict[int, dict[str, Any]] = {}
+        self.calls: list[tuple[int, dict[str, Any]]] = []
+        self.open: dict[int, dict[str, Any]] = {}
         self.finish: str | None = None
 
     def take(self, delta: Mapping[str, Any]) -> bool:
@@ -105,6 +140,11 @@ class _Choice:
             if isinstance(piece, str) and piece:
                 pieces.append(piece)
                 came = True
+        if type(delta.get("content")) is list:
+            texts, thoughts = _texts_of(delta["content"])
+            self.text += texts
+            self.reasoning += thoughts
+            came = came or bool(texts or thoughts)
         for call in map(mapping, items(delta.get("tool_calls"))):
             came = True
             self._take_call(
@@ -116,10 +156,12 @@ class _Choice:
         return came
 
     def _take_call(self, index: Any, call_id: Any, asked: Any) -> None:
-        known = self.calls.setdefault(
-            index if isinstance(index, int) else len(self.calls),
-            {"id": None, "name": None, "pieces": []},
-        )
+        place = index if isinstance(index, int) else len(self.calls)
+        known = self.open.get(place)
+        # Some compatible providers give all calls the index 0, and each an id of its own.
+        if known is None or (call_id and known["id"] and known["id"] != call_id):
+            known = self.open[place] = {"id": None, "name": None, "pieces": []}
+            self.calls.append((place, known))
         asked = mapping(asked)
         known["id"] = call_id or known["id"]
         known["name"] = asked.get("name") or known["name"]
@@ -131,7 +173,9 @@ class _Choice:
 class ChatEvents:
     """The chunks of a chat completion, or of a plain one."""
 
-    def __init__(self) -> None:
+    def __init__(self, choices: int = 1) -> None:
+        """``choices`` is how many were asked for."""
+        self._wanted = choices
         self._choices: dict[int, _Choice] = {}
         self._answer = Answer(is_complete=False)
 
@@ -175,11 +219,11 @@ class ChatEvents:
         calls = [
             tool_call(call["id"], call["name"], "".join(call["pieces"]))
             for choice in choices
-            for _, call in sorted(choice.calls.items())
+            for _, call in sorted(choice.calls, key=itemgetter(0))
         ]
         answer.tool_calls = calls or None
         # Some compatible servers end without a mark; each choice's own end says as much.
-        ended = bool(choices) and all(choice.finish for choice in choices)
+        ended = len(choices) >= self._wanted and all(choice.finish for choice in choices)
         answer.is_complete = answer.is_complete or ended
         return answer
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from affidavit._capture.asked import Answer, arguments
+from affidavit._capture.asked import Answer, arguments, whole
 
 
 def count(answer: Answer, usage: Any) -> None:
@@ -18,18 +18,18 @@ def count(answer: Answer, usage: Any) -> None:
     else:
         asked, said, of_asked, of_said = _NEW_NAMES
     count = usage.get(asked)
-    answer.input_tokens = count if type(count) is int else None
+    answer.input_tokens = count if type(count) is int else whole(count)
     count = usage.get(said)
-    answer.output_tokens = count if type(count) is int else None
+    answer.output_tokens = count if type(count) is int else whole(count)
     detail = usage.get(of_asked)
     if type(detail) is dict:
         count = detail.get("cached_tokens")
     else:  # DeepSeek's way
         count = usage.get("prompt_cache_hit_tokens")
-    answer.cached_tokens = count if type(count) is int else None
+    answer.cached_tokens = count if type(count) is int else whole(count)
     detail = usage.get(of_said)
     count = detail.get("reasoning_tokens") if type(detail) is dict else None
-    answer.reasoning_tokens = count if type(count) is int else None
+    answer.reasoning_tokens = count if type(count) is int else whole(count)
 
 
 _OLD_NAMES: Final = (

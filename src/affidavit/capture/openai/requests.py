@@ -55,5 +55,5 @@ def _conversation(given: Mapping[str, Any]) -> list[Any] | None:
     if isinstance(asked, list | tuple):
         found += turns(asked) or []
     elif isinstance(asked, str) and found:
-        found.append({"role": "user", "content": asked})
+        found.append({"role": "user", "content": strip(asked)})
     return found or None

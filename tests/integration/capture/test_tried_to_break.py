@@ -356,8 +356,8 @@ def test_content_in_parts_is_read(provider: Provider, captured: Captured) -> Non
     """Some providers answer with a list of texts and thoughts."""
     parts = [
         {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
-        {"type": "text", "text": "hel"},
-        {"type": "text", "text": "lo"},
+        {"type": "text", "text": "he"},
+        {"type": "text", "text": "llo"},
     ]
     answer = body()
     answer["choices"][0]["message"]["content"] = parts

@@ -29,6 +29,9 @@ TICK_S: Final = 0.25
 SHIP_RECORDS: Final = 1000
 SHIP_BYTES: Final = 8 * 1024**2
 SHIP_LEAF_BATCHES: Final = 100
+LEAVES_AGAIN_S: Final = 5.0
+"""Pause after leaf batches could not be sent."""
+
 SHIP_TIMEOUT_S: Final = 5.0
 PROBE_TIMEOUT_S: Final = 2.0
 REMOVE_AGAIN_S: Final = 2.0
@@ -57,6 +60,7 @@ class Shipper:
         self._buried: dict[int, Dest] = {}
         """Dead letters that are still in the spool, and where they belonged."""
         self._leaves_refused = False
+        self._leaves_again_s = 0.0
         self.thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -101,7 +105,8 @@ class Shipper:
         while core.breaker.may_try() and self._is_due() and self.ship_once():
             if core.stopping.is_set():
                 return
-        if core.prepared.is_set() and not core.breaker.is_open:
+        may_send_leaves = core.prepared.is_set() and not core.breaker.is_open
+        if may_send_leaves and time.monotonic() >= self._leaves_again_s:
             self._ship_leaves(core.owned.spool if core.owned is not None else None)
         self._regular_duties(time.monotonic())
         if core.owned is not None:
@@ -230,7 +235,7 @@ class Shipper:
     def _send_leaves(self, bodies: list[bytes]) -> bool:
         core = self._core
         try:
-            core.store.append_leaves(bodies, SHIP_TIMEOUT_S)
+            core.store.append_leaves(bodies, PROBE_TIMEOUT_S)
         except StoreRefused as error:
             # No reason to hold up records: the sealer makes these batches again from them.
             if not self._leaves_refused:
@@ -241,9 +246,9 @@ class Shipper:
                     error,
                 )
             return True
-        except StoreError as error:
-            if core.breaker.trip(str(error)):
-                logger.warning("affidavit: %s Records go to the local spool.", error)
+        except StoreError:
+            # Records need not go another way for this: whether the store is away is theirs to find.
+            self._leaves_again_s = time.monotonic() + LEAVES_AGAIN_S
             return False
         return True
 
@@ -427,7 +432,8 @@ class Shipper:
             if not self.ship_once():
                 break
         core.give_up_held()
-        if core.breaker.is_open or not core.prepared.is_set() or not self._ship_leaves(spool):
+        hopeless = core.breaker.is_open or not core.prepared.is_set()
+        if hopeless or time.monotonic() >= deadline_s or not self._ship_leaves(spool):
             core.spool_leaves()
         self._adopter.release()
         return not core.breaker.is_open and core.prepared.is_set() and self.beat("stopped")

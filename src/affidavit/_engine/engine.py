@@ -175,6 +175,7 @@ class Engine:
                 "affidavit: the writer did not stop in time. What it has spooled stays on disk, "
                 "and the next process goes on with it."
             )
+            core.store.close()  # what still waits for an answer fails now, and is spooled
             return
         try:
             told = running.shipper.finish(deadline_s)

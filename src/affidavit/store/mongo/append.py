@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import email.parser  # noqa: F401 - importlib.metadata loads it late; see the note below
+import encodings.ascii  # noqa: F401 - the first text read as ASCII loads it; the same note
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice

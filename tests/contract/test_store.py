@@ -151,6 +151,7 @@ def test_preparing_again_is_harmless(store: Store) -> None:
     """Every worker of an application prepares at its start."""
     store.prepare(30)
     store.prepare(30)
+    assert outcomes(store, [record(1)]) == ["stored"]
 
 
 def test_the_dataset_has_a_name_without_secrets(store: Store) -> None:

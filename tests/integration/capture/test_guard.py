@@ -438,14 +438,19 @@ def test_a_fault_of_the_guard_stops_nobody(
     provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What cannot be judged goes through."""
+    asked: list[object] = []
 
     def broken(*_: object) -> None:
+        asked.append(_)
         raise ZeroDivisionError
 
     with capture_events(guard="refuse", guard_hosts=place(provider)):
         monkeypatch.setattr(guard, "_number", broken)
-        with contextlib.closing(socket.create_connection(("127.0.0.1", port_of(provider)))):
-            pass
+        with contextlib.closing(
+            socket.create_connection(("127.0.0.1", port_of(provider)))
+        ) as connection:
+            assert connection.getpeername()[1] == port_of(provider)
+    assert asked
 
 
 @pytest.mark.serial

@@ -31,6 +31,7 @@ _WORDS = {
     "float": "number",
     "str": "text",
     "size": "bytes, or '500MB'",
+    "table": "table, in the environment JSON",
 }
 
 

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from affidavit.errors import ConfigError
 
@@ -48,7 +48,7 @@ class Setting:
 
     name: str
     kind: str
-    """``bool``, ``int``, ``float``, ``str``, ``size``, ``choice`` or ``rules``."""
+    """``bool``, ``int``, ``float``, ``str``, ``size``, ``choice``, ``rules`` or ``table``."""
     default: Any
     effect: str
     """What it does here, in a sentence or two."""
@@ -56,6 +56,8 @@ class Setting:
     high: float | None = None
     choices: tuple[str, ...] = ()
     remedy: str = ""
+    hidden: Literal["", "all", "login", "paths", "users"] = ""
+    """What is never shown: everything, the secrets of an address, all but hosts, names of users."""
 
     def check(self, value: object, where: str) -> Any:
         """Return the value in its own type, or raise ConfigError naming setting and remedy."""
@@ -138,6 +140,12 @@ def _rules(setting: Setting, value: object, where: str) -> str | dict[str, Any]:
     return str(value)
 
 
+def _table_of(setting: Setting, value: object, where: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise setting.wrong(where, value, "a table")
+    return dict(value)
+
+
 _CHECKS: Final[dict[str, Callable[[Setting, object, str], Any]]] = {
     "bool": _bool,
     "int": _int,
@@ -146,6 +154,7 @@ _CHECKS: Final[dict[str, Callable[[Setting, object, str], Any]]] = {
     "str": _str,
     "choice": _choice,
     "rules": _rules,
+    "table": _table_of,
 }
 
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
@@ -165,11 +174,12 @@ def from_text(setting: Setting, text: str, variable: str) -> Any:
             return int(text) if setting.kind == "int" else float(text)
         except ValueError:
             raise setting.wrong(where, text, "a number") from None
-    if setting.kind == "rules" and text.lstrip().startswith("{"):
+    if setting.kind == "table" or (setting.kind == "rules" and text.lstrip().startswith("{")):
         try:
             return setting.check(json.loads(text), where)
         except ValueError as error:
-            raise setting.wrong(where, text[:20], "a preset's name, or JSON") from error
+            wanted = "JSON" if setting.kind == "table" else "a preset's name, or JSON"
+            raise setting.wrong(where, text[:20], wanted) from error
     return setting.check(text, where)
 
 
@@ -323,7 +333,13 @@ SETTINGS: Final[dict[str, Setting]] = _table(
         "Bytes one process may spool. A full spool is reported; records are then counted lost.",
         low=1024**2,
     ),
-    Setting("audit_uri", "str", None, "With separate_database: the server that gets the log."),
+    Setting(
+        "audit_uri",
+        "str",
+        None,
+        "With separate_database: the server that gets the log.",
+        hidden="login",
+    ),
     Setting(
         "collection",
         "str",
@@ -403,6 +419,7 @@ SETTINGS: Final[dict[str, Setting]] = _table(
         None,
         "The log's private key itself, as `affidavit keys export --private` writes it, for hosts "
         "that get secrets in their environment. Never shown or stored.",
+        hidden="all",
     ),
     Setting(
         "anchor_directory",

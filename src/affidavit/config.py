@@ -14,16 +14,12 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, TypedDict, Unpack
-from urllib.parse import unquote_plus
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from affidavit._settings import (
-    FOREIGN_VARIABLES,
-    SETTINGS,
-    Setting,
-    from_text,
-    parse_bytes,
-)
+from affidavit import _monitor_settings
+from affidavit._masks import masked, without_password, without_secrets
+from affidavit._settings import FOREIGN_VARIABLES, Setting, from_text, parse_bytes
+from affidavit._settings import SETTINGS as _CORE
 from affidavit.errors import ConfigError
 from affidavit.providers import parse_hosts
 
@@ -36,9 +32,14 @@ __all__ = [
     "mongodb_uri",
     "parse_bytes",
     "public_key_bytes",
+    "without_password",
+    "without_secrets",
 ]
 
 PREFIX: Final = "AFFIDAVIT_"
+
+SETTINGS: Final = _CORE | {each.name: each for each in _monitor_settings.SETTINGS}
+"""Every setting by its name."""
 
 _INLINE: Final = "hex:"
 _KEY_BYTES: Final = 32
@@ -91,6 +92,17 @@ class Settings(TypedDict, total=False):
     tenant: str | None
     environment: str | None
     service: str | None
+    monitoring_thresholds: Mapping[str, Any] | None
+    budgets: Mapping[str, Any] | None
+    monitor_every_s: int
+    alert_repeat_s: int
+    alert_webhooks: str | None
+    alert_webhook_secret: str | None
+    alert_private_addresses: bool
+    alert_smtp: str | None
+    alert_email_to: str | None
+    alert_email_from: str | None
+    alert_apprise: str | None
     compression: Mapping[str, Any]
     selective_logging: Mapping[str, Any]
 
@@ -149,6 +161,17 @@ class AuditConfig:
     tenant: str | None
     environment: str | None
     service: str | None
+    monitoring_thresholds: dict[str, Any] | None
+    budgets: dict[str, Any] | None
+    monitor_every_s: int
+    alert_repeat_s: int
+    alert_webhooks: str | None
+    alert_webhook_secret: str | None
+    alert_private_addresses: bool
+    alert_smtp: str | None
+    alert_email_to: str | None
+    alert_email_from: str | None
+    alert_apprise: str | None
 
     def __init__(self, **settings: Unpack[Settings]) -> None:
         flat = _flatten(settings)
@@ -197,12 +220,11 @@ class AuditConfig:
         key = values["redaction_key"]
         if key and key.startswith(_INLINE):
             values["redaction_key"] = f"{_INLINE}***"
-        if values["seal_key"]:
-            values["seal_key"] = "***"
+        for name, setting in SETTINGS.items():
+            if setting.hidden and values[name]:
+                values[name] = masked(values[name], setting.hidden)
         if isinstance(values["redaction"], dict):
             values["redaction"] = _shown(values["redaction"])
-        if values["audit_uri"]:
-            values["audit_uri"] = without_password(values["audit_uri"])
         return values
 
     def given(self) -> dict[str, Any]:
@@ -329,47 +351,6 @@ def _shown(value: Any) -> Any:
     return value
 
 
-_HARMLESS: Final = frozenset(
-    {
-        "appname", "authmechanism", "authsource", "connecttimeoutms", "directconnection", "j",
-        "journal", "loadbalanced", "maxpoolsize", "minpoolsize", "readconcernlevel",
-        "readpreference", "replicaset", "retryreads", "retrywrites", "serverselectiontimeoutms",
-        "sockettimeoutms", "ssl", "tls", "tlsallowinvalidcertificates", "tlscafile",
-        "tlscertificatekeyfile", "tlsinsecure", "w", "wtimeout", "wtimeoutms",
-    }
-)  # fmt: skip
-"""Options of an address whose values may be shown; all others could be secrets."""
-
-
-def without_password(uri: str) -> str:
-    """Replace what is secret in a URI by ``***``, in the login and in the options."""
-    scheme, sep, rest = uri.partition("://")
-    address, mark, query = rest.partition("?")
-    userinfo, at, host = address.rpartition("@")
-    if at:
-        user, colon, _password = userinfo.partition(":")
-        address = f"{user}{':***' if colon else ''}@{host}"
-    shown = []
-    for option in query.split("&") if query else ():
-        name, equals, value = option.partition("=")
-        shown.append(f"{name}{equals}{value if name.lower() in _HARMLESS else '***'}")
-    return f"{scheme}{sep}{address}{mark}{'&'.join(shown)}"
-
-
-def without_secrets(text: str, uri: str) -> str:
-    """Remove from a text, such as the driver's own error, what the URI holds as secret."""
-    rest = uri.partition("://")[2]
-    address, _, query = rest.partition("?")
-    secrets = [address.rpartition("@")[0].partition(":")[2]]
-    for option in query.split("&"):
-        name, _, value = option.partition("=")
-        if name.lower() not in _HARMLESS:
-            secrets += [value, *re.split(r"[:,]", value)]
-    for secret in sorted(filter(None, {*secrets, *map(unquote_plus, secrets)}), key=len)[::-1]:
-        text = text.replace(secret, "***")
-    return text
-
-
 def _rebuild(settings: Settings) -> AuditConfig:
     return AuditConfig(**settings)
 
@@ -472,6 +453,7 @@ def _flatten(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_together(config: AuditConfig) -> None:
     parse_hosts(config.guard_hosts)
+    _monitor_settings.check(config.monitoring_thresholds, config.budgets)
     if config.on_failure == "refuse" and config.async_writes:
         msg = (
             "on_failure='refuse' needs an acknowledgement to wait for, and async_writes=True gives "

@@ -42,6 +42,16 @@ class Names:
         return f"{self.records}_tiles"
 
     @property
+    def monitor(self) -> str:
+        """What monitoring keeps for itself: states of alerts, leases, notes of measurements."""
+        return f"{self.records}_monitor"
+
+    @property
+    def metrics(self) -> str:
+        """History of the metrics, in buckets of time; pruned."""
+        return f"{self.records}_metrics"
+
+    @property
     def calls(self) -> str:
         """The view with one document per call."""
         return "llm_calls" if self.records in _PLAIN_VIEWS else f"{self.records}_calls"

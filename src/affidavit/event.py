@@ -47,6 +47,10 @@ class LedgerEvent(StrEnum):
     SPOOL_ADOPTED = "spool_adopted"
     DEAD_LETTER = "dead_letter"
     KEY_ROTATION = "key_rotation"
+    ERASURE = "erasure"
+    HOLD = "hold"
+    ADOPTION_CLOSED = "adoption_closed"
+    LOG_IMPORTED = "log_imported"
 
 
 class Status(StrEnum):

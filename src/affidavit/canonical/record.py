@@ -15,7 +15,7 @@ from __future__ import annotations
 import hmac
 import math
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final, TypeAlias
@@ -34,7 +34,6 @@ from affidavit.canonical.values import (
     form_of,
     key_of,
 )
-from affidavit.event import Document
 
 ENTRY_VERSION: Final = 1
 ENTRY_LIMIT: Final = 64 * 1024
@@ -144,13 +143,13 @@ _GROUPED: Final = {
     "actor": "actor",
     "sealed": "sealed",
 }
-_PARTS: Final = {
+PARTS: Final = {
     "request_data": ("request", "request_fields"),
     "response_data": ("response", "response_fields"),
 }
 _OTHER: Final = "other"
 GROUPS: Final = frozenset(
-    {*_GROUPED.values(), *(group for pair in _PARTS.values() for group in pair), _OTHER}
+    {*_GROUPED.values(), *(group for pair in PARTS.values() for group in pair), _OTHER}
 )
 """Names of all groups that an entry may commit to."""
 
@@ -362,12 +361,13 @@ def _commitments(seed: bytes, groups: _Groups) -> dict[str, str]:
     return found
 
 
-def _salts(seed: bytes, names: Iterable[str]) -> dict[str, bytes]:
+def salts_of(seed: bytes, names: Iterable[str]) -> dict[str, bytes]:
     """Make the salt of each group: HMAC-SHA256(seed, name)."""
     return {name: hmac.digest(seed, _NAMES[name], "sha256") for name in names}
 
 
-def _commitment(salt: bytes, group: Mapping[str, Any]) -> bytes:
+def commitment_of(salt: bytes, group: Mapping[str, Any]) -> bytes:
+    """Commit to a group's fields: SHA-256 over its salt and its canonical JSON."""
     return sha256(salt + encode(group)).digest()
 
 
@@ -432,7 +432,7 @@ def entry_of(document: Mapping[str, Any], dest: str) -> bytes | None:
     given, gone = _erasure(salts, erased)
     try:
         clear, groups = _divide(document, dest)
-        made = {name: _commitment(given.get(name, b""), group) for name, group in groups.items()}
+        made = {name: commitment_of(given.get(name, b""), group) for name, group in groups.items()}
     except _NO_FORM as error:
         raise _no_form(error) from error
     if given.keys() != groups.keys() or gone.keys() & groups.keys():
@@ -455,35 +455,15 @@ def _erasure(salts: Any, erased: Any) -> tuple[dict[str, bytes], dict[str, bytes
     return dict(given), dict(erased)
 
 
-def erase(document: Mapping[str, Any], dest: str, groups: Collection[str]) -> Document:
-    """Give a copy of a stored record without the fields of these groups; its entry is the same.
+def divided(document: Mapping[str, Any], dest: str) -> dict[str, dict[str, Any]]:
+    """Give the fields of each group that a stored record has, in their form.
 
-    A part (``request_data``) goes with the last of its fields. Groups that the record does not have
-    are passed over. Raises EntryError for a record that has no entry.
+    Raises EntryError for a value that has no canonical form.
     """
-    if entry_of(document, dest) is None:
-        msg = "A record without salts has no entry that could stay the same."
-        raise EntryError(msg)
-    _, present = _divide(document, dest)
-    going = present.keys() & set(groups)
-    if not going:
-        return dict(document)
-    seed = document.get("salt")
-    salts = dict(document.get("salts") or {}) if seed is None else _salts(seed, present)
-    gone = dict(document.get("erased") or {})
-    gone.update({name: _commitment(salts.pop(name), present[name]) for name in sorted(going)})
-    left = {name: value for name, value in document.items() if name not in EXEMPT}
-    for group in going:
-        holder = next((part for part, pair in _PARTS.items() if group in pair), None)
-        if holder is None:
-            for name in [n for n in left if key_of(n) in present[group]]:
-                del left[name]
-            continue
-        part = {n: v for n, v in left[holder].items() if key_of(n) not in present[group]}
-        left[holder] = part
-        if not any(value is not None for value in part.values()):
-            del left[holder]
-    return {**left, "salts": salts, "erased": gone}
+    try:
+        return _divide(document, dest)[1]
+    except _NO_FORM as error:
+        raise _no_form(error) from error
 
 
 def openings(document: Mapping[str, Any], dest: str) -> dict[str, tuple[bytes, bytes]]:
@@ -497,5 +477,5 @@ def openings(document: Mapping[str, Any], dest: str) -> dict[str, tuple[bytes, b
         raise EntryError(msg)
     _, groups = _divide(document, dest)
     seed = document.get("salt")
-    salts = dict(document.get("salts") or {}) if seed is None else _salts(seed, groups)
+    salts = dict(document.get("salts") or {}) if seed is None else salts_of(seed, groups)
     return {name: (bytes(salts[name]), encode(group)) for name, group in groups.items()}

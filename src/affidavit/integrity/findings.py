@@ -94,7 +94,7 @@ class Report:
     """Names of the known witnesses that have cosigned the saved checkpoint."""
     counts: Counter[str] = field(default_factory=Counter)
     """``leaves``, ``matched``, ``expired``, ``explained``, ``erased``, ``gaps``, ``late``,
-    ``rebuilt``, ``pending``, ``overdue``, ``unproved``, ``batches``, ``seals``."""
+    ``rebuilt``, ``pending``, ``overdue``, ``unproved``, ``adopted``, ``batches``, ``seals``."""
     kinds: Counter[Kind] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
     limits: list[str] = field(default_factory=list)

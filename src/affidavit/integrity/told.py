@@ -6,6 +6,7 @@ from collections.abc import Container, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from affidavit.integrity.adopted import Closing
 from affidavit.integrity.coverage import Ranges
 from affidavit.integrity.errors import FormatError
 from affidavit.integrity.findings import Kind, Report
@@ -20,6 +21,8 @@ TOLD_BY: Final = (
     "spool_adopted",
     "dead_letter",
     "audit_access",
+    "erasure",
+    "adoption_closed",
 )
 """Kinds of ledger records from which later judgements are made."""
 
@@ -36,8 +39,10 @@ class Told:
         """Numbers of writers that were lost, or refused by the database."""
         self.adopted = False
         """Whether the log has taken over records of another logger."""
-        self.erasures: set[str] = set()
-        """Ids of records of which content was erased."""
+        self.erasures: dict[str, set[str]] = {}
+        """Ids of records of which content was to be erased, with the groups it was about."""
+        self.closing = Closing()
+        """What was taken over from another logger, once nothing more is."""
         self._used: dict[str, dict[bytes, int]] = {}
 
     def believe(self, documents: Iterable[Mapping[str, Any]]) -> None:
@@ -73,8 +78,20 @@ class Told:
             seqs = details.get("seqs")
             self._explain(writer, [[s, s] for s in seqs] if isinstance(seqs, list) else None)
         elif kind == "erasure":
-            gone = details.get("records")
-            self.erasures.update(map(str, gone if isinstance(gone, list) else ()))
+            self.learn_erasure(details)
+        elif kind == "adoption_closed":
+            self.closing.learn(details)
+
+    def learn_erasure(self, details: Mapping[str, Any]) -> None:
+        """Take from an announced erasure which groups of which records it is about."""
+        gone, groups = details.get("records"), details.get("groups")
+        if isinstance(gone, list) and isinstance(groups, list):
+            for name in gone:
+                self.erasures.setdefault(str(name), set()).update(map(str, groups))
+
+    def unannounced(self, name: str, groups: Iterable[str]) -> set[str]:
+        """Tell which of these erased groups of a record no erasure was about."""
+        return set(groups) - self.erasures.get(name, set())
 
     def _explain(self, writer: str, ranges: object) -> None:
         for pair in ranges if isinstance(ranges, list) else ():

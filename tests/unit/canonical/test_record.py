@@ -234,7 +234,7 @@ def test_the_entry_survives_storing(reader: str) -> None:
         assert canonical.leaf_of(document, dest) == canonical.leaf_hash(made)
 
 
-FIELDS = st.sampled_from(sorted({*record._CLEAR, *record._GROUPED, *record._PARTS, "anything"}))
+FIELDS = st.sampled_from(sorted({*record._CLEAR, *record._GROUPED, *record.PARTS, "anything"}))
 INNER = st.sampled_from(sorted(record._REQUEST_OWN | record._RESPONSE_OWN)) | NAMES
 
 

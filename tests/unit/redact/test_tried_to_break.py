@@ -89,7 +89,7 @@ def test_our_names_are_those_that_records_have() -> None:
     """What an entry has a place for is never renamed."""
     from affidavit.canonical import record
 
-    known = {*record._CLEAR, *record._GROUPED, *record._PARTS, *record.EXEMPT}
+    known = {*record._CLEAR, *record._GROUPED, *record.PARTS, *record.EXEMPT}
     assert known - {"salts", "erased"} <= own.NAMES
     assert {*record._REQUEST_OWN, *record._RESPONSE_OWN, *record._RESPONSE_CLEAR} <= own.NAMES
 

@@ -1,0 +1,126 @@
+"""What every engine answers about finished calls: sums by keys, over a span of time.
+
+Engines: plain Python over facts (the tests' oracle), MongoDB's records, MongoDB's rollups. They
+give equal answers, which tests/contract holds them to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Final, Protocol, TypeAlias
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from affidavit.errors import ConfigError
+from affidavit.tally.facts import CONTENT, FIELD, FIELD_NAME, KEYS, Fact, key_of
+from affidavit.tally.sums import MEASURES, Sums
+from affidavit.tally.times import UNITS
+
+Key: TypeAlias = tuple[str | None, ...]
+"""One value for each name in ``SumQuestion.by``; None where a call has none."""
+
+MAX_KEYS: Final = 4
+MAX_GROUPS: Final = 100_000
+"""Groups that one question may have; beyond it an engine raises :class:`TooManyGroups`."""
+
+
+class TooManyGroups(ConfigError):  # noqa: N818 - what the question has, as an operator says it
+    """The question has more groups than an answer may hold. The text names what to do."""
+
+    def __init__(self, by: tuple[str, ...], limit: int) -> None:
+        super().__init__(
+            f"By {', '.join(by) or 'nothing'} there are more than {limit:,} groups in that time. "
+            "Ask for a shorter time, for fewer keys, or choose with a filter."
+        )
+
+
+@dataclass(frozen=True)
+class SumQuestion:
+    """Sums of the calls in a span of time, by keys.
+
+    ``since`` is included, ``until`` is not; both aware. ``by`` names keys of
+    :data:`affidavit.tally.facts.KEYS`, ``field:<name>``, and time units, which are those of
+    ``zone``. ``filters`` chooses calls by equality; None chooses those without a value. An engine
+    may leave out every measure that is not asked for, but for the counts.
+
+    Raises ConfigError for an unknown key, measure or zone, and for a span that ends before it
+    begins.
+    """
+
+    since: datetime
+    until: datetime
+    by: tuple[str, ...] = ()
+    filters: Mapping[str, str | None] = field(default_factory=dict)
+    zone: str = "UTC"
+    measures: frozenset[str] = frozenset({"counts", "cost", "tokens"})
+    limit: int = MAX_GROUPS
+
+    def __post_init__(self) -> None:
+        if self.since.tzinfo is None or self.until.tzinfo is None:
+            msg = "since and until must have a time zone, as in datetime.now(timezone.utc)."
+            raise ConfigError(msg)
+        if self.since >= self.until:
+            msg = (
+                f"The time asked for ends ({self.until:%Y-%m-%d %H:%M:%S%z}) before it begins "
+                f"({self.since:%Y-%m-%d %H:%M:%S%z}). Exchange or correct the two."
+            )
+            raise ConfigError(msg)
+        if len(set(self.by)) != len(self.by) or len(self.by) > MAX_KEYS:
+            msg = f"Group by at most {MAX_KEYS} keys, each once; these are {', '.join(self.by)}."
+            raise ConfigError(msg)
+        for name in self.by:
+            check_key(name)
+        for name in self.filters:
+            check_key(name, times=False)
+        unknown = self.measures - MEASURES.keys()
+        if unknown:
+            msg = f"Unknown measures {', '.join(sorted(unknown))}: use {', '.join(MEASURES)}."
+            raise ConfigError(msg)
+        _ = self.tz
+
+    @cached_property
+    def tz(self) -> ZoneInfo:
+        """The time zone itself."""
+        try:
+            return ZoneInfo(self.zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            msg = f"{self.zone!r} is no time zone. Write one as 'Europe/Madrid' or 'UTC'."
+            raise ConfigError(msg) from error
+
+    def wants(self, fact: Fact) -> bool:
+        """Whether a call belongs to the question."""
+        if not self.since <= fact.at < self.until:
+            return False
+        return all(key_of(fact, name, self.tz) == value for name, value in self.filters.items())
+
+    def key(self, fact: Fact) -> Key:
+        """Tell which group a call belongs to."""
+        return tuple(key_of(fact, name, self.tz) for name in self.by)
+
+
+class Totals(Protocol):
+    """Gives sums by key."""
+
+    def sums(self, question: SumQuestion) -> Iterator[tuple[Key, Sums]]:
+        """Give each group once, in no order; groups without calls or corrections are absent.
+
+        Raises TooManyGroups beyond ``question.limit``, StoreUnavailable when it takes too long,
+        StoreRefused without the right to read.
+        """
+
+
+def check_key(name: str, *, times: bool = True) -> None:
+    """Raise ConfigError unless calls can be grouped (with times), or chosen, by this key."""
+    if name in KEYS or (times and name in UNITS):
+        return
+    own = name.removeprefix(FIELD)
+    if name.startswith(FIELD) and FIELD_NAME.fullmatch(own):
+        if own in CONTENT:
+            msg = f"{name!r} holds content or measures, and calls are not grouped by those."
+            raise ConfigError(msg)
+        return
+    allowed = ", ".join((*KEYS, *(UNITS if times else ())))
+    msg = f"{name!r} is no key. Use one of {allowed}, or field:<name> for a field of your own."
+    raise ConfigError(msg)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from itertools import groupby
 from typing import Any, Final
 
+from affidavit.integrity.adopted import NO_FORM, NO_TIME_MS, digest_of
+from affidavit.integrity.compare import MOST_KEPT, Compared, Comparer
 from affidavit.integrity.coverage import Ranges
 from affidavit.integrity.errors import BadBatch
 from affidavit.integrity.findings import Kind, Report
-from affidavit.integrity.leaves import LEDGER, check, from_document
-from affidavit.integrity.merkle import HASH_SIZE
+from affidavit.integrity.leaves import LEDGER, RECORDS, check, from_document
 from affidavit.integrity.places import (
     ENDS_MS,
     NAMES,
@@ -25,7 +25,6 @@ from affidavit.integrity.places import (
     entry_or_why,
     moment,
     noun,
-    number_of,
     plain,
     time_of,
     upper,
@@ -43,9 +42,6 @@ OVERDUE_MS: Final = 600_000
 CLOCK_MS: Final = 300_000
 """How far the clocks of the database and of the verifier may differ."""
 
-_MOST_KEPT: Final = 1000
-"""Altered and unsealed records that are kept to be looked at together; more are only counted."""
-
 _MOST_MISSING: Final = 50_000
 """Missing records whose places are kept; more are only counted: whole collections can be gone."""
 
@@ -56,8 +52,9 @@ _MOST_MOVED: Final = 100
 class Bodies:
     """Compares records with leaves, and remembers what cannot be judged before the end."""
 
-    def __init__(self, reader: Reader, report: Report, now_ms: int) -> None:
-        self._reader, self._report, self._now_ms = reader, report, now_ms
+    def __init__(self, reader: Reader, report: Report, now_ms: int, comparer: Comparer) -> None:
+        self._reader, self.report, self._now_ms = reader, report, now_ms
+        self._comparer = comparer
         self.told = Told()
         self.key_beside_application = False
         """Whether the log itself says that its key lies where an application runs."""
@@ -69,7 +66,7 @@ class Bodies:
         claimed = [rule_in(document) for document in reader.ledger("setup")]
         self._claimed_ms = horizon_ms([rule for rule in claimed if rule is not None], now_ms)
         self._expired_ms = -1
-        self._erased: list[tuple[str, Place]] = []
+        self._erased: list[tuple[str, list[str], Place]] = []
         self._altered: list[Place] = []
         self._missing: list[Place] = []
         self._uncounted = 0
@@ -79,16 +76,16 @@ class Bodies:
     # -- sealed records --------------------------------------------------------------------------
 
     def check(self, spans: Sequence[Span]) -> None:
-        """Compare the records of these numbers with their leaves."""
-        ordered = sorted(spans, key=lambda span: (span.writer, span.s0))
-        run: list[Span] = []
-        for span in ordered:
-            if run and (span.writer, span.s0) != (run[-1].writer, run[-1].s0 + run[-1].n):
-                self._check_run(run)
-                run = []
-            run.append(span)
-        if run:
-            self._check_run(run)
+        """Compare the records of these numbers with their leaves, now or a little later."""
+        claimed_ms = self._claimed_ms
+        horizon = None if claimed_ms is None else claimed_ms + CLOCK_MS
+        for seen in self._comparer.give(spans, horizon):
+            self._take(seen)
+
+    def settle(self) -> None:
+        """Wait for comparisons that are under way."""
+        for seen in self._comparer.rest():
+            self._take(seen)
 
     def times(self, span: Span) -> None:
         """Note the times of leaves, whether or not their records are read."""
@@ -105,86 +102,39 @@ class Bodies:
         """Whether the writer's newest leaf is so new that others may still come."""
         return self._last_of.get(writer, 0) >= self._last_ms - GRACE_MS
 
-    def _check_run(self, run: Sequence[Span]) -> None:
-        first, last = run[0], run[-1]
-        found = self._reader.records(first.writer, first.s0, last.s0 + last.n - first.s0)
-        by_number = groupby(found, key=lambda pair: number_of(pair[1].get("seq")))
-        number, group = next(by_number, (None, None))
-        for span in run:
-            for at in range(span.n):
-                seq = span.s0 + at
-                held: list[tuple[str, dict[str, Any]]] = []
-                while number is not None and group is not None and number <= seq:
-                    if number == seq:
-                        held += group
-                    else:  # between two whole numbers
-                        for dest, document in group:
-                            self._unsealed(dest, document)
-                    number, group = next(by_number, (None, None))
-                self._one(span, at, held)
-
-    def _one(self, span: Span, at: int, held: Sequence[tuple[str, dict[str, Any]]]) -> None:
-        leaf = span.leaves[at * HASH_SIZE : (at + 1) * HASH_SIZE]
-        kind, time_ms = span.classes[at], span.times_ms[at]
-        place = Place(span.writer, span.s0 + at, leaf, time_ms, kind, span.leaf_index + at)
-        if not held:
-            self._gone(place)
-            return
-        matching = None
-        why = ""
-        for dest, document in held:
-            entry, why = entry_or_why(document, dest)
-            if entry is not None and sha256(b"\x00" + entry).digest() == leaf:
-                matching = dest, document
-                break
-        if matching is None:
-            dest, document = held[0]
-            self._wrong(place._replace(dest=dest, document=document, why=why))
-            self._damaged.add(span.writer)
-        else:
-            self._matched(place, *matching)
-        for dest, document in held:
-            if (matching is None and document is not held[0][1]) or (
-                matching is not None and document is not matching[1]
-            ):
-                self._unsealed(dest, document)
-
-    def _matched(self, place: Place, dest: str, document: Mapping[str, Any]) -> None:
-        self._report.counts["matched"] += 1
-        if place.kind == LEDGER:
+    def _take(self, seen: Compared) -> None:
+        counts = self.report.counts
+        counts["matched"] += seen.matched
+        counts["expired"] += seen.expired
+        counts["erased"] += len(seen.erased)
+        self._expired_ms = max(self._expired_ms, seen.expired_ms)
+        self._oldest_alive_ms = min(self._oldest_alive_ms, seen.oldest_ms)
+        self._damaged |= seen.damaged
+        self._erased += seen.erased
+        for document in seen.ledger:
             self.told.learn(document)
-        else:
-            self._oldest_alive_ms = min(self._oldest_alive_ms, place.time_ms)
-        if time_of(document) != place.time_ms or dest != NAMES[place.kind]:
-            why = "its leaf batch gives it another time or another collection"
-            self._wrong(place._replace(dest=dest, document=document, why=why))
-        if "erased" in document:
-            self._report.counts["erased"] += 1
-            self._erased.append((str(document.get("_id")), place._replace(dest=dest)))
+        for place in seen.gone:
+            if len(self._missing) < _MOST_MISSING:
+                self._missing.append(place)
+            else:
+                self._uncounted += 1
+                self._damaged.add(place.writer)
+        kept = seen.altered[: MOST_KEPT - len(self._altered)]
+        self._altered += kept
+        self._count(Kind.ALTERED, len(seen.altered) - len(kept) + seen.more_altered)
+        for dest, document in seen.unsealed:
+            self._unsealed(dest, document)
+        self._count(Kind.INSERTED, seen.more_unsealed)
 
-    def _gone(self, place: Place) -> None:
-        horizon = self._claimed_ms
-        if place.kind != LEDGER and horizon is not None and place.time_ms <= horizon + CLOCK_MS:
-            self._report.counts["expired"] += 1
-            self._expired_ms = max(self._expired_ms, place.time_ms)
-            return
-        if len(self._missing) < _MOST_MISSING:
-            self._missing.append(place)
-        else:
-            self._uncounted += 1
-            self._damaged.add(place.writer)
-
-    def _wrong(self, place: Place) -> None:
-        if len(self._altered) < _MOST_KEPT:
-            self._altered.append(place)
-        else:
-            self._report.kinds[Kind.ALTERED] += 1
+    def _count(self, kind: Kind, more: int) -> None:
+        if more:
+            self.report.kinds[kind] += more
 
     def _unsealed(self, dest: str, document: Mapping[str, Any]) -> None:
-        if len(self._strays) < _MOST_KEPT:
+        if len(self._strays) < MOST_KEPT:
             self._strays.append((dest, document))
         else:
-            self._report.kinds[Kind.INSERTED] += 1
+            self.report.kinds[Kind.INSERTED] += 1
 
     # -- records without a leaf ------------------------------------------------------------------
 
@@ -211,22 +161,64 @@ class Bodies:
         leaf = None if entry is None else sha256(b"\x00" + entry).digest()
         time_ms = time_of(document)
         if isinstance(seq, int) and waiting.get(seq) == leaf and leaf is not None:
-            self._report.counts["pending"] += 1
+            self.report.counts["pending"] += 1
         elif leaf is None and time_ms < self._first_ms:
-            self._report.counts["unproved"] += 1
+            self.report.counts["unproved"] += 1
         elif leaf is not None and time_ms >= self._last_ms - GRACE_MS:
             overdue = time_ms < self._now_ms - OVERDUE_MS
-            self._report.counts["overdue" if overdue else "pending"] += 1
+            self.report.counts["overdue" if overdue else "pending"] += 1
         else:
             self._unsealed(dest, document)
 
     def unnumbered(self, dest: str, document: Mapping[str, Any]) -> None:
         """Judge a record without writer and number: another logger's, or one put there."""
         ours = any(name in document for name in ("writer", "seq", "salt", "salts", "erased"))
-        if not ours and (self.told.adopted or time_of(document) < self._first_ms):
-            self._report.counts["unproved"] += 1
+        if self._is_closed_for(dest):
+            self._adopted(dest, document)
+        elif not ours and (self.told.adopted or time_of(document) < self._first_ms):
+            self.report.counts["unproved"] += 1
         else:
             self._unsealed(dest, document)
+
+    def _is_closed_for(self, dest: str) -> bool:
+        return dest == NAMES[RECORDS] and self.told.closing.is_closed
+
+    def _adopted(self, dest: str, document: Mapping[str, Any]) -> None:
+        """Compare a document without a leaf with what the closing of the adoption committed to."""
+        found = self.told.closing.take(document)
+        if found is None:
+            self._unsealed(dest, document)
+        elif found.digest in {digest_of(document), NO_FORM}:
+            self.report.counts["adopted"] += 1
+        elif str(document.get("_id")) in self.told.erasures:
+            self.report.counts["adopted"] += 1
+            self.report.counts["erased"] += 1
+        else:
+            text = (
+                f"The document {plain(document.get('_id'))} of another logger was altered since "
+                "the adoption was closed."
+            )
+            self.report.add(Kind.ALTERED, text, collection=dest, id=str(document["_id"])[:200])
+
+    def adopted_left(self) -> None:
+        """Judge the documents of a closed adoption that did not come by: expired, or gone."""
+        if not self.told.closing.is_closed:
+            return
+        horizon = horizon_ms(self.told.rules, self._now_ms)
+        times_ms = [each.time_ms for each in self.told.closing.left.values()]
+        due = [
+            time_ms
+            for time_ms in times_ms
+            if horizon is not None and NO_TIME_MS < time_ms <= horizon + CLOCK_MS
+        ]
+        self.report.counts["expired"] += len(due)
+        gone = len(times_ms) - len(due)
+        if gone:
+            text = (
+                f"{gone} documents of another logger, which were there when the adoption was "
+                "closed, are gone."
+            )
+            self.report.add(Kind.MISSING, text, collection=NAMES[RECORDS])
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -234,11 +226,8 @@ class Bodies:
         """Judge what waited for the whole log: expiry, losses, keys, exchanged records."""
         self._judge_missing()
         self._match_moved()
-        self.told.judge_keys(self._report, self._damaged)
-        for name, place in self._erased:
-            if name not in self.told.erasures:
-                text = f"Content of {called(place)} was erased, and no ledger record says so."
-                self._add(Kind.ERASED_WITHOUT_RECORD, text, place)
+        self.told.judge_keys(self.report, self._damaged)
+        self._judge_erased()
         for place in self._altered:
             why = f": {place.why}" if place.why else ""
             text = f"{upper(called(place))} was altered{why}."
@@ -246,25 +235,43 @@ class Bodies:
         for dest, document in self._strays:
             self._add_stray(dest, document)
 
+    def _judge_erased(self) -> None:
+        """Look whether the ledger announced each erasure, for the groups that are gone."""
+        if any(self.told.unannounced(name, groups) for name, groups, _ in self._erased):
+            # What was announced in the last minutes may wait for the sealer, as everything else.
+            for document in self._reader.ledger("erasure"):
+                details = document.get("details")
+                recent = time_of(document) >= self._last_ms - GRACE_MS
+                if recent and isinstance(details, Mapping) and entry_or_why(document, "ledger")[0]:
+                    self.told.learn_erasure(details)
+        for name, groups, place in self._erased:
+            unknown = self.told.unannounced(name, groups)
+            if unknown:
+                text = (
+                    f"Content of {called(place)} was erased ({', '.join(sorted(unknown))}), and "
+                    "no ledger record says so."
+                )
+                self._add(Kind.ERASED_WITHOUT_RECORD, text, place)
+
     def _judge_missing(self) -> None:
         horizon = horizon_ms(self.told.rules, self._now_ms)
         if self._expired_ms >= 0 and (horizon is None or self._expired_ms > horizon + CLOCK_MS):
             text = (
-                f"Of {self._report.counts['expired']} records that are gone, the newest is of "
+                f"Of {self.report.counts['expired']} records that are gone, the newest is of "
                 f"{moment(self._expired_ms)}: no sealed ledger record let it expire by now."
             )
-            self._report.add(Kind.DELETED_TOO_EARLY, text)
+            self.report.add(Kind.DELETED_TOO_EARLY, text)
         left: list[Place] = []
         for place in self._missing:
             if place.seq in self.told.explained.get(place.writer, ()):
-                self._report.counts["explained"] += 1
+                self.report.counts["explained"] += 1
                 continue
             recent = place.time_ms >= self._last_ms - GRACE_MS  # it may have come since
             held = list(self._reader.records(place.writer, place.seq, 1)) if recent else []
             for dest, document in held:
                 entry, _ = entry_or_why(document, dest)
                 if entry is not None and sha256(b"\x00" + entry).digest() == place.leaf:
-                    self._report.counts["matched"] += 1
+                    self.report.counts["matched"] += 1
                     break
             else:
                 self._damaged.add(place.writer)
@@ -274,7 +281,7 @@ class Bodies:
     def _add_missing(self) -> None:
         if self._uncounted:
             text = f"{self._uncounted} more records are gone; their places are not listed."
-            self._report.add(Kind.MISSING, text)
+            self.report.add(Kind.MISSING, text)
         ordered = sorted(self._missing, key=lambda p: (p.writer, p.seq))
         run: list[Place] = []
         for place in [*ordered, None]:
@@ -362,7 +369,7 @@ class Bodies:
 
     def _add(self, kind: Kind, text: str, place: Place) -> None:
         document = place.document or {}
-        self._report.add(
+        self.report.add(
             kind,
             text,
             collection=place.dest or NAMES[place.kind],
@@ -377,7 +384,7 @@ class Bodies:
     def _add_stray(self, dest: str, document: Mapping[str, Any]) -> None:
         name = plain(document.get("_id"))
         text = f"The {noun(dest)} {name} was never sealed; it was put there."
-        self._report.add(
+        self.report.add(
             Kind.INSERTED,
             text,
             collection=dest,

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from affidavit.integrity.bodies import Bodies
+from affidavit.integrity.compare import Comparer, Here
 from affidavit.integrity.coverage import Ranges
 from affidavit.integrity.errors import BadBatch, ProofError
 from affidavit.integrity.findings import Kind, Level, Report
@@ -59,13 +60,16 @@ def verify(
     now_ms: int,
     scope: Scope | None = None,
     progress: Callable[[int, int], None] | None = None,
+    comparer: Comparer | None = None,
 ) -> Report:
     """Verify a log and report. ``progress`` is told leaves done and leaves in all.
 
-    Raises BadCheckpointError where the saved checkpoint is not of the pinned key's log; what the
-    reader raises passes through.
+    ``comparer`` reads the records, by default here and now; the findings are the same. Raises
+    BadCheckpointError where the saved checkpoint is not of the pinned key's log; what the reader
+    raises passes through.
     """
-    return _Verification(reader, trust, now_ms, scope or Scope(), progress).run()
+    bodies = Bodies(reader, Report(), now_ms, comparer or Here(reader))
+    return _Verification(reader, trust, bodies, scope or Scope(), progress).run()
 
 
 class _Verification:
@@ -75,13 +79,12 @@ class _Verification:
         self,
         reader: Reader,
         trust: Trust,
-        now_ms: int,
+        bodies: Bodies,
         scope: Scope,
         progress: Callable[[int, int], None] | None,
     ) -> None:
         self.reader, self.trust, self.scope = reader, trust, scope
-        self.report = Report()
-        self.bodies = Bodies(reader, self.report, now_ms)
+        self.bodies, self.report = bodies, bodies.report
         self._progress = progress
         self._tree = Frontier()
         self._tiles: Growth | None = Growth()
@@ -105,6 +108,7 @@ class _Verification:
                 break
             previous = self._seal(seal, previous)
         self._flush()
+        self.bodies.settle()
         self._ends()
         self._strays()
         self.bodies.finish()
@@ -458,6 +462,7 @@ class _Verification:
                 self.bodies.stray(dest, document, waiting)
         for dest, document in self.reader.unnumbered():
             self.bodies.unnumbered(dest, document)
+        self.bodies.adopted_left()
 
     def _level(self) -> None:
         report, trust = self.report, self.trust

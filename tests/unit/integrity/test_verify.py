@@ -404,9 +404,10 @@ def test_damage_everywhere_is_counted_and_not_kept(
     log: SmallLog, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever changes every record does not make the verification hold all of them in memory."""
-    from affidavit.integrity import bodies
+    from affidavit.integrity import bodies, compare
 
-    monkeypatch.setattr(bodies, "_MOST_KEPT", 10)
+    monkeypatch.setattr(bodies, "MOST_KEPT", 10)
+    monkeypatch.setattr(compare, "MOST_KEPT", 10)
     monkeypatch.setattr(bodies, "_MOST_MISSING", 10)
     records = log.held["records"]
     if how == "altered":

@@ -44,15 +44,16 @@ THRESHOLDS: Final[dict[str, Threshold]] = {
     "write_latency_p95": Threshold("number", 20, 50, 120),
     "storage_growth_rate": Threshold("growth", 100 * 1024**2, 200 * 1024**2, 120),
     # The document's "Alertas Automáticas", as far as they are not among the four.
+    "slow_writes": Threshold("number", 0, None),
     "slow_operations": Threshold("number", 0, None),
     "pool_use": Threshold("number", 80, 95, 120),
     "query_plans": Threshold("number", 0, None),
     # What can go wrong with an audit log besides.
-    "records_spooled": Threshold("number", 0, None, 60),
+    "records_spooled": Threshold("number", 60, 3600),
     "records_lost": Threshold("number", None, 0),
     "dead_letters": Threshold("number", 0, None),
     "writers_silent": Threshold("number", 0, None),
-    "sealer_lag": Threshold("number", 120, 900),
+    "sealer_stopped": Threshold("number", 120, 900),
     "anchor_age": Threshold("number", 3, 12),
     "clock_offset": Threshold("number", 1, 10, 120),
     "budget_user": Threshold("number", 80, 100),

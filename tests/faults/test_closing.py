@@ -49,3 +49,21 @@ def test_closing_in_an_outage_takes_little_more_than_its_timeout(
             assert time.monotonic() < end_s, "what was spooled did not arrive"
             time.sleep(0.05)
     assert took_s < 1.0 + 3.0  # a probe that is under way ends first
+
+
+@pytest.mark.requirement("R6")
+def test_closing_does_not_wait_for_a_question_of_the_sealer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may hold the connection it shares with the shipper for as long as a dead line lets it."""
+    audit = AuditLogger("memory:shared", spool_dir=str(tmp_path), seal="off")
+    with audit.call(provider="p", message="m", user_id="u") as call:
+        call.complete(text="t")
+    running = audit._engine._running
+    assert running is not None
+    with running.core.second_connection:
+        started_s = time.monotonic()
+        audit.close(1.0)
+        took_s = time.monotonic() - started_s
+    assert took_s < 1.5
+    assert "did not stop in time" not in caplog.text

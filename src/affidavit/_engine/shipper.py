@@ -78,15 +78,20 @@ class Shipper:
         while not core.stopping.is_set():
             core.ship_wake.wait(self._pause_s())
             core.ship_wake.clear()
+            # A question of the sealer may hold it for seconds; closing must not wait for that.
+            if core.stopping.is_set() or not core.second_connection.acquire(timeout=TICK_S):
+                core.ship_wake.set()
+                continue
             try:
-                with core.second_connection:
-                    self.step()
+                self.step()
             except Exception as error:  # the thread must outlive anything a single step does
                 # The text could hold content of a record; its type and place must do.
                 place = error.__traceback__.tb_lineno if error.__traceback__ else 0
                 kind = type(error).__name__
                 logger.error("affidavit: a step of the shipper failed (%s, %d).", kind, place)
                 time.sleep(TICK_S)
+            finally:
+                core.second_connection.release()
 
     def _pause_s(self) -> float:
         if self._core.breaker.is_open:
@@ -94,7 +99,7 @@ class Shipper:
         return TICK_S
 
     def step(self) -> None:
-        """Do whatever is due now."""
+        """Do whatever is due now; on closing, end after the question under way."""
         core = self._core
         self._watch_writer()
         core.note_retried()
@@ -105,9 +110,13 @@ class Shipper:
         while core.breaker.may_try() and self._is_due() and self.ship_once():
             if core.stopping.is_set():
                 return
+        if core.stopping.is_set():
+            return
         may_send_leaves = core.prepared.is_set() and not core.breaker.is_open
         if may_send_leaves and time.monotonic() >= self._leaves_again_s:
             self._ship_leaves(core.owned.spool if core.owned is not None else None)
+        if core.stopping.is_set():
+            return
         self._regular_duties(time.monotonic())
         if core.owned is not None:
             try:

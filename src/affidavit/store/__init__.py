@@ -18,9 +18,18 @@ from affidavit.store.base import Store
 
 if TYPE_CHECKING:
     from affidavit.store.mongo.log import MongoLog
+    from affidavit.store.monitoring import MonitorStore
     from affidavit.store.sealing import SealStore
 
-__all__ = ["Store", "connect", "connect_seals", "open_log", "seals_beside", "seals_sharing"]
+__all__ = [
+    "Store",
+    "connect",
+    "connect_seals",
+    "monitor_of",
+    "open_log",
+    "seals_beside",
+    "seals_sharing",
+]
 
 
 def connect(target: Any, config: AuditConfig, uri: str | None = None) -> Store:
@@ -70,6 +79,13 @@ def connect_seals(target: Any, config: AuditConfig, uri: str | None = None) -> S
     from affidavit.store.mongo.sealing import MongoSeals
 
     return MongoSeals(locate(target, config, uri))
+
+
+def monitor_of(log: MongoLog) -> MonitorStore:
+    """Give what monitoring needs of an open log, over the same connections."""
+    from affidavit.store.mongo.monitoring import MongoMonitor
+
+    return MongoMonitor(log.location)
 
 
 def seals_beside(store: object) -> SealStore | None:

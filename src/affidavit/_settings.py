@@ -383,6 +383,15 @@ SETTINGS: Final[dict[str, Setting]] = _table(
         "(`affidavit redact key` makes one), or hex: and 64 digits. Never shown or stored.",
     ),
     Setting(
+        "said_key",
+        "str",
+        None,
+        "Key for `affidavit said`: each request also stores keyed hashes of the words that were "
+        "sent, before redaction; without it none. A file, or hex:, as redaction_key. Never shown "
+        "or stored.",
+        remedy="docs/how-to/incident.md says what the hashes tell, and to whom.",
+    ),
+    Setting(
         "seal_public_key",
         "str",
         None,

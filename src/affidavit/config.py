@@ -75,6 +75,7 @@ class Settings(TypedDict, total=False):
     redaction: str | Mapping[str, Any]
     identity: Literal["plain", "keyed"]
     redaction_key: str | None
+    said_key: str | None
     seal_public_key: str | None
     seal: Literal["auto", "off"]
     seal_key_file: str | None
@@ -144,6 +145,7 @@ class AuditConfig:
     redaction: str | dict[str, Any]
     identity: str
     redaction_key: str | None
+    said_key: str | None
     seal_public_key: str | None
     seal: str
     seal_key_file: str | None
@@ -217,9 +219,10 @@ class AuditConfig:
     def public(self) -> dict[str, Any]:
         """All settings as plain values, without keys and without a password inside a URI."""
         values = dict(self._values)
-        key = values["redaction_key"]
-        if key and key.startswith(_INLINE):
-            values["redaction_key"] = f"{_INLINE}***"
+        for name in ("redaction_key", "said_key"):
+            key = values[name]
+            if key and key.startswith(_INLINE):
+                values[name] = f"{_INLINE}***"
         for name, setting in SETTINGS.items():
             if setting.hidden and values[name]:
                 values[name] = masked(values[name], setting.hidden)
@@ -290,18 +293,19 @@ def mongodb_uri(argument: str | None = None) -> str | None:
     return found
 
 
-def key_bytes(setting: str) -> bytes:
+def key_bytes(setting: str, name: str = "redaction_key") -> bytes:
     """Read ``redaction_key``: a file with at least 32 bytes, or ``hex:`` and at least 64 digits.
 
-    The key is what the file holds, byte for byte but for white space around it: the digits in a
-    file that `affidavit redact key` made are not read as hexadecimal.
+    ``name`` is that of another setting of the same kind. The key is what the file holds, byte for
+    byte but for white space around it: the digits in a file that `affidavit redact key` made are
+    not read as hexadecimal.
     """
     if setting.startswith(_INLINE):
         try:
             key = bytes.fromhex(setting[len(_INLINE) :])
         except ValueError as error:
             msg = (
-                f"redaction_key: after {_INLINE} come hexadecimal digits, two for each byte, and "
+                f"{name}: after {_INLINE} come hexadecimal digits, two for each byte, and "
                 "something else stands there. `affidavit redact key` makes a file with a key."
             )
             raise ConfigError(msg) from error
@@ -310,13 +314,13 @@ def key_bytes(setting: str) -> bytes:
             key = Path(setting).expanduser().read_bytes().strip()
         except OSError as error:
             msg = (
-                f"redaction_key: {setting} cannot be read ({error.strerror}). "
+                f"{name}: {setting} cannot be read ({error.strerror}). "
                 "`affidavit redact key` makes such a file."
             )
             raise ConfigError(msg) from error
     if len(key) < _KEY_BYTES:
         msg = (
-            f"redaction_key: {_KEY_BYTES} bytes or more are needed, and these are {len(key)}. "
+            f"{name}: {_KEY_BYTES} bytes or more are needed, and these are {len(key)}. "
             "`affidavit redact key` makes a file with a good one."
         )
         raise ConfigError(msg)

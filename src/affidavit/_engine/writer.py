@@ -30,6 +30,7 @@ from affidavit._engine.ticket import State
 from affidavit.errors import StoreError, StoreUnavailable
 from affidavit.pipeline.chain import Chain
 from affidavit.pipeline.redact.configured import redactor_of
+from affidavit.pipeline.said import fingerprints_of
 from affidavit.spool.counters import Slot
 from affidavit.store.base import Encoded, Verdict
 
@@ -79,7 +80,13 @@ class Writer:
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        self._chain = Chain(core.writer, core.config.max_field_size, None, redactor_of(core.config))
+        self._chain = Chain(
+            core.writer,
+            core.config.max_field_size,
+            None,
+            redactor_of(core.config),
+            fingerprints_of(core.config),
+        )
         self._config = core.config
         self._mode = core.mode
         self._timeout_s = core.config.write_timeout

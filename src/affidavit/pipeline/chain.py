@@ -18,6 +18,7 @@ from affidavit.pipeline import build
 from affidavit.pipeline.clean import Cleaner, money
 from affidavit.pipeline.compress import compress_fields
 from affidavit.pipeline.redact import Redactor
+from affidavit.pipeline.said import FIELD, Fingerprints
 
 _decode = msgspec.msgpack.Decoder().decode
 _bson_encode = bson.encode
@@ -45,13 +46,16 @@ class Chain:
         max_field_size: int,
         compression_level: int | None,
         redactor: Redactor | None = None,
+        fingerprints: Fingerprints | None = None,
     ) -> None:
         """``compression_level`` is None where single fields are not compressed.
 
-        Without a ``redactor`` texts are stored as they are.
+        Without a ``redactor`` texts are stored as they are; ``fingerprints`` makes the keyed hashes
+        of what was sent.
         """
         self.writer = writer
         self._redactor = redactor
+        self._fingerprints = fingerprints
         self.compression_level = compression_level
         self._cleaner = Cleaner(max_field_size)
 
@@ -71,10 +75,13 @@ class Chain:
 
     def _finish(self, dest: Dest, record_id: bytes, document: Document, seq: int) -> Finished:
         epoch_ms, salt = document["timestamp"], canonical.new_salt()
+        said = self._fingerprints.of_record(document) if self._fingerprints is not None else None
         box = self._redactor.redact(document, record_id) if self._redactor is not None else None
         self._cleaner.clean(document, salt)
         if box is not None:
             document["sealed"] = box
+        if said is not None:
+            document[FIELD] = said
         document["timestamp"] = utc_from_ms(epoch_ms)
         if dest == Dest.RECORDS:
             response = document.get("response_data")

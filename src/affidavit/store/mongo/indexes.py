@@ -89,6 +89,12 @@ def of_records(ttl_days: int) -> tuple[Index, ...]:
             partial={"event_type": {"$in": list(JOINED)}},
         ),
         Index(
+            (("said.h", 1),),
+            "which request had a text in it; holds nothing without the setting said_key",
+            partial={"said": {"$exists": True}},
+            optional=True,
+        ),
+        Index(
             (
                 ("timestamp", -1),
                 ("event_type", 1),

@@ -14,6 +14,7 @@ from affidavit.cli import (
     demo,
     doctor,
     keys,
+    metrics,
     prove,
     redact,
     seal,
@@ -64,6 +65,7 @@ app.command("tail")(tail.tail)
 app.command("search")(search.search)
 app.command("show")(show.show)
 app.command("status")(status.status)
+app.command("metrics")(metrics.metrics)
 app.command("stats")(stats.stats)
 app.command("setup")(setup.setup)
 app.command("doctor")(doctor.doctor)

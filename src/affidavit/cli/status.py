@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,18 +19,20 @@ if TYPE_CHECKING:
     from affidavit.store.questions import LogStatus
 
 _COUNTS = ("recorded", "queued", "stored", "spooled", "replayed", "dead_lettered", "lost")
-_EVERY_S = 2.0
-_CLEAR = "\x1b[2J\x1b[H"
+_EVERY_S = 1.0
 
 
 def status(
-    watch: Annotated[bool, typer.Option("--watch", help="Again every 2 s until Ctrl-C.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Again every second until Ctrl-C.")
+    ] = False,
     uri: common.Uri = None,
     collection: common.Collection = None,
     json: common.Json = False,
 ) -> None:
     """Show each writer's counters, their sums, sealing and anchors. Reads no records.
 
+    With --watch on a terminal: the metrics and the writers on one screen, until Ctrl-C.
     Exits with 1 when records were lost or refused, a running writer is silent, or an anchor fails.
     """
     from affidavit.cli._anchors import states
@@ -37,13 +40,19 @@ def status(
 
     config = common.settings(collection)
     with common.opened(uri, config) as log:
+        if watch and not json and sys.stdout.isatty():
+            from affidavit.cli import _output as output
+            from affidavit.cli import _watch
+
+            _watch.watch(config, log, output.console())
+            return
         found, anchors = log.reader.status(), states(config, log)
-        _print(found, _sealing(log), anchors, json=json, clear=watch)
+        _print(found, _sealing(log), anchors, json=json, again=watch)
         try:
             while watch and not reader_is_gone():
                 time.sleep(_EVERY_S)
                 found, anchors = log.reader.status(), states(config, log)
-                _print(found, _sealing(log), anchors, json=json, clear=True)
+                _print(found, _sealing(log), anchors, json=json, again=True)
         except KeyboardInterrupt:
             raise typer.Exit(0) from None
     wrong = found.totals.get("lost", 0) or found.totals.get("dead_lettered", 0)
@@ -69,20 +78,16 @@ def _print(
     anchors: list[AnchorState] | None,
     *,
     json: bool,
-    clear: bool,
+    again: bool,
 ) -> None:
-    import sys
-
     from affidavit.cli import _output as output
 
     if json:
         writers = [{"age_s": w.age_s, "silent": w.silent, **w.heartbeat} for w in found.writers]
         summed: dict[str, Any] = {"totals": found.totals, "unaccounted": found.unaccounted}
         said = {"writers": writers, **summed, "sealing": health, "anchors": anchors}
-        output.as_json(said, indent=None if clear else 2)
+        output.as_json(said, indent=None if again else 2)
         return
-    if clear and sys.stdout.isatty():
-        sys.stdout.write(_CLEAR)
     if health is not None:
         from affidavit.cli._sealing import words
 

@@ -17,6 +17,7 @@ from bson.objectid import ObjectId
 
 from affidavit._engine.adopt import Adopter
 from affidavit._engine.core import Core, logger
+from affidavit._engine.stats import RECENT_S
 from affidavit._engine.sweep import SWEEP_AFTER_S, SWEEP_EVERY_S, Sweeper
 from affidavit._engine.writer import Writer
 from affidavit.errors import SpoolError, StoreError, StoreRefused, StoreUnavailable
@@ -363,7 +364,20 @@ class Shipper:
                 "p95": core.latencies.percentile(95),
                 "p99": core.latencies.percentile(99),
             },
+            "latency_recent_ms": {
+                "p50": core.latencies.percentile(50, RECENT_S),
+                "p95": core.latencies.percentile(95, RECENT_S),
+                "p99": core.latencies.percentile(99, RECENT_S),
+            },
+            "oldest_spooled_ms": self._oldest_spooled_ms(),
+            "pool": _pool(core.store.pool_use()),
         }
+
+    def _oldest_spooled_ms(self) -> int:
+        """Tell for how long the oldest record of the spool has waited; 0 where none does."""
+        owned = self._core.owned
+        since_ms = owned.spool.oldest_ms if owned is not None else None
+        return 0 if since_ms is None else max(0, time.time_ns() // 1_000_000 - since_ms)
 
     def _watch_writer(self) -> None:
         thread = self._writer.thread
@@ -446,3 +460,7 @@ class Shipper:
             core.spool_leaves()
         self._adopter.release()
         return not core.breaker.is_open and core.prepared.is_set() and self.beat("stopped")
+
+
+def _pool(use: tuple[int, int] | None) -> dict[str, int] | None:
+    return None if use is None else {"in_use": use[0], "size": use[1]}

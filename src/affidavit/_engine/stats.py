@@ -4,24 +4,32 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import asdict, dataclass
+from time import monotonic
 from typing import Any, Final
 
 _KEPT: Final = 2048
+
+RECENT_S: Final = 300.0
+"""What a heartbeat tells of as recent; monitoring judges by it, so that a slow hour passes."""
 
 
 class Latencies:
     """The newest write latencies, in milliseconds. Written by one thread, read by any."""
 
     def __init__(self) -> None:
-        self._newest_ms: deque[float] = deque(maxlen=_KEPT)
+        self._newest: deque[tuple[float, float]] = deque(maxlen=_KEPT)
 
     def add(self, latency_ms: float) -> None:
         """Note one latency."""
-        self._newest_ms.append(latency_ms)
+        self._newest.append((monotonic(), latency_ms))
 
-    def percentile(self, percent: float) -> float | None:
-        """Give the percentile by nearest rank, or None while nothing was written."""
-        ordered = sorted(self._newest_ms.copy())
+    def percentile(self, percent: float, within_s: float | None = None) -> float | None:
+        """Give the percentile by nearest rank, or None while nothing was written.
+
+        With ``within_s``, of the writes that were confirmed so long ago at most.
+        """
+        since_s = -1.0 if within_s is None else monotonic() - within_s
+        ordered = sorted(took_ms for at_s, took_ms in self._newest.copy() if at_s >= since_s)
         if not ordered:
             return None
         rank = min(len(ordered) - 1, max(0, round(percent / 100 * len(ordered)) - 1))

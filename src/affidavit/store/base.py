@@ -89,6 +89,12 @@ class Store(Protocol):
         Starts of the writer ``but`` do not count.
         """
 
+    def pool_use(self) -> tuple[int, int] | None:
+        """Tell how many connections of the client's pool are in use now, of how many allowed.
+
+        None where there is no pool, or it does not tell. Never raises, and asks no server.
+        """
+
     def compresses_blocks(self) -> bool:
         """Whether the engine compresses well by itself (zstd), so that fields need not be."""
 

@@ -71,6 +71,10 @@ class MemoryStore:
         with self._lock:
             return [self._one(record) for record in batch]
 
+    def pool_use(self) -> tuple[int, int] | None:
+        """Tell nothing: there are no connections."""
+        return None
+
     def append_leaves(self, batches: Sequence[bytes], timeout_s: float) -> None:
         """Keep leaf batches."""
         self._answer(timeout_s)

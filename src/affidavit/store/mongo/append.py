@@ -116,6 +116,21 @@ class MongoStore:
             found = self._collections[Dest.LEDGER].find_one(asked, sort=[("timestamp", -1)])
         return bson.decode(found.raw) if found is not None else None
 
+    def pool_use(self) -> tuple[int, int] | None:
+        """Look into the driver's pools, the application's own where its client was passed in.
+
+        The driver tells this to nobody in public, and listeners can be added to no client that is
+        open already. So this reads attributes that another version may name otherwise; it then
+        tells nothing.
+        """
+        try:
+            servers = self.location.client._topology._servers.values()  # noqa: SLF001 - see above
+            pools: list[Any] = [server.pool for server in servers]
+            each = [(int(pool.active_sockets), int(pool.opts.max_pool_size)) for pool in pools]
+        except (AttributeError, RuntimeError, TypeError, ValueError, OverflowError):
+            return None
+        return max(each, key=lambda pool: pool[0] / pool[1], default=None) if each else None
+
     def compresses_blocks(self) -> bool:
         """Whether set-up noted zstd or zlib blocks for the records collection."""
         return self._block_compressor in {"zstd", "zlib"}

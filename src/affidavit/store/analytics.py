@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from affidavit.errors import ConfigError
@@ -22,7 +22,7 @@ Key: TypeAlias = tuple[str | None, ...]
 """One value for each name in ``SumQuestion.by``; None where a call has none."""
 
 MAX_KEYS: Final = 4
-MAX_GROUPS: Final = 100_000
+MAX_GROUPS: Final = 50_000
 """Groups that one question may have; beyond it an engine raises :class:`TooManyGroups`."""
 
 
@@ -100,14 +100,74 @@ class SumQuestion:
         return tuple(key_of(fact, name, self.tz) for name in self.by)
 
 
+class Source(NamedTuple):
+    """Where sums come from."""
+
+    name: Literal["rollups", "records"]
+    as_of: datetime
+    """What was stored by then is counted."""
+    notes: tuple[str, ...] = ()
+    """What the reader of an answer should know: why not from rollups, what is left out."""
+
+
+class Dear(NamedTuple):
+    """One call, and what it cost with its corrections."""
+
+    fact: Fact
+    cost_nano: int
+
+
+class Scores(NamedTuple):
+    """Scores of one name: how many, their sum in millionths, and the sum of those squared."""
+
+    n: int
+    micro: int
+    micro_squares: int
+
+
+class Limits(NamedTuple):
+    """Rate-limit hits of one kind: how many, and when the last one was."""
+
+    hits: int
+    last: datetime
+
+
 class Totals(Protocol):
     """Gives sums by key."""
+
+    def source(self, question: SumQuestion) -> Source:
+        """Say where the sums of this question would come from."""
 
     def sums(self, question: SumQuestion) -> Iterator[tuple[Key, Sums]]:
         """Give each group once, in no order; groups without calls or corrections are absent.
 
         Raises TooManyGroups beyond ``question.limit``, StoreUnavailable when it takes too long,
         StoreRefused without the right to read.
+        """
+
+
+class Engine(Totals, Protocol):
+    """Answers everything that is asked of finished calls; sums are most of it.
+
+    Each method raises what ``sums`` raises.
+    """
+
+    def distinct(self, question: SumQuestion, of: str) -> Iterator[tuple[Key, int]]:
+        """Count the different values of a key in each group; calls without one do not count."""
+
+    def dearest(self, question: SumQuestion, count: int) -> list[Dear]:
+        """List the calls that cost most, corrections included, the dearest first."""
+
+    def scores(self, question: SumQuestion) -> Iterator[tuple[Key, str, Scores]]:
+        """Add up the scores that annotations gave to the calls, by group and name of the score.
+
+        Truth counts as 1 and 0; values that are no numbers are left out.
+        """
+
+    def limits(self, question: SumQuestion) -> Iterator[tuple[Key, str, Limits]]:
+        """Count rate-limit hits of that time, by group and kind of limit.
+
+        Keys are read of the record of the hit: it has dimensions, and no model.
         """
 
 

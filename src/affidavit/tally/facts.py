@@ -57,6 +57,9 @@ MAX_COUNT: Final = 2**53
 MAX_MS: Final = 1e9
 """Durations of eleven days and more are taken for errors, and are not counted."""
 
+MAX_SCORE: Final = 10**9
+"""Scores of a thousand millions and more, either way, are left out."""
+
 FIELD_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 CONTENT: Final = frozenset(
     {

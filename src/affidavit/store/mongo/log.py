@@ -10,8 +10,10 @@ from bson.objectid import ObjectId
 
 from affidavit.config import AuditConfig
 from affidavit.event import Dest, LedgerEvent
+from affidavit.store.analytics import Engine
 from affidavit.store.findings import Finding
 from affidavit.store.mongo import doctor, setup
+from affidavit.store.mongo.analytics import MongoCalls
 from affidavit.store.mongo.connect import locate
 from affidavit.store.mongo.driver import translated
 from affidavit.store.mongo.ledger import Ledger
@@ -57,6 +59,11 @@ class MongoLog:
         self.reader = Reader(self.location, config.legacy_timezone)
         self._ledger: Ledger | None = None
         self._reached = False
+
+    @property
+    def calls(self) -> Engine:
+        """What answers questions about finished calls."""
+        return MongoCalls(self.location, self.config.legacy_timezone)
 
     @property
     def seals(self) -> SealStore:

@@ -1,0 +1,430 @@
+"""Sums over the records themselves: one or two passes of ``$group`` over finished calls.
+
+Bounded by ``maxTimeMS`` and by a number of groups. Corrections are added in a pass of their own.
+Distributions are counted by bucket in the pipeline, because MongoDB 6 has no ``$percentile`` and
+collecting the values would run into its limit of 16 MB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from bson.decimal128 import Decimal128
+from bson.objectid import ObjectId
+
+from affidavit.event import EPOCH, EventType
+from affidavit.store.analytics import (
+    Dear,
+    Key,
+    Limits,
+    Scores,
+    Source,
+    SumQuestion,
+    TooManyGroups,
+)
+from affidavit.store.mongo import counting
+from affidavit.store.mongo.connect import Location
+from affidavit.store.mongo.counting import Stages
+from affidavit.store.mongo.driver import translated
+from affidavit.tally.facts import CONTENT, MAX_SCORE, fact_of
+from affidavit.tally.sketch import Sketch
+from affidavit.tally.sums import SKETCHES, Sums
+
+MAX_TIME_MS: Final = 60_000
+"""A question that takes longer is stopped by the server."""
+
+_NANO: Final = Decimal(10**9)
+_DONE: Final = {"$eq": ["$status_", "completed"]}
+_COMPLETED_ONLY: Final = frozenset({"latency", "ttft", "speed"})
+_CALL_CONTENT: Final = tuple(CONTENT - {"cost_usd", "processing_time_ms"})
+
+
+class MongoCalls:
+    """Answers questions about finished calls from the records. Any number of threads may use it."""
+
+    def __init__(self, location: Location, legacy_timezone: str | None = None) -> None:
+        """``legacy_timezone`` says where an older logger's naive local times were local."""
+        self._records = location.database[location.names.records]
+        self._legacy = ZoneInfo(legacy_timezone) if legacy_timezone else None
+
+    def source(self, question: SumQuestion) -> Source:  # noqa: ARG002 - always the same here
+        """Say where the sums come from: the records, as they are now."""
+        return Source("records", datetime.now(UTC))
+
+    # -- sums ------------------------------------------------------------------------------------
+
+    def sums(self, question: SumQuestion) -> Iterator[tuple[Key, Sums]]:
+        """Give the sums of each group; see :class:`affidavit.store.analytics.Totals`."""
+        found: dict[Key, Sums] = {}
+        for row in self._limited(question, self._summed(question)):
+            sums = _read(row)
+            held = found.setdefault(counting.key(question, row["_id"]), sums)
+            if held is not sums:
+                held.merge(sums)
+        wanted: list[str] = [name for name in SKETCHES if name in question.measures]
+        if wanted and found:
+            for row in self._run(self._bucketed(question, wanted)):
+                group = found.setdefault(counting.key(question, row["_id"]), Sums())
+                sketch: Sketch = getattr(group, wanted[row["_id"]["m"]])
+                sketch.merge({int(row["_id"]["b"]): int(row["n"])})
+        if "cost" in question.measures:
+            for row in self._limited(question, self._corrected(question)):
+                group = found.setdefault(counting.key(question, row["_id"]), Sums())
+                group.merge(_read(row))
+        yield from found.items()
+
+    def _summed(self, question: SumQuestion) -> Stages:
+        measures = question.measures | {"counts"}
+        values: dict[str, Any] = {"status_": counting.status(), "retries": _RETRIES}
+        sums: dict[str, Any] = {"calls": {"$sum": 1}, **_COUNTS}
+        values["answer_chars"] = counting.count("$response_data.response_length")
+        second: dict[str, Any] = {}
+        if measures & {"tokens", "cost"}:
+            values["incoming"] = counting.count("$input_tokens")
+            values["outgoing"] = counting.count("$output_tokens")
+            second["tokens"] = counting.tokens()
+        if "tokens" in measures:
+            values["cached"] = counting.count("$cached_tokens")
+            values["reasoning"] = counting.count("$reasoning_tokens")
+            sums |= _TOKENS
+        if "cost" in measures:
+            values["cost"] = counting.dollars("$response_data.cost_usd")
+            sums |= _COST
+        for measure, path in (
+            ("latency", "$response_data.processing_time_ms"),
+            ("ttft", "$time_to_first_token_ms"),
+        ):
+            if measure in measures:
+                values[measure] = counting.ms(path)
+                whole = {"$toLong": {"$round": [{"$multiply": [f"${measure}", 1000.0]}, 0]}}
+                sums[f"{measure}_us"] = {"$sum": {"$cond": [_DONE, whole, 0]}}
+        if "prompt" in measures:
+            values["prompt_chars"] = counting.count("$request_data.message_length")
+            sums["prompt_chars"] = {"$sum": "$prompt_chars"}
+        if "answer" in measures:
+            sums["answer_chars"] = {"$sum": "$answer_chars"}
+        return [
+            *self._calls(question),
+            {"$set": values},
+            *([{"$set": second}] if second else []),
+            {"$group": {"_id": counting.grouped(question), **sums}},
+        ]
+
+    def _bucketed(self, question: SumQuestion, wanted: list[str]) -> Stages:
+        """Count by bucket: one pass for all distributions that are wanted."""
+        values: dict[str, Any] = {"status_": counting.status()}
+        second: dict[str, Any] = {}
+        if {"latency", "speed"} & set(wanted):
+            values["latency"] = counting.ms("$response_data.processing_time_ms")
+        if "ttft" in wanted:
+            values["ttft"] = counting.ms("$time_to_first_token_ms")
+        if "speed" in wanted:
+            values["outgoing"] = counting.count("$output_tokens")
+            timed = {"$and": [{"$gt": ["$outgoing", 0]}, {"$gt": ["$latency", 0]}]}
+            speed = {"$divide": [{"$multiply": [{"$toDouble": "$outgoing"}, 1000.0]}, "$latency"]}
+            second["speed"] = {"$cond": [timed, speed, None]}
+        if "prompt" in wanted:
+            values["prompt"] = {"$toDouble": counting.count("$request_data.message_length")}
+        if "answer" in wanted:
+            values["answer"] = {"$toDouble": counting.count("$response_data.response_length")}
+        if "spread" in wanted:
+            dollars = counting.dollars("$response_data.cost_usd")
+            values["spread"] = {"$toDouble": counting.nano(dollars)}
+        each = [
+            {
+                "m": {"$literal": n},
+                "v": {"$cond": [_DONE, f"${m}", None]} if m in _COMPLETED_ONLY else f"${m}",
+            }
+            for n, m in enumerate(wanted)
+        ]
+        group = {**counting.grouped(question), "m": "$s.m", "b": counting.bucket("$s.v")}
+        return [
+            *self._calls(question),
+            {"$set": values},
+            *([{"$set": second}] if second else []),
+            {"$project": {**dict.fromkeys(counting.grouped(question), 1), "s": each}},
+            {"$unwind": "$s"},
+            {"$match": {"s.v": {"$ne": None}}},
+            {"$group": {"_id": group, "n": {"$sum": 1}}},
+        ]
+
+    def _corrected(self, question: SumQuestion) -> Stages:
+        priced = {"$cond": [{"$eq": ["$details.cost_status_before", "unpriced"]}, 1, 0]}
+        return [
+            {"$match": counting.corrections(question)},
+            *counting.named(question, None, correcting=True),
+            {
+                "$group": {
+                    "_id": counting.grouped(question),
+                    "cost_nano": {"$sum": {"$toDecimal": "$details.cost_nano_diff"}},
+                    "priced": {"$sum": priced},
+                    "unpriced": {"$sum": {"$multiply": [priced, -1]}},
+                }
+            },
+        ]
+
+    def _calls(self, question: SumQuestion) -> Stages:
+        return [
+            {"$match": counting.calls(question, self._legacy)},
+            *counting.named(question, self._legacy),
+        ]
+
+    # -- what is no sum --------------------------------------------------------------------------
+
+    def distinct(self, question: SumQuestion, of: str) -> Iterator[tuple[Key, int]]:
+        """Count the different values of a key in each group."""
+        value = counting.value(of)
+        # Numbers that are equal are one value, whatever their kind.
+        equal = {"$cond": [{"$isNumber": value}, {"$toDouble": value}, value]}
+        text = {"$convert": {"input": equal, "to": "string", "onError": "?"}}
+        group = counting.grouped(question)
+        stages = [
+            *self._calls(question),
+            {"$match": {"$expr": {"$ne": [value, None]}}},
+            {"$group": {"_id": {**group, "value": text}}},
+            {"$group": {"_id": {name: f"$_id.{name}" for name in group}, "n": {"$sum": 1}}},
+        ]
+        found: dict[Key, int] = {}
+        for row in self._limited(question, stages):
+            key = counting.key(question, row["_id"])
+            found[key] = found.get(key, 0) + int(row["n"])
+        yield from found.items()
+
+    def dearest(self, question: SumQuestion, count: int) -> list[Dear]:
+        """List the calls that cost most, corrections included, the dearest first."""
+        differences = {
+            str(row["_id"]): int(Decimal(str(row["nano"])))
+            for row in self._run(
+                [
+                    {"$match": counting.corrections(question)},
+                    *counting.named(question, None, correcting=True),
+                    {
+                        "$group": {
+                            "_id": "$call_id",
+                            "nano": {"$sum": {"$toDecimal": "$details.cost_nano_diff"}},
+                        }
+                    },
+                    {"$limit": question.limit + 1},
+                ]
+            )
+        }
+        if len(differences) > question.limit:
+            raise TooManyGroups(("call",), question.limit)
+        lean = {f"response_data.{name}": 0 for name in _CALL_CONTENT}
+        lean |= {f"request_data.{name}": 0 for name in _CALL_CONTENT}
+        calls = self._calls(question)
+        cost = {"cost": counting.dollars("$response_data.cost_usd")}
+        # A call that became cheaper may still be among the first: look at so many more.
+        cheaper = sum(nano < 0 for nano in differences.values())
+        first = [
+            *calls,
+            {"$set": cost},
+            {"$match": {"cost": {"$ne": None}}},
+            {"$sort": {"cost": -1, "call_id": 1}},
+            {"$limit": count + cheaper},
+            {"$project": lean},
+        ]
+        dearer = [call_id for call_id, nano in differences.items() if nano > 0]
+        rows = list(self._run(first))
+        if dearer:
+            rows += self._run(
+                [
+                    {"$match": {"$or": [_answers(dearer), _old(dearer)]}},
+                    *calls,
+                    {"$project": lean},
+                ]
+            )
+        found: dict[str, Dear] = {}
+        for row in rows:
+            fact = fact_of(row, self._legacy)
+            if fact is not None:
+                nano = (fact.cost_nano or 0) + differences.get(fact.call_id, 0)
+                found[fact.call_id] = Dear(fact, nano)
+        ranked = sorted(found.values(), key=lambda dear: (-dear.cost_nano, dear.fact.call_id))
+        return ranked[:count]
+
+    def scores(self, question: SumQuestion) -> Iterator[tuple[Key, str, Scores]]:
+        """Add up the scores that annotations gave to calls, by group and by the score's name."""
+        number = "$details.value"
+        fits = [
+            {"$isNumber": number},
+            {"$gt": [number, -MAX_SCORE]},
+            {"$lt": [number, MAX_SCORE]},
+        ]
+        exact = {"$round": [{"$multiply": [{"$toDecimal": number}, Decimal128("1E+6")]}, 0]}
+        truth = {"$cond": [number, Decimal128("1000000"), Decimal128("0")]}
+        micro = {
+            "$switch": {
+                "branches": [
+                    {"case": {"$and": fits}, "then": exact},
+                    {"case": {"$eq": [{"$type": number}, "bool"]}, "then": truth},
+                ],
+                "default": None,
+            }
+        }
+        stages: Stages = [
+            {
+                "$match": {
+                    "event_type": EventType.ANNOTATION.value,
+                    "timestamp": {"$gte": counting.ceil_ms(question.since)},
+                    "details.kind": "score",
+                }
+            },
+            {"$set": {"micro": micro}},
+            {"$match": {"micro": {"$ne": None}}},
+            {
+                "$lookup": {
+                    "from": self._records.name,
+                    "localField": "call_id",
+                    "foreignField": "call_id",
+                    "pipeline": [{"$match": {"event_type": _ANSWER, "success": {"$in": _BOTH}}}],
+                    "as": "call",
+                }
+            },
+            {"$set": {"call": {"$first": "$call"}}},
+            {"$match": {"call.timestamp": counting.within(question)}},
+            {
+                "$replaceRoot": {
+                    "newRoot": {
+                        "$mergeObjects": [
+                            "$call",
+                            {"micro": "$micro", "name": {"$ifNull": ["$details.name", None]}},
+                        ]
+                    }
+                }
+            },
+            *counting.named(question, self._legacy),
+            {
+                "$group": {
+                    "_id": {**counting.grouped(question), "name": "$name"},
+                    "n": {"$sum": 1},
+                    "total": {"$sum": "$micro"},
+                    "squares": {"$sum": {"$multiply": ["$micro", "$micro"]}},
+                }
+            },
+        ]
+        for row in self._limited(question, stages):
+            scores = Scores(int(row["n"]), _whole(row["total"]), _whole(row["squares"]))
+            yield counting.key(question, row["_id"]), str(row["_id"].get("name") or ""), scores
+
+    def limits(self, question: SumQuestion) -> Iterator[tuple[Key, str, Limits]]:
+        """Count rate-limit hits by group and by the kind of limit."""
+        span = counting.calls(question, self._legacy)
+        kind = {"$ifNull": ["$details.limit_type", "$limit_type", ""]}
+        stages: Stages = [
+            {
+                "$match": {
+                    **{name: value for name, value in span.items() if name != "success"},
+                    "event_type": EventType.RATE_LIMIT_EXCEEDED.value,
+                }
+            },
+            *counting.named(question, self._legacy),
+            {"$set": {"limit_type_": kind}},
+            {
+                "$group": {
+                    "_id": {**counting.grouped(question), "kind": "$limit_type_"},
+                    "n": {"$sum": 1},
+                    "last": {"$max": "$at"},
+                }
+            },
+        ]
+        for row in self._limited(question, stages):
+            found = Limits(int(row["n"]), row["last"])
+            yield counting.key(question, row["_id"]), str(row["_id"]["kind"]), found
+
+    # -- running ---------------------------------------------------------------------------------
+
+    def _limited(self, question: SumQuestion, stages: Stages) -> Iterator[dict[str, Any]]:
+        for n, row in enumerate(self._run([*stages, {"$limit": question.limit + 1}])):
+            if n == question.limit:
+                raise TooManyGroups(question.by, question.limit)
+            yield row
+
+    def _run(self, stages: Stages) -> Iterator[dict[str, Any]]:
+        with translated("add up calls"):
+            yield from self._records.aggregate(
+                stages, maxTimeMS=MAX_TIME_MS, allowDiskUse=True, batchSize=10_000
+            )
+
+
+_ANSWER: Final = EventType.LLM_RESPONSE.value
+_BOTH: Final = [True, False]
+_RETRIES: Final = {"$ifNull": [counting.count("$response_data.retries"), 0]}
+
+
+def _sum_if(condition: Any) -> dict[str, Any]:
+    return {"$sum": {"$cond": [condition, 1, 0]}}
+
+
+_COUNTS: Final[dict[str, Any]] = {
+    "completed": _sum_if(_DONE),
+    "failed": _sum_if({"$eq": ["$status_", "failed"]}),
+    "aborted": _sum_if({"$eq": ["$status_", "aborted"]}),
+    "retried": _sum_if({"$gt": ["$retries", 0]}),
+    "retries": {"$sum": "$retries"},
+    "empty": _sum_if(
+        {
+            "$and": [
+                _DONE,
+                {"$eq": ["$answer_chars", 0]},
+                {"$eq": [{"$ifNull": ["$response_data.tool_calls", None]}, None]},
+            ]
+        }
+    ),
+    "cut": _sum_if(counting.is_cut()),
+    "first": {"$min": "$at"},
+    "last": {"$max": "$at"},
+}
+_TOKENS: Final[dict[str, Any]] = {
+    "tokens": {"$sum": "$tokens"},
+    "input_tokens": {"$sum": "$incoming"},
+    "output_tokens": {"$sum": "$outgoing"},
+    "cached_tokens": {"$sum": "$cached"},
+    "reasoning_tokens": {"$sum": "$reasoning"},
+}
+_UNKNOWN: Final = {"$eq": ["$cost", None]}
+_COST: Final[dict[str, Any]] = {
+    "dollars": {"$sum": "$cost"},
+    "priced": _sum_if({"$ne": ["$cost", None]}),
+    "unpriced": _sum_if({"$and": [_UNKNOWN, {"$or": [_DONE, {"$gt": ["$tokens", 0]}]}]}),
+    "estimated": _sum_if(
+        {"$and": [{"$ne": ["$cost", None]}, {"$eq": ["$cost_status", "estimated"]}]}
+    ),
+}
+
+
+def _read(row: Mapping[str, Any]) -> Sums:
+    sums = Sums()
+    for name, value in row.items():
+        if name in _SLOTS:
+            setattr(sums, name, _whole(value))
+    if "dollars" in row:
+        sums.cost_nano = int(Decimal(str(row["dollars"])) * _NANO)
+    if isinstance(row.get("first"), datetime):
+        sums.first_ms, sums.last_ms = (_epoch_ms(row[name]) for name in ("first", "last"))
+    return sums
+
+
+_SLOTS: Final = frozenset(Sums.__slots__) - frozenset(SKETCHES)
+
+
+def _answers(call_ids: list[str]) -> dict[str, Any]:
+    return {"call_id": {"$in": call_ids}, "event_type": _ANSWER}
+
+
+def _old(call_ids: list[str]) -> dict[str, Any]:
+    """Find documents of an older logger, whose own id is the call's."""
+    ids = [ObjectId(call_id) for call_id in call_ids if ObjectId.is_valid(call_id)]
+    return {"_id": {"$in": [*ids, *call_ids]}}
+
+
+def _whole(value: Any) -> int:
+    return int(value.to_decimal()) if isinstance(value, Decimal128) else int(value)
+
+
+def _epoch_ms(at: datetime) -> int:
+    return (at - EPOCH) // timedelta(milliseconds=1)

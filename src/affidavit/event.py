@@ -31,6 +31,7 @@ class EventType(StrEnum):
     RATE_LIMIT_EXCEEDED = "rate_limit_exceeded"
     SECURITY_EVENT = "security_event"
     ANNOTATION = "annotation"
+    CORRECTION = "correction"
 
 
 class LedgerEvent(StrEnum):

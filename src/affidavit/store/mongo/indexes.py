@@ -21,6 +21,9 @@ SECONDS_A_DAY: Final = 86_400
 JOINED: Final = ("llm_response", "annotation")
 """Records that are looked up by ``call_id``; the intent is found by its ``_id``."""
 
+CORRECTION: Final = "correction"
+"""These are looked up by ``call_id`` too, but by an index of their own: see :func:`of_records`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Index:
@@ -87,6 +90,17 @@ def of_records(ttl_days: int) -> tuple[Index, ...]:
             (("call_id", 1),),
             "joins a call with its outcome and annotations",
             partial={"event_type": {"$in": list(JOINED)}},
+        ),
+        # Corrections are rare. Adding them to the index above would mean building that one again.
+        Index(
+            (("call_id", 1), ("effective_at", 1)),
+            "joins a call with its corrections",
+            partial={"event_type": CORRECTION},
+        ),
+        Index(
+            (("effective_at", 1),),
+            "corrections of the calls of a span",
+            partial={"event_type": CORRECTION},
         ),
         Index(
             (("said.h", 1),),

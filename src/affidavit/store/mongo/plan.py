@@ -15,7 +15,7 @@ from affidavit.store.mongo.ledger import Ledger
 from affidavit.store.mongo.shell import command_line
 from affidavit.store.planning import Plan, State, Step
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Of what set-up makes; raised when an upgrade has something to add."""
 
 LARGE: Final = 200_000

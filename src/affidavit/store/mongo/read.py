@@ -21,7 +21,7 @@ from affidavit.store.mongo import legacy
 from affidavit.store.mongo.connect import Location
 from affidavit.store.mongo.driver import translated
 from affidavit.store.mongo.filters import REQUEST, RESPONSE, Cursor, advance, query
-from affidavit.store.mongo.indexes import JOINED
+from affidavit.store.mongo.indexes import CORRECTION, JOINED
 from affidavit.store.mongo.names import SEALER
 from affidavit.store.mongo.shape import as_call, contains, plain
 from affidavit.store.questions import (
@@ -192,7 +192,11 @@ class Reader:
                     max_time_ms=MAX_TIME_MS,
                 ).sort("timestamp", 1)
             )
-            if intent is not None and intent.get("event_type") in JOINED and intent.get("call_id"):
+            tied += self._records.find(
+                {"call_id": call_id, "event_type": CORRECTION}, max_time_ms=MAX_TIME_MS
+            ).sort("timestamp", 1)
+            later = (*JOINED, CORRECTION)
+            if intent is not None and intent.get("event_type") in later and intent.get("call_id"):
                 return self.call(intent["call_id"])  # it was the id of one of its later records
         if intent is None and not tied:
             return None

@@ -16,7 +16,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 from affidavit.event import Dest, Document, LedgerEvent
 from affidavit.store.mongo.connect import Location
 from affidavit.store.mongo.driver import translated
-from affidavit.store.mongo.indexes import JOINED
+from affidavit.store.mongo.indexes import CORRECTION, JOINED
 from affidavit.store.mongo.names import SEALER
 from affidavit.store.sealing import BatchName
 
@@ -241,12 +241,13 @@ class MongoSeals:
                     yield dest, document
 
     def of_call(self, call_id: str) -> Iterator[tuple[str, Document]]:
-        """Give the records of one call; two questions that an index answers."""
+        """Give the records of one call; three questions that an index answers."""
         records = self._records[Dest.RECORDS.value]
         found: dict[Any, Document] = {}
         with translated("read the records of a call"):
-            for document in records.find({"call_id": call_id, "event_type": {"$in": list(JOINED)}}):
-                found[document["_id"]] = document
+            for kinds in ({"$in": list(JOINED)}, CORRECTION):
+                for document in records.find({"call_id": call_id, "event_type": kinds}):
+                    found[document["_id"]] = document
             if ObjectId.is_valid(call_id):
                 for document in records.find({"_id": ObjectId(call_id)}):
                     found[document["_id"]] = document

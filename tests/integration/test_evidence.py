@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import runpy
 import subprocess
 import sys
 import threading
 import time
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from bson.decimal128 import Decimal128
+from bson.objectid import ObjectId
 
 from affidavit import AuditConfig, AuditLogger
 from affidavit.cli import run
+from affidavit.errors import StoreUnavailable
+from affidavit.evidence.apart import Apart
+from affidavit.integrity import verify as integrity_verify
 from affidavit.integrity.findings import Report
 from affidavit.integrity.note import Signer
 from affidavit.integrity.trust import Trust
@@ -174,6 +181,50 @@ def test_a_part_of_the_log_can_be_read(held: Held, capsys: pytest.CaptureFixture
     told = json.loads(capsys.readouterr().out)
     counts = told["counts"]
     assert counts["matched"] == counts["leaves"] == told["size"] - told["saved_size"]
+
+
+def test_several_processes_find_the_same_in_the_same_order(
+    held: Held, mongodb_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The report of two processes is that of one, untouched and with damage of many kinds."""
+    monkeypatch.setattr(integrity_verify, "CHUNK_LEAVES", 50)
+    trust = partial(Trust, held.key.vkey, "vkey", held.saved.read_text())
+
+    def both() -> tuple[Docs, Docs]:
+        now_ms = int(time.time() * 1000)
+        seals = connect_seals(held.database, AuditConfig())
+        alone = verify(seals, trust(), now_ms=now_ms)
+        with Apart(mongodb_uri, AuditConfig(), 2) as apart:
+            together = verify(seals, trust(), now_ms=now_ms, comparer=apart)
+        return alone.as_dict(), together.as_dict()
+
+    one, two = both()
+    assert one == two
+    assert one["counts"]["matched"] == one["size"] > 600
+    records = held.database.llm_audit
+    ids = [each["_id"] for each in records.find({}, {"_id": 1}).sort([("writer", 1), ("seq", 1)])]
+    records.update_many({"_id": {"$in": ids[10:600:90]}}, {"$set": {"model": "another"}})
+    records.delete_many({"_id": {"$in": ids[55:600:70]}})
+    copied = records.find_one({"_id": ids[3]})
+    assert copied is not None
+    half = {**copied, "_id": ObjectId(), "seq": copied["seq"] + 0.5}
+    records.insert_one(half, bypass_document_validation=True)
+    one, two = both()
+    assert one == two
+    assert {"altered", "missing", "inserted"} <= one["found"].keys()
+
+
+def test_the_option_and_a_process_that_dies(
+    held: Held, mongodb_uri: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--jobs says how many processes read; one that is killed ends the command with a reason."""
+    arguments = ["verify", "--jobs", "2", "--vkey", held.key.vkey, "--json"]
+    assert run(arguments) == 0
+    assert json.loads(capsys.readouterr().out)["found"] == {}
+    with Apart(mongodb_uri, AuditConfig(), 1) as apart:
+        apart._pool.submit(os._exit, 9)
+        with pytest.raises(StoreUnavailable, match="--jobs 1"):
+            list(chain(apart.give([], None), apart.rest()))
 
 
 # -- a bundle --------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -12,11 +12,14 @@ from affidavit.cli import _common as common
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from affidavit.config import AuditConfig
+    from affidavit.integrity.compare import Comparer
     from affidavit.integrity.findings import Report
     from affidavit.integrity.trust import Trust
     from affidavit.integrity.verify import Scope
+    from affidavit.store.sealing import SealStore
 
 _FROM_CHECKPOINT = "checkpoint"
 
@@ -64,6 +67,17 @@ def verify(  # noqa: PLR0913 - one parameter for each option
             "--sample", min=1, help="Read so many records, at random.", show_default=False
         ),
     ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            min=1,
+            max=16,
+            help="Processes that read a live log's records (else one for each processor, and one "
+            "for a small log).",
+            show_default=False,
+        ),
+    ] = None,
     uri: common.Uri = None,
     collection: common.Collection = None,
     json: common.Json = False,
@@ -80,7 +94,8 @@ def verify(  # noqa: PLR0913 - one parameter for each option
 
     config = common.settings(collection)
     scope = _scope(since, sample, checkpoint)
-    report = _verified(path, (checkpoint, vkey, witness or []), scope, uri, config)
+    outside = (checkpoint, vkey, witness or [])
+    report = _verified(path, outside, scope, _Place(uri, config, jobs))
     if json:
         output.as_json(report.as_dict())
     else:
@@ -89,12 +104,19 @@ def verify(  # noqa: PLR0913 - one parameter for each option
         raise typer.Exit(report.exit_code or FOUND_WRONG)
 
 
+class _Place(NamedTuple):
+    """Where the live log is, and how to read it."""
+
+    uri: str | None
+    config: AuditConfig
+    jobs: int | None
+
+
 def _verified(
     path: Path | None,
     outside: tuple[Path | None, str | None, list[str]],
     scope: Scope,
-    uri: str | None,
-    config: AuditConfig,
+    place: _Place,
 ) -> Report:
     from affidavit.errors import ConfigError
     from affidavit.evidence.inspect import is_bundle, verify_bundle
@@ -105,26 +127,41 @@ def _verified(
     checkpoint, vkey, witnesses = outside
     saved = None if checkpoint is None else _read(checkpoint)
     pinned_by = "vkey" if vkey is not None else "configuration"
-    known = vkey if vkey is not None else config.seal_vkey
+    known = vkey if vkey is not None else place.config.seal_vkey
     try:
         if path is not None and is_bundle(path):
             return verify_bundle(path, known, pinned_by, saved)
         keys = [VerifierKey.parse(key) for key in witnesses]
         trust = Trust(known, pinned_by, saved, keys)
-        return _live(trust, scope, uri, config) if path is None else _folder(path, trust, scope)
+        return _live(trust, scope, place) if path is None else _folder(path, trust, scope)
     except IntegrityError as error:  # a key or checkpoint of the caller's, which is none
         raise ConfigError(str(error)) from error
 
 
-def _live(trust: Trust, scope: Scope, uri: str | None, config: AuditConfig) -> Report:
+def _live(trust: Trust, scope: Scope, place: _Place) -> Report:
     from affidavit.anchors.attest import hold_against_anchors
 
-    with common.opened(uri, config) as log:
+    with common.opened(place.uri, place.config) as log:
         wanted = {"since_ms": scope.since_ms, "sample": scope.sample}
         log.note_access("verify", wanted, None)
-        report = _run(log.seals, trust, scope)
-        hold_against_anchors(log.seals, config, report)
+        seals = log.seals
+        with _comparer(seals, place) as comparer:
+            report = _run(seals, trust, scope, comparer)
+        hold_against_anchors(seals, place.config, report)
         return report
+
+
+def _comparer(seals: SealStore, place: _Place) -> AbstractContextManager[Comparer | None]:
+    """Start other processes where that is worth it; None: everything in this one."""
+    from contextlib import nullcontext
+
+    from affidavit.evidence.apart import LEAST_LEAVES, Apart, processors
+
+    jobs = place.jobs
+    if jobs is None:
+        last = seals.last_seal()
+        jobs = processors() if last is not None and last["size"] >= LEAST_LEAVES else 1
+    return Apart(common.address(place.uri), place.config, jobs) if jobs > 1 else nullcontext()
 
 
 def _folder(path: Path, trust: Trust, scope: Scope) -> Report:
@@ -136,14 +173,14 @@ def _folder(path: Path, trust: Trust, scope: Scope) -> Report:
     return report
 
 
-def _run(reader: Any, trust: Trust, scope: Scope) -> Report:
+def _run(reader: Any, trust: Trust, scope: Scope, comparer: Comparer | None = None) -> Report:
     from datetime import UTC, datetime
 
     from affidavit.integrity.verify import verify as check
 
     now_ms = int(datetime.now(UTC).timestamp() * 1000)
     with _Progress() as tell:
-        return check(reader, trust, now_ms=now_ms, scope=scope, progress=tell)
+        return check(reader, trust, now_ms=now_ms, scope=scope, progress=tell, comparer=comparer)
 
 
 class _Progress:
@@ -199,6 +236,7 @@ _COUNTED = (
     ("erased", "with content erased"),
     ("pending", "too new to be sealed yet"),
     ("overdue", "not sealed, and older than ten minutes: is a sealer at work? nothing proves them"),
+    ("adopted", "of another logger, as they were when the adoption was closed"),
     ("unproved", "unproved: written by another logger or an older version"),
 )
 

@@ -426,6 +426,15 @@ def test_damage_everywhere_is_counted_and_not_kept(
         assert report.kinds[kind] == 403
 
 
+@pytest.mark.parametrize("after", [2, 242])
+def test_a_record_between_two_numbers_is_inserted(log: SmallLog, after: int) -> None:
+    """A number that is no whole one hides a record nowhere, not even behind a writer's last one."""
+    of_one = [record for record in log.held["records"] if record["writer"] == "w-a"]
+    copied = next(record for record in of_one if record["seq"] == after)
+    log.held["records"].append({**copied, "_id": ObjectId(), "seq": after + 0.5})
+    assert checked(log).kinds == {Kind.INSERTED: 1}
+
+
 # -- retention -------------------------------------------------------------------------------------
 
 

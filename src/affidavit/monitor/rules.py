@@ -48,6 +48,8 @@ class Rule:
     at_least: bool = False
     """Whether the threshold itself is too much already."""
     clear: float = CLEAR
+    personal: bool = False
+    """Whether its subjects are people."""
     warning: float | None = None
     critical: float | None = None
     for_s: float = 0.0
@@ -189,6 +191,7 @@ _RULES: Final[tuple[Rule, ...]] = (
         "%",
         "See the calls with `affidavit search --user`.",
         by="user",
+        personal=True,
         at_least=True,
         clear=1.0,
     ),

@@ -17,12 +17,14 @@ from affidavit.errors import ConfigError
 from affidavit.store.base import Store
 
 if TYPE_CHECKING:
+    from affidavit.store.alerting import AlertStore
     from affidavit.store.mongo.log import MongoLog
     from affidavit.store.monitoring import MonitorStore
     from affidavit.store.sealing import SealStore
 
 __all__ = [
     "Store",
+    "alerts_of",
     "connect",
     "connect_seals",
     "monitor_of",
@@ -79,6 +81,13 @@ def connect_seals(target: Any, config: AuditConfig, uri: str | None = None) -> S
     from affidavit.store.mongo.sealing import MongoSeals
 
     return MongoSeals(locate(target, config, uri))
+
+
+def alerts_of(log: MongoLog) -> AlertStore:
+    """Give what alerts need of an open log, over the same connections."""
+    from affidavit.store.mongo.alerting import MongoAlerts
+
+    return MongoAlerts(log.location)
 
 
 def monitor_of(log: MongoLog) -> MonitorStore:

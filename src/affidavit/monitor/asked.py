@@ -1,0 +1,90 @@
+"""What rules ask the database itself, because no metric tells it: budgets, events, query plans."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Final
+
+from affidavit._monitor_settings import read_budgets
+from affidavit.config import AuditConfig
+from affidavit.monitor.rules import Rule
+from affidavit.store.alerting import AlertStore, Spender
+
+EVENTS_FOR: Final = timedelta(hours=1)
+ANYBODY: Final = "*"
+
+_GROUPS: Final[dict[str, Spender]] = {"user": "user_id", "department": "department"}
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One thing to ask, for one rule."""
+
+    rule: str
+    every_s: float
+    """How old the answer may be."""
+    ask: Callable[[datetime], Mapping[str, float]]
+    """Gives a value for each subject. Raises StoreError."""
+
+
+def questions_of(
+    config: AuditConfig, store: AlertStore, rules: Iterable[Rule], *, budgets_every_s: float = 300.0
+) -> list[Question]:
+    """Make the questions of the rules that are in force. Raises ConfigError."""
+    wanted = {rule.name for rule in rules}
+    made = [Question("security_events", 60.0, lambda at: _events(store, at))]
+    for group, limits in read_budgets(config.budgets).items():
+        if limits:
+            made.append(_budget(group, _as_recorded(config, group, limits), store, budgets_every_s))
+    return [question for question in made if question.rule in wanted]
+
+
+def _events(store: AlertStore, at: datetime) -> dict[str, float]:
+    return {kind: float(count) for kind, count in store.severe_events(at - EVENTS_FOR).items()}
+
+
+def _budget(
+    group: str, limits: Mapping[str, Decimal], store: AlertStore, every_s: float
+) -> Question:
+    spender = _GROUPS[group]
+    return Question(
+        f"budget_{group}",
+        every_s,
+        lambda at: shares(store.spent(spender, month_start(at)), limits),
+    )
+
+
+def month_start(at: datetime) -> datetime:
+    """Give the first moment of a time's month; ``at`` is in UTC."""
+    return at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
+def shares(spent: Mapping[str, Decimal], limits: Mapping[str, Decimal]) -> dict[str, float]:
+    """Give what share of its budget each has spent, in percent; without a budget, nothing."""
+    found = {}
+    for who, amount in spent.items():
+        limit = limits.get(who, limits.get(ANYBODY))
+        if limit is not None:
+            found[who] = float(100 * amount / limit)
+    return found
+
+
+def _as_recorded(
+    config: AuditConfig, group: str, limits: Mapping[str, Decimal]
+) -> dict[str, Decimal]:
+    """Name users as their records do: where identity is keyed, by their tokens."""
+    if group != "user" or config.identity != "keyed":
+        return dict(limits)
+    from affidavit.pipeline.redact import act
+    from affidavit.pipeline.redact.configured import policy_of
+
+    key = policy_of(config).key
+    if key is None:
+        return dict(limits)
+    return {
+        who if who == ANYBODY else act.identity(key, "user_id", who): limit
+        for who, limit in limits.items()
+    }

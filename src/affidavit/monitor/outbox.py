@@ -1,0 +1,126 @@
+"""What is still to be delivered: kept with the alerts' state, tried again, and given up in the end.
+
+An entry is a plain document in the state, so that a change and what is to be told of it are stored
+by one write: nothing is told that is not so, and a process that dies tells it after its restart.
+Delivery is at least once; the id of a message is the same each time. To one target, messages go in
+order: while one waits for its next try, those behind it wait too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from affidavit.monitor.alerts import Event
+from affidavit.monitor.message import event_id
+from affidavit.monitor.notify.base import DeliveryFailed
+
+TRIES: Final = 8
+"""So often a message is tried, over about three hours."""
+
+FIRST_WAIT_S: Final = 30.0
+LONGEST_WAIT_S: Final = 3600.0
+MOST: Final = 1000
+"""Entries that wait at a time; the oldest are given up beyond."""
+
+CHANGE: Final = "change"
+NOTICE: Final = "notice"
+Entry = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Delivered:
+    """What one round of deliveries came to."""
+
+    waiting: list[Entry] = field(default_factory=list)
+    sent: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    """Target and reason of each try that failed."""
+    given_up: list[Entry] = field(default_factory=list)
+    """Each with ``target`` and ``why``."""
+
+
+def entry_of(event: Event, kind: str, log: str, targets: Iterable[str], now: datetime) -> Entry:
+    """Make the entry of a change or a notice, to be tried at once."""
+    return {
+        "id": event_id(log, event, kind),
+        "kind": kind,
+        "what": event.what.value,
+        "rule": event.key.rule,
+        "subject": event.key.subject,
+        "level": event.level.value,
+        "value": event.value,
+        "silenced": event.silenced,
+        "at": event.at,
+        "to": [{"target": name, "tries": 0, "next": now} for name in targets],
+    }
+
+
+def wait_s(tries: int) -> float:
+    """Give the pause after so many tries: 30 s, 2 min, 8 min, 32 min, then an hour each."""
+    return float(min(FIRST_WAIT_S * 4 ** (tries - 1), LONGEST_WAIT_S))
+
+
+def deliver(
+    entries: Iterable[Entry],
+    senders: Mapping[str, Callable[[Entry], None]],
+    now: datetime,
+    *,
+    may: Callable[[], bool],
+) -> Delivered:
+    """Try what is due, oldest first; ``may`` is asked before each try.
+
+    A sender raises DeliveryFailed. A target that is not among the senders is not waited for.
+    """
+    done = Delivered()
+    held: set[str] = set()
+    queue = list(entries)
+    for entry in queue[: max(0, len(queue) - MOST)]:
+        for to in entry["to"]:
+            done.given_up.append(_given_up(entry, to, "Too many messages wait."))
+    for entry in queue[-MOST:]:
+        left = []
+        for to in entry["to"]:
+            name = to["target"]
+            send = senders.get(name)
+            if send is None:
+                continue
+            if name in held or to["next"] > now or not may():
+                held.add(name)
+                left.append(to)
+                continue
+            after = _try(entry, to, send, now, done)
+            if after is not None:
+                held.add(name)
+                left.append(after)
+        if left:
+            done.waiting.append({**entry, "to": left})
+    return done
+
+
+def _try(
+    entry: Entry,
+    to: Mapping[str, Any],
+    send: Callable[[Entry], None],
+    now: datetime,
+    done: Delivered,
+) -> dict[str, Any] | None:
+    """Try once; give what to remember where it failed and is worth another try."""
+    tries = to["tries"] + 1
+    try:
+        send(entry)
+    except DeliveryFailed as error:
+        done.failed.append((to["target"], str(error)))
+        if error.final or tries >= TRIES:
+            done.given_up.append(_given_up(entry, {**to, "tries": tries}, str(error)))
+            return None
+        return {**to, "tries": tries, "next": now + timedelta(seconds=wait_s(tries))}
+    done.sent += 1
+    return None
+
+
+def _given_up(entry: Entry, to: Mapping[str, Any], why: str) -> Entry:
+    plain = {name: value for name, value in entry.items() if name not in {"to", "kind"}}
+    return {**plain, "target": to["target"], "tries": to["tries"], "why": why}

@@ -1,0 +1,374 @@
+"""Monitoring as long as it is wanted: look, decide, keep, tell.
+
+Of several processes one acts at a time; the others stand by and take over when it is gone. While
+the database does not answer nothing can be kept, and so only one alert is possible, that one: the
+process that acted last tells it from memory, and writes it down when the database is back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Protocol
+
+from affidavit.errors import StoreError, StoreRefused
+from affidavit.event import LedgerEvent
+from affidavit.monitor import outbox
+from affidavit.monitor.alerts import (
+    Alert,
+    Event,
+    Key,
+    Known,
+    NotKnown,
+    Observed,
+    Silence,
+    Stepped,
+    What,
+    as_document,
+    from_document,
+    look,
+)
+from affidavit.monitor.asked import Question
+from affidavit.monitor.message import message_of
+from affidavit.monitor.notify.base import DeliveryFailed, Target
+from affidavit.monitor.observe import Memory, observe, unseen
+from affidavit.monitor.rules import Rule
+from affidavit.monitor.sample import Sample
+from affidavit.store.alerting import AlertStore, Held
+
+logger: Final = logging.getLogger("affidavit")
+
+HISTORY_FOR: Final = timedelta(days=90)
+PRUNE_EVERY: Final = timedelta(hours=1)
+ASK_REFUSED_AGAIN_S: Final = 300.0
+
+_LEDGER: Final = "ledger"
+_HISTORY: Final = "history"
+_AWAY: Final = "store_unreachable"
+_BLIND: Final = "no_data"
+
+
+class Sampler(Protocol):
+    """Takes samples, and keeps them."""
+
+    def take(self) -> Sample | None:
+        """Read the log's state; None where the database does not answer."""
+
+    def keep(self, sample: Sample) -> None:
+        """Add a sample to the history of metrics. Raises StoreError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What one look came to."""
+
+    acting: bool
+    """False: another process acts."""
+    reached: bool
+    """Whether the database answered."""
+    notices: Sequence[Event] = ()
+    changes: Sequence[Event] = ()
+    delivered: outbox.Delivered = field(default_factory=outbox.Delivered)
+    sample: Sample | None = None
+
+
+@dataclass(slots=True)
+class _State:
+    """What is kept in the store between two looks."""
+
+    alerts: dict[Key, Alert]
+    memory: Memory
+    due: list[outbox.Entry]
+    unknown: dict[str, str] = field(default_factory=dict)
+    looked_at: datetime | None = None
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> _State:
+        alerts = [from_document(each) for each in document.get("alerts", ())]
+        memory = Memory.from_document(document.get("memory", {}))
+        return cls({each.key: each for each in alerts}, memory, list(document.get("due", ())))
+
+    def as_document(self) -> dict[str, Any]:
+        return {
+            "alerts": [as_document(alert) for alert in self.alerts.values()],
+            "memory": self.memory.as_document(),
+            "due": self.due,
+            "unknown": self.unknown,
+            "looked_at": self.looked_at,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """Who watches what, how often, and by which clocks."""
+
+    log: str
+    """A short name of the log, for people."""
+    holder: str
+    """Names this process, and no other."""
+    host: str
+    every_s: float = 30.0
+    repeat_s: float = 0.0
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    clock_s: Callable[[], float] = time.monotonic
+
+
+class Monitor:
+    """Watches one log. For one thread."""
+
+    def __init__(
+        self,
+        store: AlertStore,
+        sampler: Sampler,
+        rules: Sequence[Rule],
+        targets: Iterable[Target],
+        questions: Iterable[Question],
+        post: Post,
+    ) -> None:
+        self._store = store
+        self._sampler = sampler
+        self._rules = {rule.name: rule for rule in rules}
+        self._targets = {target.name: target for target in targets}
+        self._questions = tuple(questions)
+        self._post = post
+        self._log = post.log
+        self._now, self._clock_s = post.now, post.clock_s
+        self._lease_s = 3 * post.every_s + 30.0
+        self._lease_until_s = float("-inf")
+        self._fence: int | None = None
+        self._asked_s: dict[str, float] = {}
+        self._pruned_at: datetime | None = None
+        self._silences: list[Silence] = []
+        self._away_since: datetime | None = None
+        self._away: dict[Key, Alert] = {}
+        self._away_due: list[outbox.Entry] = []
+        self._away_noted: list[Event] = []
+        self._acted = True
+        self._senders: dict[str, Callable[[outbox.Entry], None]] = {
+            name: self._sender(target) for name, target in self._targets.items()
+        }
+
+    def step(self) -> Looked:
+        """Look once, and do what is to be done. Raises StoreRefused where a right is missing."""
+        asked_s = self._clock_s()
+        try:
+            held = self._store.take(self._post.holder, self._lease_s)
+            if held is None:
+                self._acted, self._fence = False, None
+                self._returned(acting=False)
+                return Looked(acting=False, reached=True)
+            self._lease_until_s = asked_s + self._lease_s
+            self._acted, self._fence = True, held.fence
+            sample = self._sampler.take()
+            if sample is not None:
+                self._returned(acting=True)
+                return self._act(held, sample)
+        except StoreRefused:
+            raise
+        except StoreError as error:
+            logger.debug("affidavit: %s", error)
+        return self._alone()
+
+    def close(self) -> None:
+        """Let another act at once."""
+        if self._fence is not None:
+            with contextlib.suppress(StoreError):
+                self._store.release(self._post.holder, self._fence)
+            self._fence = None
+
+    # -- with the database -----------------------------------------------------------------------
+
+    def _act(self, held: Held, sample: Sample) -> Looked:
+        at = self._now()
+        state = _State.read(held.state)
+        self._silences = [
+            Silence(each.rule, each.subject, each.since, each.until)
+            for each in self._store.silences(at)
+        ]
+        observed = self._observed(sample, at, state)
+        rules = [rule for rule in self._rules.values() if rule.name != _AWAY]
+        done = look(rules, state.alerts, observed, self._silences, at, self._post.repeat_s)
+        unknown = {n: seen.why for n, seen in observed.items() if isinstance(seen, NotKnown)}
+        due = state.due + self._entries(done, at)
+        after = _State(done.alerts, state.memory, due, unknown, at)
+        if not self._save(after):
+            return Looked(acting=False, reached=True)
+        delivered = outbox.deliver(due, self._all_senders(), at, may=self._holds)
+        for given_up in delivered.given_up:
+            self._remember_given_up(given_up, at)
+        if delivered.waiting != due:
+            self._save(replace(after, due=delivered.waiting))
+        self._sampler.keep(sample)
+        self._prune(at)
+        return Looked(
+            acting=True,
+            reached=True,
+            notices=done.notices,
+            changes=done.changes,
+            delivered=delivered,
+            sample=sample,
+        )
+
+    def _observed(self, sample: Sample, at: datetime, state: _State) -> dict[str, Observed]:
+        found = observe(self._rules.values(), sample, state.memory)
+        visible = sample.values.get("affidavit_monitor_visible", ())
+        parts = {dict(each.labels)["part"]: bool(each.value) for each in visible}
+        for question in self._questions:
+            if self._clock_s() < self._asked_s.get(question.rule, float("-inf")):
+                continue
+            answer = _answer(question, at)
+            refused = isinstance(answer, NotKnown)
+            pause_s = ASK_REFUSED_AGAIN_S if refused else question.every_s
+            self._asked_s[question.rule] = self._clock_s() + pause_s
+            found[question.rule] = answer
+            parts[question.rule] = not refused
+        if _BLIND in self._rules:
+            found[_BLIND] = unseen(parts, at, state.memory)
+        return found
+
+    def _entries(self, done: Stepped, at: datetime) -> list[outbox.Entry]:
+        changes = [
+            outbox.entry_of(each, outbox.CHANGE, self._log, (_LEDGER, _HISTORY), at)
+            for each in done.changes
+        ]
+        notices = [
+            outbox.entry_of(each, outbox.NOTICE, self._log, self._targets, at)
+            for each in done.notices
+        ]
+        return changes + notices
+
+    def _save(self, state: _State) -> bool:
+        if self._fence is None:
+            return False
+        asked_s = self._clock_s()
+        kept = self._store.save(self._post.holder, self._fence, state.as_document(), self._lease_s)
+        if kept:
+            self._lease_until_s = asked_s + self._lease_s
+        else:
+            self._acted, self._fence = False, None
+        return kept
+
+    def _holds(self) -> bool:
+        """Whether nobody else can be acting by now."""
+        return self._fence is not None and self._clock_s() < self._lease_until_s
+
+    def _all_senders(self) -> dict[str, Callable[[outbox.Entry], None]]:
+        return {
+            **self._senders,
+            _LEDGER: _stored(self._note),
+            _HISTORY: _stored(lambda entry: self._remember(entry, entry["at"])),
+        }
+
+    def _sender(self, target: Target) -> Callable[[outbox.Entry], None]:
+        return lambda entry: target.send(message_of(entry, self._rules, self._log))
+
+    def _note(self, entry: Mapping[str, Any]) -> None:
+        ended = entry["what"] == What.RESOLVED.value
+        rule = self._rules.get(entry["rule"])
+        personal = rule is not None and rule.personal
+        details = {
+            "change": entry["id"],
+            "rule": entry["rule"],
+            # The ledger never expires, and who it is stands in the history, which does.
+            "subject": "[withheld]" if personal else entry["subject"],
+            "what": entry["what"],
+            "level": entry["level"],
+            "value": entry["value"],
+            "threshold": None if rule is None else rule.thresholds.get(entry["level"]),
+            "at": entry["at"],
+            "silenced": entry["silenced"],
+        }
+        event = LedgerEvent.ALERT_RESOLVED if ended else LedgerEvent.ALERT_FIRING
+        self._store.note(event, details, entry["at"])
+
+    def _remember(self, entry: Mapping[str, Any], at: datetime) -> None:
+        plain = {n: v for n, v in entry.items() if n not in {"to", "kind", "at", "id"}}
+        self._store.remember(entry["id"], at, plain)
+
+    def _remember_given_up(self, entry: outbox.Entry, at: datetime) -> None:
+        logger.error(
+            "affidavit: a notice of %s was not delivered to %s after %s tries: %s",
+            entry["rule"], entry["target"], entry["tries"], entry["why"],
+        )  # fmt: skip
+        told = {**entry, "what": "undelivered", "was": entry["what"]}
+        with contextlib.suppress(StoreError):
+            self._remember({**told, "id": f"{entry['id']}:{entry['target']}"}, at)
+
+    def _prune(self, at: datetime) -> None:
+        if self._pruned_at is None or at - self._pruned_at >= PRUNE_EVERY:
+            self._store.forget(at - HISTORY_FOR)
+            self._pruned_at = at
+
+    # -- without ---------------------------------------------------------------------------------
+
+    def _alone(self) -> Looked:
+        """Decide whether the database has been away for long enough, and tell it from memory."""
+        at = self._now()
+        since = self._away_since = self._away_since or at
+        away_s = max(1.0, (at - since).total_seconds())
+        done = self._about_away(Known({self._post.host: away_s}), at)
+        delivered = self._tell_away(done, at)
+        return Looked(
+            acting=self._acted,
+            reached=False,
+            notices=done.notices,
+            changes=done.changes,
+            delivered=delivered,
+        )
+
+    def _returned(self, *, acting: bool) -> None:
+        """The database answers: end the alert, and write down what could not be."""
+        if self._away_since is None and not self._away and not self._away_due:
+            return
+        at = self._now()
+        self._away_since = None
+        done = self._about_away(Known({}), at)
+        self._tell_away(done, at, acting=acting)
+        noted, self._away_noted = self._away_noted, []
+        for event in noted:
+            entry = outbox.entry_of(event, outbox.CHANGE, self._log, (), event.at)
+            try:
+                self._note(entry)
+                self._remember(entry, entry["at"])
+            except StoreError:
+                self._away_noted.append(event)
+
+    def _about_away(self, seen: Observed, at: datetime) -> Stepped:
+        rules = [rule for rule in self._rules.values() if rule.name == _AWAY]
+        done = look(rules, self._away, {_AWAY: seen}, self._silences, at, self._post.repeat_s)
+        self._away = done.alerts
+        self._away_noted += done.changes
+        return done
+
+    def _tell_away(self, done: Stepped, at: datetime, *, acting: bool = True) -> outbox.Delivered:
+        # A process that stood by leaves it to the one that acts, which sees the same.
+        told = done.notices if self._acted or acting else []
+        self._away_due += [
+            outbox.entry_of(each, outbox.NOTICE, self._log, self._targets, at) for each in told
+        ]
+        delivered = outbox.deliver(self._away_due, self._senders, at, may=lambda: True)
+        self._away_due = delivered.waiting
+        return delivered
+
+
+def _answer(question: Question, at: datetime) -> Observed:
+    try:
+        return Known(question.ask(at))
+    except StoreError as error:
+        return NotKnown(str(error))
+
+
+def _stored(write: Callable[[outbox.Entry], None]) -> Callable[[outbox.Entry], None]:
+    """Make a writer into the store a sender: what fails is tried again, for as long as others."""
+
+    def send(entry: outbox.Entry) -> None:
+        try:
+            write(entry)
+        except StoreError as error:
+            raise DeliveryFailed(str(error)) from error
+
+    return send

@@ -224,6 +224,11 @@ class Recorder:
 
         return stop
 
+    @property
+    def is_listened_to(self) -> bool:
+        """Whether somebody wants to know of each call when it is over."""
+        return bool(self._listeners)
+
     def _tell(self, call: CallState) -> None:
         for listener in self._listeners:
             listener(call)

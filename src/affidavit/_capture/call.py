@@ -9,6 +9,7 @@ from typing import Any, Final
 from affidavit._call import CallState
 from affidavit._capture import media
 from affidavit._capture.asked import Answer, Asked, Dialect
+from affidavit._capture.bodies import told
 from affidavit.event import Status
 from affidavit.pipeline import build
 
@@ -33,6 +34,7 @@ class CapturedCall(CallState):
         request_id: the provider's own.
         response: the HTTP response of the last attempt, once there is one.
         retries: attempts beyond the first.
+        unread: an answer that the writer is to read: dialect, kind, media type, bytes.
     """
 
     __slots__ = (
@@ -46,6 +48,7 @@ class CapturedCall(CallState):
         "retries",
         "stream",
         "time_to_first_token_ms",
+        "unread",
     )
 
     def __init__(
@@ -65,6 +68,7 @@ class CapturedCall(CallState):
         self.retries = 0
         self.limits: dict[int, dict[str, str]] = {}
         self.time_to_first_token_ms: float | None = None
+        self.unread: tuple[str, str, str, bytes] | None = None
 
     def intent(self) -> build.Parts:
         """Say what the record before the request consists of."""
@@ -72,6 +76,16 @@ class CapturedCall(CallState):
         fields = self.asked.fields
         self._request_brief = {name: fields[name] for name in _BRIEF if name in fields}
         return parts
+
+    def outcome(self) -> build.Parts:
+        """Say what the record after the request consists of."""
+        parts = super().outcome()
+        return parts if self.unread is None else (*parts, self.unread)
+
+    def leave_unread(self, media_type: str, body: bytes) -> None:
+        """End well, with an answer that the writer reads; it may tell of a failure all the same."""
+        self.settle(None, None)
+        self.unread = (self.dialect.package, self.asked.kind, media_type, body)
 
     def is_plain(self) -> bool:
         """Say yes: everything here was JSON or is made of plain values; the rest is caught."""
@@ -98,10 +112,7 @@ class CapturedCall(CallState):
 
     def settle(self, answer: Answer | None, error: BaseException | tuple[str, str] | None) -> None:
         """Take over what was answered, and how it ended; ``error`` None means well."""
-        if answer is not None and answer.text is not None:
-            answer.text = media.text(answer.text)
-        report = answer.report() if answer is not None else {}
-        fields = answer.fields() if answer is not None else {}
+        report, fields = told(answer)
         if self.http_status is not None:
             fields["http_status"] = self.http_status
         if self.request_id is not None:
@@ -110,17 +121,17 @@ class CapturedCall(CallState):
         fields["stream"] = self.stream
         if self.time_to_first_token_ms is not None:
             report["time_to_first_token_ms"] = self.time_to_first_token_ms
-        told = answer.error if answer is not None else None
+        failure = answer.error if answer is not None else None
         # As complete() and partial() do, for names that are known to be right.
         self._reported, self._fields = report, fields
-        if error is None and told is None:
+        if error is None and failure is None:
             self._status = Status.COMPLETED
             return
         if isinstance(error, BaseException):
             self.left_by(error)
         else:
             self._status = Status.ABORTED if error is NOT_READ else Status.FAILED
-            self._error = error or told
+            self._error = error or failure
 
     def estimate(self, answer: Answer) -> None:
         """Fill in tokens that the provider did not tell, and mark the record for it."""

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 from affidavit import _awaiting, _records, context
 from affidavit._capture import taps
 from affidavit._capture.asked import Answer, Asked, Dialect
+from affidavit._capture.bodies import LATER, media_type_of, read_later
 from affidavit._capture.call import CapturedCall
 from affidavit._capture.files import files_of
 from affidavit._capture.ids import mark
@@ -148,6 +149,7 @@ def _patch(dialect: Dialect) -> None:
         setattr(owner, name, ours)
         done.append((owner, name, original, ours))
     _patched[dialect.package] = done
+    read_later(dialect)
 
 
 def _unpatch(dialect: Dialect) -> None:
@@ -359,7 +361,13 @@ def _answered(call: CapturedCall, result: Any) -> None:
     try:
         response = call.response
         if response is not None:
-            answer = taps.read_body(call, response.content)
+            body, media_type = response.content, media_type_of(call.content_type)
+            may_wait = not call.stream and media_type.endswith("json") and len(body) <= LATER
+            if may_wait and not call.facade.is_listened_to:
+                call.response = None
+                call.leave_unread(media_type, body)
+                return
+            answer = taps.read_body(call, body)
         elif hasattr(result, "model_dump"):  # a middleware of the application's answered instead
             answer = call.dialect.parse_response(call.asked.kind, result.model_dump(mode="json"))
     except Exception as error:

@@ -29,33 +29,25 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from affidavit import _awaiting, _records
-from affidavit._capture import generic
 from affidavit._capture.asked import Answer
+from affidavit._capture.bodies import MAX_BODY, media_type_of, read_whole
 from affidavit._capture.call import NO_END, NOT_READ, CapturedCall, now_s
 from affidavit._capture.ids import mark
-from affidavit._capture.media import describe
-from affidavit._capture.wire import AwsEventStream, Reader, ServerSentEvents, decode
+from affidavit._capture.wire import AwsEventStream, Reader, ServerSentEvents
 
 if TYPE_CHECKING:
     from affidavit.logger import Recorder
-
-MAX_BODY: Final = 8 * 1024**2
-"""Bytes of a body that are kept to read its JSON; a larger one is described by size and hash."""
 
 _READERS: Final[dict[str, Callable[[], Reader]]] = {
     "text/event-stream": ServerSentEvents,
     "application/vnd.amazon.eventstream": AwsEventStream,
 }
-_JSON: Final = frozenset({b"{", b"["})
-_UNSAID: Final = frozenset({"", "text/plain", "text/html"})
-"""Types under which some servers send JSON; a file is never taken for an answer."""
-
 _log: Final = logging.getLogger("affidavit")
 
 
 def read_body(call: CapturedCall, body: bytes) -> Answer:
     """Read an answer that came in one piece: JSON, text, or binary content."""
-    media_type = _media_type(call)
+    media_type = media_type_of(call.content_type)
     if (call.stream or media_type in _READERS) and (events := _Events.of(call)) is not None:
         events.feed(body)  # read before the SDK began to: by a listener of its HTTP client
         if events.count:
@@ -66,25 +58,7 @@ def read_body(call: CapturedCall, body: bytes) -> Answer:
             if call.asked.operation in _COUNTED:
                 call.estimate(answer)
             return answer
-    if media_type.endswith("json") or (body[:1] in _JSON and media_type in _UNSAID):
-        try:
-            return call.dialect.parse_response(call.asked.kind, decode(body))
-        except (ValueError, RecursionError):
-            pass
-    if not body:
-        return Answer()
-    if media_type == "text/plain" or (media_type.startswith("text/") and len(body) <= MAX_BODY):
-        return Answer(text=body.decode("utf-8", "replace"))
-    family = media_type.partition("/")[0]
-    kind = family if family in {"image", "audio", "video"} else "file"
-    extra: dict[str, Any] = {"content": describe(body, kind, media_type or None)}
-    if body[:1] == b"{":
-        extra |= generic.results(body)
-    return Answer(extra=extra)
-
-
-def _media_type(call: CapturedCall) -> str:
-    return call.content_type.partition(";")[0].strip().lower()
+    return read_whole(call.dialect, call.asked.kind, media_type, body)
 
 
 class _Events:
@@ -104,7 +78,7 @@ class _Events:
 
         By its type or, as the SDKs do, by what was asked: not every server names the type.
         """
-        reader = _READERS.get(_media_type(call))
+        reader = _READERS.get(media_type_of(call.content_type))
         if reader is None and call.stream:
             reader = ServerSentEvents
         return cls(call, reader()) if reader is not None else None
@@ -153,7 +127,7 @@ class Tap:
         self._call = call
         self._is_async = is_async
         self._pid = os.getpid()
-        media_type = _media_type(call)
+        media_type = media_type_of(call.content_type)
         self._events = _Events.of(call)
         # What says that it is something else is kept as that, too, until an event has come.
         self._body = None if media_type in _READERS else _Body()

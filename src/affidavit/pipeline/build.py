@@ -10,19 +10,35 @@ Pure functions of plain values; nothing here waits, locks or raises on odd ones.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from affidavit.event import DIMENSIONS, SCHEMA_VERSION, Document, EventType, Status
 
 Parts: TypeAlias = tuple[Any, ...]
 """The event type, then the arguments of :func:`intent` or :func:`outcome`, in order."""
 
+
+class Read(NamedTuple):
+    """An answer that its call left unread, and the writer has read."""
+
+    report: Mapping[str, Any]
+    fields: Mapping[str, Any]
+    error: Sequence[str] | None
+    """Name and text of a failure that the answer tells of."""
+    odd: Sequence[str]
+
+
+READERS: Final[dict[str, Callable[[str, str, bytes], Read]]] = {}
+"""Who reads such answers, by the name the call gave: of a kind, with a media type. Never raises.
+Filled by what records such calls."""
+
 INTENT: Final = EventType.LLM_REQUEST.value
 OUTCOME: Final = EventType.LLM_RESPONSE.value
 
 _COMPLETED: Final = Status.COMPLETED.value
+_FAILED: Final = Status.FAILED.value
 _INITIATED: Final = Status.INITIATED.value
 _COUNTS: Final = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens")
 _TOLD: Final = ("finish_reason", "time_to_first_token_ms")
@@ -93,8 +109,20 @@ def outcome(  # noqa: PLR0913, PLR0917 - as above
     report: Mapping[str, Any],
     fields: Mapping[str, Any],
     took_ms: float,
+    unread: Sequence[Any] | None = None,
 ) -> Document:
-    """Build the record that is written when the call is over."""
+    """Build the record that is written when the call is over.
+
+    ``unread``: an answer as it came; who reads it (see :data:`READERS`), its kind, its media type
+    and its bytes.
+    """
+    noticed: Sequence[str] = ()
+    if unread is not None:
+        who, kind, media_type, body = unread
+        report, read, told, noticed = READERS[who](kind, media_type, body)
+        fields = {**read, **fields}
+        if told is not None and status == _COMPLETED:
+            status, error = _FAILED, told
     whole = envelope(OUTCOME, status, call_id, epoch_ms, known(dimensions, around, defaults))
     whole["success"] = status == _COMPLETED
     whole["error_message"] = None
@@ -105,7 +133,7 @@ def outcome(  # noqa: PLR0913, PLR0917 - as above
     model = asked_model if model is None else model
     if model is not None:
         whole["model"] = model
-    odd = _add_told(whole, report)
+    odd = [*noticed, *_add_told(whole, report)]
     brief: Document = {"message_length": length, "provider": asked_provider}
     if asked_model is not None:
         brief["model"] = asked_model

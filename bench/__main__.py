@@ -31,6 +31,7 @@ SECTIONS: Final = {
     "wrapping": "what capturing an SDK's client costs",
     "integrity": "what proving the log costs",
     "sealing": "how fast the log is sealed",
+    "verifying": "how fast the log is verified",
 }
 ROOT: Final = Path(__file__).parents[1]
 

@@ -28,6 +28,7 @@ TARGETS = {
     "wrapping": 2,
     "integrity": 3,
     "sealing": 2,
+    "verifying": 3,
 }
 """Figures with a target, by section."""
 

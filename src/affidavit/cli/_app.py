@@ -17,6 +17,7 @@ from affidavit.cli import (
     metrics,
     prove,
     redact,
+    said,
     seal,
     search,
     setup,
@@ -24,6 +25,7 @@ from affidavit.cli import (
     stats,
     status,
     tail,
+    timeline,
     verify,
 )
 
@@ -64,6 +66,8 @@ def _options(
 app.command("tail")(tail.tail)
 app.command("search")(search.search)
 app.command("show")(show.show)
+app.command("timeline")(timeline.timeline)
+app.command("said")(said.said)
 app.command("status")(status.status)
 app.command("metrics")(metrics.metrics)
 app.command("stats")(stats.stats)

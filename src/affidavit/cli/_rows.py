@@ -20,12 +20,13 @@ COLUMNS: Final = (
     "id",
     "text",
 )
-_KINDS: Final = {
+KINDS: Final = {
     "llm_request": "call",
     "llm_response": "outcome",
     "rate_limit_exceeded": "rate limit",
     "security_event": "security",
 }
+"""Short names of kinds of records."""
 _TEXT: Final = 60
 
 
@@ -38,7 +39,7 @@ def line(record: Mapping[str, Any]) -> tuple[object, ...]:
     identity = record.get("call_id") or record.get("_id")
     return (
         moment(record.get("timestamp")),
-        _KINDS.get(kind, kind),
+        KINDS.get(kind, kind),
         record.get("status"),
         record.get("user_id"),
         _short(record.get("model") or record.get("provider") or response.get("provider_used"), 28),

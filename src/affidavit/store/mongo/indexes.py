@@ -105,7 +105,7 @@ def of_records(ttl_days: int) -> tuple[Index, ...]:
         Index(
             (("said.h", 1),),
             "which request had a text in it; holds nothing without the setting said_key",
-            partial={"said": {"$exists": True}},
+            partial={"said.h": {"$exists": True}},
             optional=True,
         ),
         Index(

@@ -12,10 +12,12 @@ from affidavit.config import AuditConfig
 from affidavit.event import Dest, LedgerEvent
 from affidavit.store.analytics import Engine
 from affidavit.store.findings import Finding
+from affidavit.store.forensics import Forensics
 from affidavit.store.mongo import doctor, setup
 from affidavit.store.mongo.analytics import MongoCalls
 from affidavit.store.mongo.connect import locate
 from affidavit.store.mongo.driver import translated
+from affidavit.store.mongo.forensics import MongoForensics
 from affidavit.store.mongo.ledger import Ledger
 from affidavit.store.mongo.patient import PatientSeals
 from affidavit.store.mongo.read import Reader
@@ -38,7 +40,7 @@ def _redacted(wanted: Mapping[str, Any], config: AuditConfig | None = None) -> d
         from affidavit.pipeline.redact.record import KEYED
 
         key = policy_of(config).key
-        for name in KEYED:
+        for name in (*KEYED, "ip_address"):
             value = noted.get(name)
             if isinstance(value, str) and not value.startswith("keyed:"):
                 noted[name] = act.identity(key, name, value) if key is not None else "[withheld]"
@@ -76,6 +78,11 @@ class MongoLog:
                 self.location.database.client.admin.command("ping")
             self._reached = True
         return PatientSeals.over(self.location, SEALS_TIMEOUT_S)
+
+    @property
+    def forensics(self) -> Forensics:
+        """What is asked after an incident; over the same connections."""
+        return MongoForensics(self.location, self.config)
 
     @property
     def dataset(self) -> str:

@@ -1,4 +1,4 @@
-"""The five roles on a server with access control: what each can do, and all that it cannot."""
+"""The six roles on a server with access control: what each can do, and all that it cannot."""
 
 from __future__ import annotations
 
@@ -125,6 +125,7 @@ def test_no_role_of_daily_work_can_rewrite_the_log(
             ["llm_audit_seals", "llm_audit_tiles", "llm_audit_leaf_batches", "llm_audit_writers"],
         ),
         ("setup", ["llm_audit_ledger"]),
+        ("privacy", ["llm_audit_ledger", "llm_audit_leaf_batches"]),
         ("service", ["llm_audit_rollups"]),
     ],
 )  # fmt: skip
@@ -144,7 +145,7 @@ def test_each_role_inserts_exactly_where_it_should(
             assert refused(lambda n=name, d=document: database[n].insert_one(d)), name
 
 
-@pytest.mark.parametrize("role", ["writer", "reader", "sealer"])
+@pytest.mark.parametrize("role", ["writer", "reader", "sealer", "privacy"])
 def test_readers_see_records_ledger_and_views(as_role: Callable[[str], Log], role: str) -> None:
     """And nothing else of the database."""
     database = as_role(role)
@@ -160,6 +161,39 @@ def test_the_service_cannot_read_content(as_role: Callable[[str], Log]) -> None:
     assert refused(database["llm_calls"].find_one)
     database["llm_audit_rollups"].update_one({"_id": 1}, {"$set": {"n": 1}}, upsert=True)
     database["llm_audit_rollups"].delete_many({})
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("collection", ["llm_audit", "llm_audit_ledger", "llm_audit_seals"])
+def test_who_erases_may_update_records_and_nothing_else(
+    as_role: Callable[[str], Log], collection: str, change: str
+) -> None:
+    """Neither remove nor drop them, nor change what is told of it in the ledger, nor a seal."""
+    may = collection == "llm_audit" and change in {"update", "find and modify"}
+    target = as_role("privacy")[collection]
+    if may:
+        target.find_one_and_update({"_id": 0}, {"$set": {"a": 1}})
+    elif not (collection == "llm_audit" and change == "replace"):  # the validator's affair
+        assert refused(lambda: CHANGES[change](target))
+
+
+def test_the_privacy_role_is_all_that_an_erasure_needs(
+    guarded: Mongod, as_role: Callable[[str], Log]
+) -> None:
+    """And a writer's or reader's login cannot erase."""
+    with AuditLogger(uri_of(guarded, "writer"), seal="off") as audit:
+        for _ in range(3):
+            with audit.call(provider="p", model="m", message="hello", user_id="to-erase") as call:
+                call.complete(text="answer")
+    options = ["--user", "to-erase", "--reason", "r", "--yes"]
+    for role in ("writer", "reader"):
+        assert run(["erase", *options, "--uri", uri_of(guarded, role)]) == 4
+    assert as_role("reader").llm_audit.count_documents({"user_id": "to-erase"}) == 6
+    assert as_role("reader").llm_audit_ledger.find_one({"event_type": "erasure"}) is None
+    assert run(["erase", *options, "--uri", uri_of(guarded, "privacy")]) == 0
+    assert as_role("reader").llm_audit.count_documents({"user_id": "to-erase"}) == 0
+    assert run(["hold", "add", "--all", "--reason", "r", "--uri", uri_of(guarded, "privacy")]) == 0
+    assert run(["hold", "list", "--uri", uri_of(guarded, "privacy")]) == 0
 
 
 def test_the_writer_works_on_what_set_up_made(guarded: Mongod) -> None:

@@ -18,7 +18,7 @@ from affidavit.canonical.record import (
 from affidavit.canonical.values import key_of
 from affidavit.event import Document
 
-CONTENT: Final = GROUPS - {"actor", "other"}
+CONTENT: Final = GROUPS - {"actor"}
 """Groups that may hold what a person said, or who a person is; and findings about it."""
 
 

@@ -13,6 +13,8 @@ from affidavit.cli import (
     dead_letters,
     demo,
     doctor,
+    erase,
+    hold,
     keys,
     metrics,
     prove,
@@ -80,6 +82,8 @@ app.add_typer(keys.commands, name="keys")
 app.command("verify")(verify.verify)
 app.command("prove")(prove.prove)
 app.command("export")(prove.export)
+app.command("erase")(erase.erase)
+app.add_typer(hold.commands, name="hold")
 app.command("config")(config.config)
 app.add_typer(redact.commands, name="redact")
 app.add_typer(dead_letters.commands, name="dead-letters")

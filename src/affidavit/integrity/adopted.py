@@ -74,8 +74,7 @@ class Closing:
         """Take a part from a ledger record."""
         name, part, parts = details.get("closing"), details.get("part"), details.get("parts")
         rows = details.get("rows")
-        whole = isinstance(rows, bytes) and len(rows) % ROW_SIZE == 0
-        if not isinstance(name, str) or not whole:
+        if not isinstance(name, str) or not isinstance(rows, bytes) or len(rows) % ROW_SIZE:
             return
         if isinstance(part, int) and isinstance(parts, int) and 0 <= part < parts:
             self._parts.setdefault(name, {})[part] = bytes(rows)

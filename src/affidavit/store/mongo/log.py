@@ -11,6 +11,7 @@ from bson.objectid import ObjectId
 from affidavit.config import AuditConfig
 from affidavit.event import Dest, LedgerEvent
 from affidavit.store.analytics import Engine
+from affidavit.store.erasing import ErasableStore
 from affidavit.store.findings import Finding
 from affidavit.store.forensics import Forensics
 from affidavit.store.mongo import doctor, setup
@@ -18,6 +19,7 @@ from affidavit.store.mongo.analytics import MongoCalls
 from affidavit.store.mongo.connect import locate
 from affidavit.store.mongo.driver import translated
 from affidavit.store.mongo.forensics import MongoForensics
+from affidavit.store.mongo.erasing import MongoErasing
 from affidavit.store.mongo.ledger import Ledger
 from affidavit.store.mongo.patient import PatientSeals
 from affidavit.store.mongo.read import Reader
@@ -83,6 +85,11 @@ class MongoLog:
     def forensics(self) -> Forensics:
         """What is asked after an incident; over the same connections."""
         return MongoForensics(self.location, self.config)
+
+    @property
+    def erasing(self) -> ErasableStore:
+        """The records, to be erased by a user with the role for it; over the same connections."""
+        return MongoErasing(self.location)
 
     @property
     def dataset(self) -> str:

@@ -1,7 +1,8 @@
-"""Five roles, each with no more than its work needs.
+"""Six roles, each with no more than its work needs.
 
-None of them may update, delete, drop, rename or change records: whoever holds the writer's password
-can add to the log and cannot rewrite it.
+None of those for daily work may update, delete, drop, rename or change records: whoever holds the
+writer's password can add to the log and cannot rewrite it. One may update records, to erase content
+from them; what else it changes is found by any verification.
 """
 
 from __future__ import annotations
@@ -52,6 +53,10 @@ PURPOSE: Final = {
     "sealer": (
         "for the sealer: reads, and inserts seals, tiles, leaf batches built again, and heartbeats"
     ),
+    "privacy": (
+        "for erasing content on request: reads, replaces records, and tells the ledger; a change "
+        "that is no erasure is found by `affidavit verify`"
+    ),
     "service": "for background work: computes the derived collections, and touches nothing else",
 }
 
@@ -60,6 +65,7 @@ MAY: Final = {
     "writer": "may read and add records",
     "reader": "may read the log and not add records",
     "sealer": "may read the log and add seals",
+    "privacy": "may read the log and erase content from records",
     "service": "may compute derived collections, and not read the log",
 }
 """The same about a user who has the role, in the words of ``affidavit doctor``."""
@@ -101,6 +107,15 @@ def privileges(database: str, names: Names, role: str) -> list[dict[str, Any]]:
         return read_and_insert(names.ledger, leaf_batches, names.writers)
     if role == "sealer":
         return read_and_insert(seals, tiles, leaf_batches, names.writers)
+    if role == "privacy":
+        told = [names.ledger, leaf_batches]
+        known = {names.records, *told}
+        rest = [name for name in (*sources, *derived, *views) if name not in known]
+        return [
+            *allow([names.records], "bypassDocumentValidation", "find", "update"),
+            *allow(told, "find", "insert"),
+            *allow(rest, "find"),
+        ]
     return allow(derived, *_KEEP)
 
 

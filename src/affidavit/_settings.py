@@ -359,6 +359,14 @@ SETTINGS: Final[dict[str, Setting]] = _table(
         "Time zone of the naive local times an older logger wrote, for reading them.",
     ),
     Setting(
+        "reporting_timezone",
+        "str",
+        "UTC",
+        "Time zone of days, weeks and months in sums and reports. Set-up fixes it: a log that was "
+        "set up with another one keeps that, and says so.",
+        remedy="Write one as 'Europe/Madrid'; the default is 'UTC'.",
+    ),
+    Setting(
         "redaction",
         "rules",
         "default",

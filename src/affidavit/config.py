@@ -72,6 +72,7 @@ class Settings(TypedDict, total=False):
     collection: str | None
     auto_setup: bool
     legacy_timezone: str | None
+    reporting_timezone: str
     redaction: str | Mapping[str, Any]
     identity: Literal["plain", "keyed"]
     redaction_key: str | None
@@ -142,6 +143,7 @@ class AuditConfig:
     collection: str | None
     auto_setup: bool
     legacy_timezone: str | None
+    reporting_timezone: str
     redaction: str | dict[str, Any]
     identity: str
     redaction_key: str | None
@@ -470,12 +472,12 @@ def _check_together(config: AuditConfig) -> None:
             "Set durable='spool', or batch_writes=False."
         )
         raise ConfigError(msg)
-    if config.legacy_timezone is not None:
+    for name in ("legacy_timezone", "reporting_timezone"):
+        zone = getattr(config, name)
+        if zone is None:
+            continue
         try:
-            ZoneInfo(config.legacy_timezone)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            msg = (
-                f"legacy_timezone={config.legacy_timezone!r} is not a known time zone. "
-                "Use a name such as 'Europe/Madrid'."
-            )
+            ZoneInfo(zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            msg = f"{name}={zone!r} is not a known time zone. Use a name such as 'Europe/Madrid'."
             raise ConfigError(msg) from error

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from affidavit.config import AuditConfig
 from affidavit.event import LedgerEvent
-from affidavit.store.mongo import adoption, indexes, roles, ttl, validator, views
+from affidavit.store.mongo import adoption, indexes, roles, ttl, validator, views, zone
 from affidavit.store.mongo.connect import Location
 from affidavit.store.mongo.driver import translated
 from affidavit.store.mongo.ledger import Ledger
@@ -135,6 +135,7 @@ def plan_setup(
         _view(found, names.calls, views.calls(names.records), "one document per call"),
         _view(found, names.outcomes, views.outcomes(), "finished calls, for sorting and sums"),
     ]
+    steps += zone.steps(found.record, config)
     if with_roles:
         with translated("look at roles"):
             steps += roles.steps(location)
@@ -143,6 +144,7 @@ def plan_setup(
         "enforced": enforced,
         "index_optimization": config.index_optimization,
         "left_to_setup": theirs,
+        zone.NAME: zone.fixed(found.record, config),
     }
     current = found.record.get("setup_version", 0) >= VERSION
     return Plan(tuple(steps), details, recorded=current, adoption=old)

@@ -92,8 +92,8 @@ ALL: Final[tuple[Metric, ...]] = (
     _gauge(
         IMPACT,
         "percent",
-        "Share of the time that the server spent on operations which it spent on the log's "
-        "collections, between two readings of `top`.",
+        "Share of the server's work that it did on the log's collections, between two readings: "
+        "time by collection (`top`), and each operation's share of the rest of its processor time.",
         "work",
     ),
     _gauge(
@@ -149,8 +149,8 @@ ALL: Final[tuple[Metric, ...]] = (
     _gauge(
         "affidavit_impact_part_percentage",
         "percent",
-        "The log's share of one thing the server has: time, connections, cache or disk (bytes "
-        "written).",
+        "The log's share of one thing the server has: time (as main_db_impact_percentage), one "
+        "core of the processor, connections, cache, or disk (bytes written).",
         "work",
         "part",
         over=Over.MAX,

@@ -1,11 +1,18 @@
 """From readings to values: pure functions, and no value where nothing is known.
 
-The share of the database's work (``main_db_impact_percentage``) is::
+The share of the database's work (``main_db_impact_percentage``) is, between two readings::
 
-    100 * Δ time on the log's collections / Δ time on all collections
+    100 * (a * t + o * n + j * w) / (a * T + o * N + j * W)
 
-between two readings of the server's ``top``, which adds up, in microseconds, the time of every
-operation by collection. ``docs/adr/0021-impact-formula.md`` has the measurement.
+``t``, ``n`` and ``w`` are the time inside operations on the log's collections, the number of those
+operations, and how many of them write, by the server's ``top``; ``T``, ``N`` and ``W`` the same of
+all collections. ``top`` leaves out what an operation costs before and after: reading it from the
+network, checking rights, answering (``o``), and bringing a write's journal to disk (``j``). And an
+operation that has to wait for a processor is inside for longer than it works: ``a`` is 1 or less.
+They come from the processor time ``C`` of the server's process and the number ``S`` of its journal
+syncs, at 125 µs for one: ``j = 125 * S / W``, and ``a`` and ``o`` fulfil ``C = a * T + o * N + 125 *
+S`` and are nearest to what is usual, 1 and 100 µs. Where the server does not tell ``C``, they are
+taken as usual. ``docs/adr`` has the measurement.
 """
 
 from __future__ import annotations
@@ -18,13 +25,27 @@ from typing import Any, Final
 from affidavit.monitor import metrics
 from affidavit.monitor.metrics import GIB, METRICS, MIB, Over
 from affidavit.monitor.reading import Readings, Unknown
-from affidavit.store.monitoring import Beats, Point, Server, Size, Work
+from affidavit.store.monitoring import Beats, Effort, Point, Server, Size, Work
 
 SILENT_S: Final = 60.0
 """A running writer beats every ten seconds; after this it is silent."""
 
 LEAST_WORK_US: Final = 1000
 """Below this much time between two readings a share says nothing."""
+
+OVERHEAD_US: Final = 100.0
+"""What an operation costs besides, usually: measured on one machine."""
+
+OVERHEAD_STEP_US: Final = 50.0
+AWAKE_STEP: Final = 0.5
+
+SYNC_US: Final = 125.0
+"""What bringing the journal to disk once costs: measured on one machine."""
+
+MOST_OVERHEAD_US: Final = 1000.0
+"""An idle server's own housekeeping is not the cost of the few operations there are."""
+
+LEAST_AWAKE: Final = 0.05
 
 LEAST_SPAN: Final = timedelta(hours=1)
 """A growth a day is not reckoned from less history."""
@@ -250,12 +271,56 @@ def _largest(sizes: Sequence[Size] | Unknown) -> Size | None:
 # -- the server's work ---------------------------------------------------------------------------
 
 
-def share_of_work(before: Work, now: Work) -> float | None:
-    """Give 100 * Δ ours / Δ all; None where there was next to no work, or the server restarted."""
-    ours, everything = now.ours_us - before.ours_us, now.all_us - before.all_us
-    if ours < 0 or everything < LEAST_WORK_US:
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How much of the server's work was the log's."""
+
+    ours_us: float
+    """Processor time, as estimated."""
+    all_us: float
+
+    @property
+    def percent(self) -> float:
+        """Of 100."""
+        return min(100.0, 100.0 * self.ours_us / self.all_us)
+
+
+def share_of_work(done: Work, cpu_us: int | None, syncs: int | None) -> Share | None:
+    """Work out the share of what was done between two readings; see the module for the formula.
+
+    ``cpu_us`` and ``syncs`` are the server's between the two, None where it does not tell.
+    None where there was next to no work.
+    """
+    ours, everything = done.ours, done.everything
+    if min(ours.inside_us, ours.count, ours.writes) < 0 or everything.inside_us < LEAST_WORK_US:
         return None
-    return min(100.0, 100.0 * ours / everything)
+    journal_us = SYNC_US * (syncs or 0)
+    awake, each_us = 1.0, OVERHEAD_US
+    if cpu_us is not None:
+        journal_us = min(journal_us, float(cpu_us))
+        awake, each_us = _explained(cpu_us - journal_us, everything)
+    written_us = journal_us / max(1, everything.writes)
+
+    def cost_us(effort: Effort) -> float:
+        return awake * effort.inside_us + each_us * effort.count + written_us * effort.writes
+
+    return Share(cost_us(ours), cost_us(everything))
+
+
+def _explained(spent_us: float, done: Effort) -> tuple[float, float]:
+    """Give ``a`` and ``o`` that explain processor time: as near to 1 and 100 µs as can be.
+
+    Near is meant in steps of 0.5 for the one and 50 µs for the other.
+    """
+    inside_us, count = done.inside_us, max(1, done.count)
+    part, each = inside_us * AWAKE_STEP, count * OVERHEAD_STEP_US
+    missing = (spent_us - inside_us - OVERHEAD_US * count) / (part * part + each * each)
+    awake = 1.0 + missing * part * AWAKE_STEP
+    if awake > 1.0:  # nothing runs for longer than its time: the rest is of each operation
+        awake = 1.0
+        return awake, max(0.0, min(MOST_OVERHEAD_US, (spent_us - inside_us) / count))
+    overhead_us = OVERHEAD_US + missing * each * OVERHEAD_STEP_US
+    return max(LEAST_AWAKE, awake), max(0.0, overhead_us)
 
 
 _FIRST: Final = Unknown("It takes two readings; this is the first.")
@@ -266,9 +331,13 @@ _PART: Final = "affidavit_impact_part_percentage"
 
 def _work(made: Sample, before: Readings | None, now: Readings) -> None:
     share = _share(before, now)
-    made.put(metrics.IMPACT, share)
-    if not isinstance(share, Unknown):
-        made.put(_PART, share, part="time")
+    if isinstance(share, Unknown):
+        made.put(metrics.IMPACT, share)
+    else:
+        made.put(metrics.IMPACT, share.percent)
+        made.put(_PART, share.percent, part="time")
+        if before is not None and (span_us := (now.at - before.at).total_seconds() * 1e6) > 0:
+            made.put(_PART, 100.0 * share.ours_us / span_us, part="core")
     for part, found in (
         ("connections", _share_of_connections(now)),
         ("cache", _share_of_cache(now)),
@@ -280,15 +349,24 @@ def _work(made: Sample, before: Readings | None, now: Readings) -> None:
         made.put(_PART, share if isinstance(share, Unknown) else _FIRST)
 
 
-def _share(before: Readings | None, now: Readings) -> float | Unknown:
+def _share(before: Readings | None, now: Readings) -> Share | Unknown:
     if isinstance(now.work, Unknown):
         return now.work
     if before is None or isinstance(before.work, Unknown):
         return _FIRST
-    if _restarted(before, now) or now.work.all_us < before.work.all_us:
+    if _restarted(before, now) or now.work.everything.count < before.work.everything.count:
         return _RESTARTED
-    share = share_of_work(before.work, now.work)
+    cpu_us, syncs = (_counted(before, now, name) for name in ("cpu_us", "syncs"))
+    share = share_of_work(now.work.since(before.work), cpu_us, syncs)
     return _IDLE if share is None else share
+
+
+def _counted(before: Readings, now: Readings, name: str) -> int | None:
+    """Give by how much one of the server's counters grew; None where it does not tell."""
+    if isinstance(before.server, Unknown) or isinstance(now.server, Unknown):
+        return None
+    then, this = getattr(before.server, name), getattr(now.server, name)
+    return None if then is None or this is None else max(0, this - then)
 
 
 def _restarted(before: Readings, now: Readings) -> bool:

@@ -53,12 +53,37 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """Time the server has spent since it started: on the log's collections, and on all."""
+class Effort:
+    """What some operations took, and how many there were."""
 
-    ours_us: int
-    all_us: int
-    """Without the server's own databases ``local``, ``config`` and ``admin``."""
+    inside_us: int
+    """Microseconds inside the operations."""
+    count: int
+    writes: int
+    """How many of them insert, update or remove."""
+
+    def since(self, before: Effort) -> Effort:
+        """Give the difference."""
+        return Effort(
+            self.inside_us - before.inside_us,
+            self.count - before.count,
+            self.writes - before.writes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What the server has done since it started: on the log's collections, and on all.
+
+    Without its own databases ``local``, ``config`` and ``admin``.
+    """
+
+    ours: Effort
+    everything: Effort
+
+    def since(self, before: Work) -> Work:
+        """Give what was done after an earlier reading."""
+        return Work(self.ours.since(before.ours), self.everything.since(before.everything))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +96,10 @@ class Server:
     """How many more it would take."""
     cache_bytes: int | None = None
     written_bytes: int | None = None
+    cpu_us: int | None = None
+    """Processor time of its process since it started; None where it does not tell."""
+    syncs: int | None = None
+    """How often it has brought its journal to disk since it started."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from affidavit.store.mongo.names import SEALER
 from affidavit.store.monitoring import (
     Beats,
     Day,
+    Effort,
     IndexUse,
     Plan,
     Point,
@@ -48,7 +49,7 @@ _DUPLICATE: Final = 11000
 _IN_CACHE: Final = "bytes currently in the cache"
 _WRITTEN: Final = "bytes written from cache"
 _UNWANTED: Final = (
-    *("electionMetrics", "extra_info", "flowControl", "globalLock", "latchAnalysis", "locks"),
+    *("electionMetrics", "flowControl", "globalLock", "latchAnalysis", "locks"),
     *("metrics", "mirroredReads", "network", "opLatencies", "opcounters", "opcountersRepl"),
     *("repl", "tcmalloc", "transactions", "transportSecurity", "twoPhaseCommitCoordinator"),
 )
@@ -152,16 +153,18 @@ class MongoMonitor:
         """Ask for `top`: microseconds by collection since the server started."""
         with _withheld("tell the time it spends by collection (`top`)", _CLUSTER):
             totals = self._admin.command("top")["totals"]
-        ours = everything = 0
+        ours, everything = [0, 0, 0], [0, 0, 0]
         for namespace, told in totals.items():
             database, _, collection = namespace.partition(".")
             if not isinstance(told, Mapping) or database in _ITS_OWN:
                 continue
-            spent_us = int(told["total"]["time"])
-            everything += spent_us
-            if self._is_ours(database, collection):
-                ours += spent_us
-        return Work(ours, everything)
+            is_ours = self._is_ours(database, collection)
+            writes = sum(int(told[kind]["count"]) for kind in ("insert", "update", "remove"))
+            effort = (int(told["total"]["time"]), int(told["total"]["count"]), writes)
+            for place, number in enumerate(effort):
+                everything[place] += number
+                ours[place] += number if is_ours else 0
+        return Work(Effort(*ours), Effort(*everything))
 
     def _is_ours(self, database: str, collection: str) -> bool:
         names = self.location.names
@@ -176,7 +179,8 @@ class MongoMonitor:
         with _withheld("tell its own state (`serverStatus`)", _CLUSTER):
             told = self._admin.command({"serverStatus": 1, **without})
         local = told["localTime"]
-        connections, cache = told["connections"], told.get("wiredTiger", {}).get("cache", {})
+        connections, engine = told["connections"], told.get("wiredTiger", {})
+        cache = engine.get("cache", {})
         return Server(
             started_at=(local if local.tzinfo else local.replace(tzinfo=UTC))
             - timedelta(milliseconds=int(told["uptimeMillis"])),
@@ -184,6 +188,8 @@ class MongoMonitor:
             connections_left=int(connections["available"]),
             cache_bytes=_whole(cache.get(_IN_CACHE)),
             written_bytes=_whole(cache.get(_WRITTEN)),
+            cpu_us=_cpu_us(told.get("extra_info", {})),
+            syncs=_whole(engine.get("log", {}).get("log sync operations")),
         )
 
     def own_connections(self) -> int:
@@ -347,6 +353,12 @@ def _point(name: str, told: Mapping[str, float]) -> Point:
         high=float(told["high"]),
         last=float(told["last"]),
     )
+
+
+def _cpu_us(told: Mapping[str, Any]) -> int | None:
+    """Give the process's time in user and system mode together; Linux only."""
+    parts = [_whole(told.get(f"{mode}_time_us")) for mode in ("user", "system")]
+    return None if None in parts else sum(part or 0 for part in parts)
 
 
 def _whole(found: Any) -> int | None:

@@ -165,9 +165,17 @@ class AsyncAuditLogger(Recorder):
         """Send everything recorded so far; False if it is not all in the store in time."""
         return await asyncio.to_thread(self._engine.flush, timeout_s)
 
+    @property
+    def analytics(self) -> AsyncAnalytics:
+        """Questions about finished calls, answered by threads; see :attr:`AuditLogger.analytics`."""
+        from affidavit.analytics.facade import AsyncAnalytics
+
+        return AsyncAnalytics(self._questions())
+
     async def close(self, timeout_s: float = 5.0) -> None:
         """Drain and stop. What cannot be sent in time stays in the spool for the next process."""
         self._unguard()
+        await asyncio.to_thread(self._stop_asking)
         await asyncio.to_thread(self._engine.close, timeout_s)
 
     async def __aenter__(self) -> Self:

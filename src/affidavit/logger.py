@@ -31,9 +31,10 @@ from affidavit.errors import AuditUnavailable, ConfigError
 from affidavit.event import Dest, Document, EventType
 from affidavit.pipeline.build import Parts
 from affidavit.pipeline.snapshot import take
-from affidavit.store import connect, seals_sharing
+from affidavit.store import connect, open_log, seals_sharing
 
 if TYPE_CHECKING:
+    from affidavit.analytics.facade import Analytics
     from affidavit.sealer.inprocess import InProcessSealer
 
 _log: Final = logging.getLogger("affidavit")
@@ -121,6 +122,8 @@ class Recorder:
             else State.STORED
         )
         where, resolved = target, self.config
+        self._open_log = lambda: open_log(where, resolved, uri)
+        self._asked: Analytics | None = None
         # Opened once per process: wrong targets show here, a forked child opens its own.
         first = [connect(where, resolved, uri)]
         self._engine = Engine(
@@ -313,6 +316,18 @@ class Recorder:
 
     # -- looking at it ---------------------------------------------------------------------------
 
+    def _questions(self) -> Analytics:
+        """Give what answers questions about the log, over connections of its own for a URI."""
+        if self._asked is None:
+            from affidavit.analytics.facade import Analytics
+
+            self._asked = Analytics(self._open_log)
+        return self._asked
+
+    def _stop_asking(self) -> None:
+        if self._asked is not None:
+            self._asked.close()
+
     def stats(self) -> Stats:
         """Give this process's numbers: recorded, queued, stored, spooled, dead-lettered, lost."""
         return self._engine.stats()
@@ -504,9 +519,18 @@ class AuditLogger(Recorder):
         """
         return self._engine.flush(timeout_s)
 
+    @property
+    def analytics(self) -> Analytics:
+        """Questions about finished calls: cost, use, speed, quality; see docs/how-to/analytics.md.
+
+        Answers are of what is stored: `flush()` first, where this process batches.
+        """
+        return self._questions()
+
     def close(self, timeout_s: float = 5.0) -> None:
         """Drain and stop. What cannot be sent in time stays in the spool for the next process."""
         self._unguard()
+        self._stop_asking()
         self._engine.close(timeout_s)
 
     def __enter__(self) -> Self:

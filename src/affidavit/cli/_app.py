@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from affidavit.cli import (
+    alerts,
     anchor,
     checkpoint,
     config,
@@ -17,6 +18,7 @@ from affidavit.cli import (
     hold,
     keys,
     metrics,
+    monitor,
     prove,
     redact,
     said,
@@ -84,6 +86,8 @@ app.command("prove")(prove.prove)
 app.command("export")(prove.export)
 app.command("erase")(erase.erase)
 app.add_typer(hold.commands, name="hold")
+app.command("monitor")(monitor.monitor)
+app.add_typer(alerts.commands, name="alerts")
 app.command("config")(config.config)
 app.add_typer(redact.commands, name="redact")
 app.add_typer(dead_letters.commands, name="dead-letters")

@@ -12,6 +12,7 @@ from affidavit._monitor_settings import read_budgets
 from affidavit.config import AuditConfig
 from affidavit.monitor.rules import Rule
 from affidavit.store.alerting import AlertStore, Spender
+from affidavit.store.monitoring import MonitorStore, Plan
 
 EVENTS_FOR: Final = timedelta(hours=1)
 ANYBODY: Final = "*"
@@ -31,28 +32,34 @@ class Question:
 
 
 def questions_of(
-    config: AuditConfig, store: AlertStore, rules: Iterable[Rule], *, budgets_every_s: float = 300.0
+    config: AuditConfig, store: AlertStore, monitoring: MonitorStore, rules: Iterable[Rule]
 ) -> list[Question]:
     """Make the questions of the rules that are in force. Raises ConfigError."""
     wanted = {rule.name for rule in rules}
-    made = [Question("security_events", 60.0, lambda at: _events(store, at))]
+    made = [
+        Question("security_events", 60.0, lambda at: _events(store, at)),
+        Question("query_plans", 600.0, lambda _: bad_plans(monitoring.plans(run=False))),
+    ]
     for group, limits in read_budgets(config.budgets).items():
         if limits:
-            made.append(_budget(group, _as_recorded(config, group, limits), store, budgets_every_s))
+            made.append(_budget(group, _as_recorded(config, group, limits), store))
     return [question for question in made if question.rule in wanted]
+
+
+def bad_plans(plans: Iterable[Plan]) -> dict[str, float]:
+    """Name the questions for which the server reads a whole collection: 1 for each."""
+    return {plan.shape: float(plan.scans) for plan in plans}
 
 
 def _events(store: AlertStore, at: datetime) -> dict[str, float]:
     return {kind: float(count) for kind, count in store.severe_events(at - EVENTS_FOR).items()}
 
 
-def _budget(
-    group: str, limits: Mapping[str, Decimal], store: AlertStore, every_s: float
-) -> Question:
+def _budget(group: str, limits: Mapping[str, Decimal], store: AlertStore) -> Question:
     spender = _GROUPS[group]
     return Question(
         f"budget_{group}",
-        every_s,
+        300.0,
         lambda at: shares(store.spent(spender, month_start(at)), limits),
     )
 

@@ -75,7 +75,7 @@ def number(value: float | None, unit: str) -> str:
             size, index = size / _STEP, index + 1
         return f"{size:.4g} {_UNITS[index]}"
     space = "" if unit == "%" else " "
-    return f"{value:.6g}{space}{unit}"
+    return f"{value:.4g}{space}{unit}"
 
 
 def _said(rule: Rule, value: float | None, limit: float | None, *, ended: bool) -> str:

@@ -74,6 +74,8 @@ class Looked:
     changes: Sequence[Event] = ()
     delivered: outbox.Delivered = field(default_factory=outbox.Delivered)
     sample: Sample | None = None
+    why: str = ""
+    """Why the database was not reached."""
 
 
 @dataclass(slots=True)
@@ -84,13 +86,23 @@ class _State:
     memory: Memory
     due: list[outbox.Entry]
     unknown: dict[str, str] = field(default_factory=dict)
+    """By rule, why its value could not be read; for people."""
+    values: dict[str, float] = field(default_factory=dict)
+    """By rule, the worst value seen last; for people."""
     looked_at: datetime | None = None
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> _State:
         alerts = [from_document(each) for each in document.get("alerts", ())]
         memory = Memory.from_document(document.get("memory", {}))
-        return cls({each.key: each for each in alerts}, memory, list(document.get("due", ())))
+        unknown, values = (dict(document.get(name, {})) for name in ("unknown", "values"))
+        return cls(
+            {each.key: each for each in alerts},
+            memory,
+            list(document.get("due", ())),
+            unknown,
+            values,
+        )
 
     def as_document(self) -> dict[str, Any]:
         return {
@@ -98,6 +110,7 @@ class _State:
             "memory": self.memory.as_document(),
             "due": self.due,
             "unknown": self.unknown,
+            "values": self.values,
             "looked_at": self.looked_at,
         }
 
@@ -154,7 +167,7 @@ class Monitor:
 
     def step(self) -> Looked:
         """Look once, and do what is to be done. Raises StoreRefused where a right is missing."""
-        asked_s = self._clock_s()
+        asked_s, why = self._clock_s(), "It answers nothing that is asked of it."
         try:
             held = self._store.take(self._post.holder, self._lease_s)
             if held is None:
@@ -170,8 +183,8 @@ class Monitor:
         except StoreRefused:
             raise
         except StoreError as error:
-            logger.debug("affidavit: %s", error)
-        return self._alone()
+            why = str(error)
+        return self._alone(why)
 
     def close(self) -> None:
         """Let another act at once."""
@@ -192,9 +205,14 @@ class Monitor:
         observed = self._observed(sample, at, state)
         rules = [rule for rule in self._rules.values() if rule.name != _AWAY]
         done = look(rules, state.alerts, observed, self._silences, at, self._post.repeat_s)
-        unknown = {n: seen.why for n, seen in observed.items() if isinstance(seen, NotKnown)}
+        for name, seen in observed.items():
+            (state.values if isinstance(seen, NotKnown) else state.unknown).pop(name, None)
+            if isinstance(seen, NotKnown):
+                state.unknown[name] = seen.why
+            else:
+                state.values[name] = max(seen.values.values(), default=0.0)
         due = state.due + self._entries(done, at)
-        after = _State(done.alerts, state.memory, due, unknown, at)
+        after = replace(state, alerts=done.alerts, due=due, looked_at=at)
         if not self._save(after):
             return Looked(acting=False, reached=True)
         delivered = outbox.deliver(due, self._all_senders(), at, may=self._holds)
@@ -305,7 +323,7 @@ class Monitor:
 
     # -- without ---------------------------------------------------------------------------------
 
-    def _alone(self) -> Looked:
+    def _alone(self, why: str) -> Looked:
         """Decide whether the database has been away for long enough, and tell it from memory."""
         at = self._now()
         since = self._away_since = self._away_since or at
@@ -318,6 +336,7 @@ class Monitor:
             notices=done.notices,
             changes=done.changes,
             delivered=delivered,
+            why=why,
         )
 
     def _returned(self, *, acting: bool) -> None:

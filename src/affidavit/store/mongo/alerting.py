@@ -11,7 +11,7 @@ from typing import Any, Final
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from affidavit.event import Document, EventType, LedgerEvent
+from affidavit.event import EPOCH, Document, EventType, LedgerEvent
 from affidavit.store.alerting import Held, KeptSilence, Spender
 from affidavit.store.mongo.connect import Location
 from affidavit.store.mongo.driver import translated
@@ -44,26 +44,30 @@ class MongoAlerts:
         """Become the holder by one atomic update, which compares with the server's own clock."""
         me = {"$literal": holder}
         mine, over = {"$eq": ["$holder", me]}, {"$lte": ["$until", "$$NOW"]}
-        raised = {"$add": [{"$ifNull": ["$fence", 0]}, 1]}
+        raised = {"$add": ["$fence", 1]}
         change = {
             "holder": me,
             "fence": {"$cond": [mine, "$fence", raised]},
             "until": {"$add": ["$$NOW", int(for_s * 1000)]},
         }
+        wanted = {"_id": _STATE, "$expr": {"$or": [mine, over]}}
         with translated(f"take the lease in {self._kept.name}"):
-            try:
-                found = self._kept.find_one_and_update(
-                    {"_id": _STATE, "$expr": {"$or": [mine, over]}},
-                    [{"$set": change}],
-                    upsert=True,
-                    return_document=ReturnDocument.AFTER,
-                    maxTimeMS=MAX_TIME_MS,
-                )
-            except DuplicateKeyError:  # it is there, and another holds it
-                return None
-        if found is None:  # an upsert gives what it made; this is for the type checker
-            return None
-        return Held(int(found["fence"]), dict(found.get("state") or {}))
+            found = self._taken(wanted, change)
+            if found is None:  # another holds it, or nobody ever has
+                try:
+                    self._kept.insert_one({"_id": _STATE, "fence": 0, "until": EPOCH})
+                except DuplicateKeyError:
+                    return None
+                found = self._taken(wanted, change)
+        return None if found is None else Held(int(found["fence"]), dict(found.get("state") or {}))
+
+    def _taken(self, wanted: Mapping[str, Any], change: Mapping[str, Any]) -> Document | None:
+        return self._kept.find_one_and_update(
+            wanted,
+            [{"$set": change}],
+            return_document=ReturnDocument.AFTER,
+            maxTimeMS=MAX_TIME_MS,
+        )
 
     def save(self, holder: str, fence: int, state: Mapping[str, Any], for_s: float) -> bool:
         """Replace the state where the fence is still ours."""
@@ -163,10 +167,10 @@ class MongoAlerts:
                 "$match": {
                     "event_type": EventType.SECURITY_EVENT.value,
                     "timestamp": {"$gte": since},
-                    "severity": {"$in": list(_SEVERE)},
+                    "details.severity": {"$in": list(_SEVERE)},
                 }
             },
-            {"$group": {"_id": "$kind", "count": {"$sum": 1}}},
+            {"$group": {"_id": "$details.kind", "count": {"$sum": 1}}},
         ]
         with translated("count security events"):
             found = self._records.aggregate(stages, maxTimeMS=MAX_TIME_MS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
 from affidavit import _awaiting, context
 from affidavit._awaiting import GRACE_S
@@ -22,6 +22,9 @@ from affidavit.logger import (
     Severity,
     check_dimensions,
 )
+
+if TYPE_CHECKING:
+    from affidavit.analytics.facade import AsyncAnalytics
 
 
 class AsyncCall(CallState):
@@ -167,7 +170,7 @@ class AsyncAuditLogger(Recorder):
 
     @property
     def analytics(self) -> AsyncAnalytics:
-        """Questions about finished calls, answered by threads; see :attr:`AuditLogger.analytics`."""
+        """Questions about finished calls, which threads answer; see ``AuditLogger.analytics``."""
         from affidavit.analytics.facade import AsyncAnalytics
 
         return AsyncAnalytics(self._questions())

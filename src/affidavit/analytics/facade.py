@@ -1,0 +1,222 @@
+"""``audit.analytics``: questions about one log, each noted in its ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
+from zoneinfo import ZoneInfo
+
+from affidavit._monitor_settings import read_budgets
+from affidavit.analytics import cost as costs
+from affidavit.analytics import performance as performances
+from affidavit.analytics import providers as comparisons
+from affidavit.analytics import usage as usages
+from affidavit.analytics.answers import Answer, Row
+from affidavit.analytics.questions import Asking, Request, month_span, read
+from affidavit.errors import ConfigError
+from affidavit.tally.times import time_key
+
+if TYPE_CHECKING:
+    from affidavit.store.mongo.log import MongoLog
+
+R = TypeVar("R", bound=Row)
+T = TypeVar("T", bound=Row)
+
+By = str | Iterable[str]
+Who = Literal["user", "department"]
+
+_ONLY: Mapping[Who, str] = {"user": "user_id", "department": "department"}
+
+
+class Analytics:
+    """Questions about finished calls. Any number of threads may ask.
+
+    Keys to group by: ``user``, ``department``, ``tenant``, ``environment``, ``service``,
+    ``session``, ``conversation``, ``provider``, ``model``, ``status``, ``error``,
+    ``finish_reason``, ``cost_status``, ``field:<name>`` for a field of the application's own, and
+    ``hour``, ``day``, ``week``, ``month``, ``hour_of_day`` and ``weekday`` of the reporting time
+    zone. When and which calls: :class:`affidavit.analytics.questions.Asking`.
+
+    Every method raises ConfigError for a question that makes no sense or has too many groups,
+    StoreUnavailable when it takes too long, StoreRefused without the right to read, or to note in
+    the ledger who asked.
+    """
+
+    def __init__(self, opened: Callable[[], MongoLog]) -> None:
+        """``opened`` opens the log; it is called at the first question, and after a fork."""
+        self._opened = opened
+        self._lock = threading.Lock()
+        self._log: MongoLog | None = None
+        self._pid = 0
+
+    # -- questions -------------------------------------------------------------------------------
+
+    def cost(
+        self, by: By = ("user",), **asking: Unpack[Asking]
+    ) -> Answer[costs.CostRow, costs.CostRow]:
+        """Ask what was spent, with shares and the trend against the time before."""
+        return self._ask("cost", by, asking, lambda log, asked: costs.cost(log.calls, asked))
+
+    def calls(self, **asking: Unpack[Asking]) -> Answer[costs.CallRow, costs.CallTotals]:
+        """Ask which calls cost most: the ``top`` ones, or 20."""
+        return self._ask("calls", (), asking, lambda log, asked: costs.dearest(log.calls, asked))
+
+    def budget(
+        self, who: Who = "user", month: str | None = None
+    ) -> Answer[costs.BudgetRow, costs.BudgetRow]:
+        """Ask how a month's budgets stand, and where they will at its end; default is this month.
+
+        Budgets are the setting ``budgets``.
+        """
+        if who not in _ONLY:
+            msg = f"Budgets are by user or by department, not by {who!r}."
+            raise ConfigError(msg)
+
+        def stand(log: MongoLog, asked: Request) -> Answer[costs.BudgetRow, costs.BudgetRow]:
+            return costs.budget(log.calls, asked, read_budgets(log.config.budgets)[who])
+
+        return self._ask("budget", who, {"month": month or "this"}, stand)
+
+    def usage(
+        self, by: By = ("user",), **asking: Unpack[Asking]
+    ) -> Answer[usages.UsageRow, usages.UsageTotals]:
+        """Ask who uses what: calls, tokens, users, sessions, lengths; and new and lapsed users."""
+        return self._ask("usage", by, asking, lambda log, asked: usages.usage(log.calls, asked))
+
+    def people(self, **asking: Unpack[Asking]) -> Answer[usages.PersonRow, usages.PersonTotals]:
+        """Ask which users are new, which are still there, and which stay away."""
+        return self._ask("people", (), asking, lambda log, asked: usages.people(log.calls, asked))
+
+    def limits(
+        self, by: By = ("user",), **asking: Unpack[Asking]
+    ) -> Answer[usages.LimitRow, usages.LimitRow]:
+        """Ask who hits rate limits, of which kind, how often."""
+        return self._ask("limits", by, asking, lambda log, asked: usages.limits(log.calls, asked))
+
+    def performance(
+        self, by: By = ("provider", "model"), **asking: Unpack[Asking]
+    ) -> Answer[performances.PerformanceRow, performances.PerformanceRow]:
+        """Ask how quick and how good: percentiles, failures, retries, scores."""
+        return self._ask(
+            "performance",
+            by,
+            asking,
+            lambda log, asked: performances.performance(log.calls, asked),
+        )
+
+    def providers(
+        self, by: By = ("provider", "model"), **asking: Unpack[Asking]
+    ) -> Answer[comparisons.ProviderRow, comparisons.ProviderRow]:
+        """Ask how providers compare, with intervals.
+
+        For the same kind of work add its key, as in
+        ``by=["field:operation", "provider", "model"]``, or choose it with ``where``.
+        """
+        return self._ask(
+            "providers", by, asking, lambda log, asked: comparisons.providers(log.calls, asked)
+        )
+
+    # -- one way for all -------------------------------------------------------------------------
+
+    def _ask(
+        self,
+        question: str,
+        by: By,
+        asking: Mapping[str, Any],
+        found: Callable[[MongoLog, Request], Answer[R, T]],
+    ) -> Answer[R, T]:
+        log = self._reach()
+        zone = log.reporting_timezone
+        given = dict(asking)
+        if given.get("month") in {"this", "last"}:
+            given["month"] = _month(given["month"], zone)
+        request = read(by, given, zone)
+        made = found(log, request)
+        details = {"question": question, **request.details}
+        log.note_access("analytics", details, len(made.rows))
+        return made
+
+    def _reach(self) -> MongoLog:
+        with self._lock:
+            if self._log is None or self._pid != os.getpid():
+                # A child of a fork leaves its parent's connections alone and opens its own.
+                self._log, self._pid = self._opened(), os.getpid()
+            return self._log
+
+    def close(self) -> None:
+        """Close what was opened; the next question opens it again."""
+        with self._lock:
+            if self._log is not None and self._pid == os.getpid():
+                self._log.close()
+            self._log = None
+
+
+class AsyncAnalytics:
+    """The same questions for a program with an event loop, which threads answer.
+
+    Each method takes, gives and raises what that of :class:`Analytics` does.
+    """
+
+    def __init__(self, asked: Analytics) -> None:
+        self._asked = asked
+
+    async def cost(
+        self, by: By = ("user",), **asking: Unpack[Asking]
+    ) -> Answer[costs.CostRow, costs.CostRow]:
+        """Ask what was spent; see :meth:`Analytics.cost`."""
+        return await asyncio.to_thread(self._asked.cost, by, **asking)
+
+    async def calls(self, **asking: Unpack[Asking]) -> Answer[costs.CallRow, costs.CallTotals]:
+        """Ask which calls cost most; see :meth:`Analytics.calls`."""
+        return await asyncio.to_thread(self._asked.calls, **asking)
+
+    async def budget(
+        self, who: Who = "user", month: str | None = None
+    ) -> Answer[costs.BudgetRow, costs.BudgetRow]:
+        """Ask how a month's budgets stand; see :meth:`Analytics.budget`."""
+        return await asyncio.to_thread(self._asked.budget, who, month)
+
+    async def usage(
+        self, by: By = ("user",), **asking: Unpack[Asking]
+    ) -> Answer[usages.UsageRow, usages.UsageTotals]:
+        """Ask who uses what; see :meth:`Analytics.usage`."""
+        return await asyncio.to_thread(self._asked.usage, by, **asking)
+
+    async def people(
+        self, **asking: Unpack[Asking]
+    ) -> Answer[usages.PersonRow, usages.PersonTotals]:
+        """Ask which users are new and which stay away; see :meth:`Analytics.people`."""
+        return await asyncio.to_thread(self._asked.people, **asking)
+
+    async def limits(
+        self, by: By = ("user",), **asking: Unpack[Asking]
+    ) -> Answer[usages.LimitRow, usages.LimitRow]:
+        """Ask who hits rate limits; see :meth:`Analytics.limits`."""
+        return await asyncio.to_thread(self._asked.limits, by, **asking)
+
+    async def performance(
+        self, by: By = ("provider", "model"), **asking: Unpack[Asking]
+    ) -> Answer[performances.PerformanceRow, performances.PerformanceRow]:
+        """Ask how quick and how good; see :meth:`Analytics.performance`."""
+        return await asyncio.to_thread(self._asked.performance, by, **asking)
+
+    async def providers(
+        self, by: By = ("provider", "model"), **asking: Unpack[Asking]
+    ) -> Answer[comparisons.ProviderRow, comparisons.ProviderRow]:
+        """Ask how providers compare; see :meth:`Analytics.providers`."""
+        return await asyncio.to_thread(self._asked.providers, by, **asking)
+
+    async def close(self) -> None:
+        """Close what was opened; the next question opens it again."""
+        await asyncio.to_thread(self._asked.close)
+
+
+def _month(which: str, zone: str) -> str:
+    """Name this month or the last one, in the zone."""
+    tz = ZoneInfo(zone)
+    this = time_key("month", datetime.now(UTC), tz)
+    return this if which == "this" else time_key("month", month_span(this, tz).before, tz)

@@ -1,0 +1,195 @@
+"""Reading what a person asks: names of keys, and times such as ``30d`` or ``2026-11``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final, TypedDict
+from zoneinfo import ZoneInfo
+
+from affidavit.errors import ConfigError
+from affidavit.store.analytics import SumQuestion, check_key
+from affidavit.tally.times import UNITS, start_of_day, start_of_month
+
+ALIASES: Final[Mapping[str, str]] = {
+    "user": "user_id",
+    "session": "session_id",
+    "conversation": "conversation_id",
+    "error": "error_type",
+}
+"""Short names of keys, as people write them."""
+
+LAST: Final = "30d"
+"""The time asked for when nothing is said."""
+
+_AGO: Final = re.compile(r"(\d{1,5})([mhdw])")
+_UNITS: Final = {
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+    "w": timedelta(days=7),
+}
+_MONTH: Final = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
+_EARLIEST: Final = datetime(1980, 1, 1, tzinfo=UTC)
+_LONGEST: Final = timedelta(days=3660)
+
+
+class Asking(TypedDict, total=False):
+    """When, which calls, and how many rows: what every question takes.
+
+    ``last`` is a time such as ``90m``, ``24h``, ``30d`` or ``4w`` up to ``until``, or to now.
+    ``since`` is included, ``until`` is not; both are aware times, or days of the reporting time
+    zone. ``month`` is a whole month of it, as ``2026-11``. ``where`` chooses calls by key.
+    ``top`` is how many rows are wanted; totals are of all.
+    """
+
+    last: str | None
+    since: datetime | date | None
+    until: datetime | date | None
+    month: str | None
+    where: Mapping[str, str | None] | None
+    top: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A time, and the one before it that it is compared with."""
+
+    since: datetime
+    until: datetime
+    before: datetime
+    """Where the time before it begins; it ends at ``since``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked, read and checked."""
+
+    names: tuple[str, ...]
+    """The keys as they were written."""
+    span: Span
+    zone: str
+    filters: Mapping[str, str | None]
+    top: int | None
+    now: datetime
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """Plain values, for the ledger and for the answer."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys as engines have them."""
+        return tuple(ALIASES.get(name, name) for name in self.names)
+
+    @property
+    def by_time(self) -> bool:
+        """Whether a key is a time, so that nothing is compared by row."""
+        return any(key in UNITS for key in self.keys)
+
+    def sums(
+        self,
+        *measures: str,
+        by: tuple[str, ...] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> SumQuestion:
+        """Write it as a question to an engine; ``by`` and the times go over those asked."""
+        return SumQuestion(
+            since or self.span.since,
+            until or self.span.until,
+            self.keys if by is None else by,
+            self.filters,
+            self.zone,
+            frozenset({"counts", *measures}),
+        )
+
+    def before(self, *measures: str, by: tuple[str, ...] | None = None) -> SumQuestion:
+        """Write it as a question about the time before."""
+        return self.sums(*measures, by=by, since=self.span.before, until=self.span.since)
+
+    def named(self, key: Sequence[str | None]) -> dict[str, str | None]:
+        """Give a key's values the names that were asked."""
+        return dict(zip(self.names, key, strict=True))
+
+
+def read(
+    by: str | Iterable[str], asking: Mapping[str, Any], zone: str, now: datetime | None = None
+) -> Request:
+    """Read a question; raises ConfigError with what is wrong and how it is written."""
+    unknown = asking.keys() - Asking.__annotations__.keys()
+    if unknown:
+        known = ", ".join(Asking.__annotations__)
+        msg = f"Unknown keyword {', '.join(sorted(unknown))}. A question takes {known}."
+        raise TypeError(msg)
+    names = (by,) if isinstance(by, str) else tuple(by)
+    where = dict(asking.get("where") or {})
+    filters = {ALIASES.get(name, name): value for name, value in where.items()}
+    for name in names:
+        check_key(ALIASES.get(name, name))
+    for name in filters:
+        check_key(name, times=False)
+    moment = now or datetime.now(UTC)
+    span = read_span(asking, ZoneInfo(zone), moment)
+    top = asking.get("top")
+    if top is not None and top < 1:
+        msg = f"top={top} gives no rows. Write 1 or more, or leave it out."
+        raise ConfigError(msg)
+    details = {"by": list(names), **filters, "since": span.since, "until": span.until}
+    return Request(names, span, zone, filters, top, moment, details)
+
+
+def read_span(asking: Mapping[str, Any], zone: ZoneInfo, now: datetime) -> Span:
+    """Find the time that is asked for, and the one before it."""
+    month, last = asking.get("month"), asking.get("last")
+    since, until = asking.get("since"), asking.get("until")
+    if month is not None:
+        if not (last is None and since is None and until is None):
+            msg = "month is a time by itself. Leave out last, since and until."
+            raise ConfigError(msg)
+        return month_span(month, zone)
+    if last is not None and since is not None:
+        msg = "last and since both say where the time begins. Leave one of them out."
+        raise ConfigError(msg)
+    end = now if until is None else _moment(until, zone, "until")
+    start = end - _ago(last or LAST) if since is None else _moment(since, zone, "since")
+    if start >= end:
+        msg = (
+            f"since ({start:%Y-%m-%d %H:%M:%S %Z}) does not lie before until "
+            f"({end:%Y-%m-%d %H:%M:%S %Z}), so nothing can lie between them. Exchange or correct "
+            "them."
+        )
+        raise ConfigError(msg)
+    if end - start > _LONGEST or start < _EARLIEST:
+        msg = f"The time asked for begins {start:%Y-%m-%d}; ask for ten years at most, after 1980."
+        raise ConfigError(msg)
+    return Span(start, end, start - (end - start))
+
+
+def month_span(month: str, zone: ZoneInfo) -> Span:
+    """Give a month such as ``2026-11``; what came before it is the month before."""
+    found = _MONTH.fullmatch(month.strip())
+    if found is None or int(found[1]) < _EARLIEST.year:
+        msg = f"month={month!r} is no month. Write it as 2026-11."
+        raise ConfigError(msg)
+    year, number = int(found[1]), int(found[2])
+    starts = [start_of_month(year, number + n, zone) for n in (0, 1, -1)]
+    return Span(*starts)
+
+
+def _ago(last: str) -> timedelta:
+    found = _AGO.fullmatch(last.strip())
+    length = _UNITS[found[2]] * int(found[1]) if found else timedelta()
+    if not timedelta() < length <= _LONGEST:
+        msg = f"last={last!r} is no time. Write 90m, 24h, 30d or 4w, ten years at most."
+        raise ConfigError(msg)
+    return length
+
+
+def _moment(value: datetime | date, zone: ZoneInfo, name: str) -> datetime:
+    if not isinstance(value, datetime):
+        return start_of_day(value, zone)
+    if value.tzinfo is None:
+        msg = f"{name} has no time zone. Give an aware time, or a date of the reporting time zone."
+        raise ConfigError(msg)
+    return value.astimezone(UTC)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from affidavit.cli import _common as common
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from affidavit.store.planning import Plan, Step
 
 
@@ -25,6 +27,12 @@ def setup(  # noqa: PLR0913, PLR0917 - one parameter for each option
     ] = False,
     roles: Annotated[
         bool, typer.Option("--roles", help="Make the six roles too (needs a user administrator).")
+    ] = False,
+    close_adoption: Annotated[
+        bool,
+        typer.Option(
+            "--close-adoption", help="Commit to an older logger's documents: no more are to come."
+        ),
     ] = False,
     ttl_days: Annotated[
         int | None,
@@ -48,12 +56,31 @@ def setup(  # noqa: PLR0913, PLR0917 - one parameter for each option
         made = log.plan(enforce=enforce, change_ttl=change_ttl, with_roles=roles)
         progress = None if plan or json else _progress
         result = made if plan else log.apply(made, progress)
+        closed = log.close_adoption() if close_adoption and not plan else None
     if json:
-        output.as_json({"planned_only": plan, "adoption": result.adoption, "steps": result.steps})
+        said = {"planned_only": plan, "adoption": result.adoption, "closed": closed}
+        output.as_json({**said, "steps": result.steps})
     else:
         _print(result, only_planned=plan)
+        _print_closed(closed)
     if result.in_state(State.CLASH):
         raise typer.Exit(FOUND_WRONG)
+
+
+def _print_closed(closed: Mapping[str, Any] | None) -> None:
+    from affidavit.cli import _output as output
+
+    if closed is None:
+        return
+    output.say(
+        f"The adoption is closed since {closed['day']}: a digest of each of {closed['count']:,} "
+        "documents is in the ledger. What else comes in their shape is a finding from now on."
+    )
+    if closed["without_form"]:
+        output.note(
+            f"{closed['without_form']:,} of them hold values that cannot be hashed; of these only "
+            "that they are there is committed to."
+        )
 
 
 _MARKS = {"done": "✓", "todo": "•", "clash": "✗"}

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
+from bson.decimal128 import Decimal128
+
 from affidavit.integrity.adopted import NO_FORM, NO_TIME_MS, digest_of
 from affidavit.integrity.compare import MOST_KEPT, Compared, Comparer
 from affidavit.integrity.coverage import Ranges
@@ -157,11 +159,15 @@ class Bodies:
     def stray(self, dest: str, document: Mapping[str, Any], waiting: Mapping[int, bytes]) -> None:
         """Judge a record whose number is not sealed."""
         seq = document.get("seq")
+        if not isinstance(seq, int | float | Decimal128) or isinstance(seq, bool):
+            return  # such a one is told as unnumbered, and judged there
         entry, _ = entry_or_why(document, dest)
         leaf = None if entry is None else sha256(b"\x00" + entry).digest()
         time_ms = time_of(document)
         if isinstance(seq, int) and waiting.get(seq) == leaf and leaf is not None:
             self.report.counts["pending"] += 1
+        elif leaf is None and self._is_closed_for(dest):
+            self._adopted(dest, document)
         elif leaf is None and time_ms < self._first_ms:
             self.report.counts["unproved"] += 1
         elif leaf is not None and time_ms >= self._last_ms - GRACE_MS:

@@ -1,25 +1,40 @@
 """Taking over a collection that an older, hand-written logger filled (R35).
 
 Nothing of it is changed. Set-up counts what is there and notes it in the ledger, so that it can be
-told later which documents were there before proofs began.
+told later which documents were there before proofs began. When the older logger is gone,
+:func:`close` puts a digest of each of its documents into the ledger: from then on none can be
+added, changed or removed unseen.
 """
 
 from __future__ import annotations
 
 import contextlib
+import secrets
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from bson.codec_options import DatetimeConversion
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import PyMongoError
 
+from affidavit.event import LedgerEvent
+from affidavit.integrity.adopted import NAME_SIZE, NO_FORM, ROW_SIZE, Closing, rows_of
 from affidavit.store.mongo.connect import Location
+from affidavit.store.mongo.driver import translated
+from affidavit.store.mongo.ledger import Ledger
 
 if TYPE_CHECKING:
     from pymongo.collection import Collection
 
 OLD: Final[dict[str, Any]] = {"schema_version": None}
 """Documents without a schema version: whatever others wrote."""
+
+UNPROVED: Final[dict[str, Any]] = {"salt": None, "salts": None}
+"""Documents without an entry: of other loggers, and of our versions before the log had proofs."""
+
+PART_ROWS: Final = 20_000
+"""Digests in one ledger record: 1.1 MB."""
 
 _COUNT_MS: Final = 30_000
 _QUICK_MS: Final = 1_000
@@ -54,6 +69,59 @@ def survey(location: Location, *, quick: bool) -> dict[str, Any]:
         "shapes": _shapes(records),
         "shapes_seen_in": min(count, _SAMPLE),
     }
+
+
+def closed(location: Location) -> dict[str, Any] | None:
+    """Give what the ledger says of a closing that is complete; None where there is none."""
+    ledger = location.database[location.names.ledger]
+    parts: dict[str, Closing] = {}
+    with translated(f"read {ledger.name}"):
+        for document in ledger.find({"event_type": LedgerEvent.ADOPTION_CLOSED.value}):
+            details = document["details"]
+            closing = parts.setdefault(details["closing"], Closing())
+            closing.learn(details)
+            if closing.is_closed:
+                return {name: value for name, value in details.items() if name not in _OF_PARTS}
+    return None
+
+
+_OF_PARTS: Final = frozenset({"part", "parts", "rows"})
+
+
+def close(location: Location, progress: Callable[[int], None] | None = None) -> dict[str, Any]:
+    """Put a digest of every unproved document into the ledger; give what it says.
+
+    Once is enough: a closing that is there and complete is given back as it is. Documents that are
+    written meanwhile may be missing in it, and are findings then: the older logger must be gone.
+    Raises StoreRefused without the right, StoreUnavailable without an answer.
+    """
+    known = closed(location)
+    if known is not None:
+        return known
+    records = location.database[location.names.records]
+    codec = records.codec_options.with_options(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
+    rows = bytearray()
+    without_form = 0
+    with translated("read the documents of an older logger"):
+        found = records.with_options(codec_options=codec).find(UNPROVED)
+        for count, row in enumerate(rows_of(found), 1):
+            rows += row
+            without_form += row[NAME_SIZE : NAME_SIZE + len(NO_FORM)] == NO_FORM
+            if progress is not None and count % 1000 == 0:
+                progress(count)
+    size = PART_ROWS * ROW_SIZE
+    parts = [bytes(rows[at : at + size]) for at in range(0, len(rows), size)] or [b""]
+    said = {
+        "closing": f"closing-{secrets.token_hex(6)}",
+        "count": len(rows) // ROW_SIZE,
+        "without_form": without_form,
+        "day": datetime.now(UTC).date().isoformat(),
+    }
+    ledger = Ledger(location)
+    for part, data in enumerate(parts):
+        details = {**said, "part": part, "parts": len(parts), "rows": data}
+        ledger.record(LedgerEvent.ADOPTION_CLOSED, details)
+    return said
 
 
 def _count(records: Collection[dict[str, Any]], *, quick: bool) -> tuple[int, bool]:

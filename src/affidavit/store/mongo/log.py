@@ -14,7 +14,7 @@ from affidavit.store.analytics import Engine
 from affidavit.store.erasing import ErasableStore
 from affidavit.store.findings import Finding
 from affidavit.store.forensics import Forensics
-from affidavit.store.mongo import doctor, setup
+from affidavit.store.mongo import adoption, doctor, setup
 from affidavit.store.mongo.analytics import MongoCalls
 from affidavit.store.mongo.connect import locate
 from affidavit.store.mongo.driver import translated
@@ -155,6 +155,10 @@ class MongoLog:
     def apply(self, plan: Plan, progress: Callable[[Step], None] | None = None) -> Plan:
         """Carry out a plan; see :func:`affidavit.store.mongo.setup.apply`."""
         return setup.apply(self.location, plan, self.config, progress=progress)
+
+    def close_adoption(self, progress: Callable[[int], None] | None = None) -> dict[str, Any]:
+        """End the taking over; see :func:`affidavit.store.mongo.adoption.close`."""
+        return adoption.close(self.location, progress)
 
     def examine(self) -> list[Finding]:
         """Check everything on the database's side."""

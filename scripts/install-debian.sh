@@ -5,6 +5,9 @@
 #   python3-venv                  only when this Python cannot make a virtual environment
 #   golang-go, openssl            with which the tests verify the log from outside; only when there
 #   golang-golang-x-mod-dev       is no such command, and Go's package for checksum databases
+#   promtool                      with which the tests check metrics and rules; only when there is no
+#                                 such command. It is taken out of Debian's package prometheus, which
+#                                 is not installed: that would start a server.
 #
 # Nothing happens when all are there already, so it is safe to run again. Without apt-get, or without
 # root or a sudo that asks nothing, or without an archive to reach, nothing is installed: the missing
@@ -25,6 +28,7 @@ is_installed() {
 go_on() {
     echo "These Debian packages are missing:$missing" >&2
     echo "Install them as root: apt-get install$missing" >&2
+    take_promtool
     exit 0
 }
 
@@ -37,13 +41,38 @@ command -v go >/dev/null 2>&1 || missing="$missing golang-go"
 command -v openssl >/dev/null 2>&1 || missing="$missing openssl"
 [ -d /usr/share/gocode/src/golang.org/x/mod/sumdb/tlog ] || missing="$missing golang-golang-x-mod-dev"
 
-[ -n "$missing" ] || exit 0
-
 as_root=""
 if [ "$(id -u)" -ne 0 ]; then
     as_root="sudo -n"
     sudo -n true 2>/dev/null || as_root=none
 fi
+
+download() {
+    apt-get download -qq prometheus && dpkg-deb --extract ./*.deb .
+}
+
+take_promtool() {
+    command -v promtool >/dev/null 2>&1 && return 0
+    [ -x build/promtool ] && return 0
+    command -v apt-get >/dev/null 2>&1 || return 0
+    unpacked=$(mktemp -d)
+    echo "Taking promtool out of the Debian package prometheus"
+    if (cd "$unpacked" && { download || { $as_root apt-get update -qq && download; }; }) \
+            2>"$unpacked/said"; then
+        mkdir -p build
+        install -m 755 "$unpacked/usr/bin/promtool" build/promtool
+    else
+        cat "$unpacked/said" >&2
+        echo "promtool is missing: apt-get update, as root, may help; it is in prometheus" >&2
+    fi
+    rm -rf "$unpacked"
+}
+
+if [ -z "$missing" ]; then
+    take_promtool
+    exit 0
+fi
+
 if ! command -v apt-get >/dev/null 2>&1 || [ "$as_root" = none ]; then
     go_on
 fi
@@ -54,3 +83,4 @@ $as_root apt-get update -qq || go_on
 # shellcheck disable=SC2086  # the same
 $as_root env DEBIAN_FRONTEND=noninteractive \
     apt-get install -qq --yes --no-install-recommends $missing || go_on
+take_promtool

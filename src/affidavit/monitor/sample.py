@@ -10,9 +10,9 @@ all collections. ``top`` leaves out what an operation costs before and after: re
 network, checking rights, answering (``o``), and bringing a write's journal to disk (``j``). And an
 operation that has to wait for a processor is inside for longer than it works: ``a`` is 1 or less.
 They come from the processor time ``C`` of the server's process and the number ``S`` of its journal
-syncs, at 125 µs for one: ``j = 125 * S / W``, and ``a`` and ``o`` fulfil ``C = a * T + o * N + 125 *
-S`` and are nearest to what is usual, 1 and 100 µs. Where the server does not tell ``C``, they are
-taken as usual. ``docs/adr`` has the measurement.
+syncs, at 125 µs for one: ``j = 125 * S / W``, and ``C = a * T + o * N + 125 * S`` is fulfilled by
+the ``a`` and ``o`` that are nearest to what is usual, 1 and 100 µs. Where the server does not tell
+``C``, they are taken as usual. ``docs/adr`` has the measurement.
 """
 
 from __future__ import annotations

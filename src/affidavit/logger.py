@@ -31,7 +31,7 @@ from affidavit.errors import AuditUnavailable, ConfigError
 from affidavit.event import Dest, Document, EventType
 from affidavit.pipeline.build import Parts
 from affidavit.pipeline.snapshot import take
-from affidavit.store import connect, open_log, seals_sharing
+from affidavit.store import connect, open_log, rollups_sharing, seals_sharing
 
 if TYPE_CHECKING:
     from affidavit.analytics.facade import Analytics
@@ -80,9 +80,13 @@ def _sealer(core: Core) -> InProcessSealer | None:
     if store is None:
         return None
     # Here, on the application's thread: a fork must not meet a background thread that imports.
+    from affidavit.analytics.keeper import Keeper
+    from affidavit.analytics.upkeep import PIECE, Turns
     from affidavit.sealer.inprocess import InProcessSealer
 
-    return InProcessSealer(store, core.config, core.prepared, lambda: core.breaker.is_open)
+    rollups = rollups_sharing(core.store, core.config, core.second_connection, _SEAL_TIMEOUT_S)
+    turns = None if rollups is None else Turns(Keeper(store, rollups, most_leaves=PIECE))
+    return InProcessSealer(store, core.config, core.prepared, lambda: core.breaker.is_open, turns)
 
 
 class Recorder:

@@ -22,6 +22,7 @@ from affidavit.store.analytics import Engine, SumQuestion, TooManyGroups
 from affidavit.tally.sums import MEASURES
 from tests.support.documents import Numbered
 from tests.support.oracle import Oracle
+from tests.support.rollups import fold
 
 pytestmark = pytest.mark.requirement("R13", "R14", "R15", "R16", "R18")
 
@@ -169,16 +170,23 @@ def _hit(chance: random.Random, numbered: Numbered, at: datetime) -> dict[str, A
 Fill = Callable[..., Filled]
 
 
-@pytest.fixture(params=["records"])
+@pytest.fixture(params=["records", "rollups"])
 def filled(request: pytest.FixtureRequest, database: Log) -> Iterator[Fill]:
     """Store records; give the engine over them, and the oracle."""
     opened = []
 
     def fill(records: list[dict[str, Any]], legacy: str | None = None) -> Filled:
         database.llm_audit.insert_many(records)
-        log = open_log(database, AuditConfig(legacy_timezone=legacy))
+        log = open_log(
+            database,
+            AuditConfig(
+                legacy_timezone=legacy, ttl_days=20_000, reporting_timezone="Europe/Madrid"
+            ),
+        )
         opened.append(log)
-        assert request.param == "records"
+        if request.param == "rollups":
+            log.apply(log.plan())
+            fold(log, database)
         return log.calls, Oracle(database.llm_audit.find(), ZoneInfo(legacy) if legacy else None)
 
     yield fill
@@ -312,4 +320,4 @@ def test_costs_are_summed_to_the_last_nano_dollar(filled: Fill) -> None:
 def test_a_source_is_named(filled: Fill) -> None:
     """An engine says where its sums come from."""
     engine, _ = filled(odd_log(9, calls=3))
-    assert engine.source(ask()).name == "records"
+    assert engine.source(ask(("field:symbol",))).name == "records"

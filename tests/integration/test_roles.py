@@ -122,11 +122,12 @@ def test_no_role_of_daily_work_can_rewrite_the_log(
         ("reader", ["llm_audit_ledger", "llm_audit_writers", "llm_audit_leaf_batches"]),
         (
             "sealer",
-            ["llm_audit_seals", "llm_audit_tiles", "llm_audit_leaf_batches", "llm_audit_writers"],
+            ["llm_audit_seals", "llm_audit_tiles", "llm_audit_leaf_batches", "llm_audit_writers",
+             "llm_audit_rollups_a"],
         ),
         ("setup", ["llm_audit_ledger"]),
         ("privacy", ["llm_audit_ledger", "llm_audit_leaf_batches"]),
-        ("service", ["llm_audit_rollups"]),
+        ("service", ["llm_audit_rollups_a"]),
     ],
 )  # fmt: skip
 def test_each_role_inserts_exactly_where_it_should(
@@ -134,7 +135,8 @@ def test_each_role_inserts_exactly_where_it_should(
 ) -> None:
     """Into its own collections and into no other."""
     everywhere = ("llm_audit", "llm_audit_ledger", "llm_audit_writers", "llm_audit_leaf_batches",
-                  "llm_audit_seals", "llm_audit_tiles", "llm_audit_rollups", "orders")  # fmt: skip
+                  "llm_audit_seals", "llm_audit_tiles", "llm_audit_rollups_a",
+                  "orders")  # fmt: skip
     database = as_role(role)
     for name in everywhere:
         document = {**ledger_record(), "at": datetime.now(UTC)}
@@ -159,8 +161,8 @@ def test_the_service_cannot_read_content(as_role: Callable[[str], Log]) -> None:
     database = as_role("service")
     assert refused(database["llm_audit"].find_one)
     assert refused(database["llm_calls"].find_one)
-    database["llm_audit_rollups"].update_one({"_id": 1}, {"$set": {"n": 1}}, upsert=True)
-    database["llm_audit_rollups"].delete_many({})
+    database["llm_audit_rollups_a"].update_one({"_id": 1}, {"$set": {"n": 1}}, upsert=True)
+    database["llm_audit_rollups_a"].delete_many({})
 
 
 @pytest.mark.parametrize("change", CHANGES)

@@ -14,6 +14,7 @@ from affidavit.cli import _common as common
 if TYPE_CHECKING:
     from affidavit.config import AuditConfig
     from affidavit.sealer.sealing import Sealed, Sealer
+    from affidavit.store.mongo.log import MongoLog
     from affidavit.store.sealing import SealStore
 
 KeyFile = Annotated[
@@ -45,10 +46,11 @@ def seal(
         store = log.seals
         sealer = sealer_of(store, config)
         if not once:
-            _stay(store, sealer, config, json=json)
+            _stay(log, sealer, config, json=json)
             return
         seals: list[Sealed] = []
         seal_once(sealer, seals.append)
+        _fold(log)
     if json:
         output.as_json(summed(seals))
     else:
@@ -112,14 +114,28 @@ def line(done: Sealed) -> str:
     return ", ".join(parts)
 
 
-def _stay(store: SealStore, sealer: Sealer, config: AuditConfig, *, json: bool) -> None:
+def _fold(log: MongoLog) -> None:
+    """Bring rollups up with what is sealed; a user who may not seals all the same."""
+    from affidavit.analytics.keeper import Keeper
+    from affidavit.cli import _output as output
+    from affidavit.errors import StoreRefused
+
+    try:
+        Keeper(log.seals, log.rollups).catch_up()
+    except StoreRefused as error:
+        output.note(f"Rollups are not kept up. {error}")
+
+
+def _stay(log: MongoLog, sealer: Sealer, config: AuditConfig, *, json: bool) -> None:
+    from affidavit.analytics.keeper import Keeper
+    from affidavit.analytics.upkeep import Upkeep
     from affidavit.anchors.configured import anchors_of
     from affidavit.anchors.schedule import Schedule
     from affidavit.cli import _output as output
     from affidavit.cli.anchor import line as anchored
     from affidavit.sealer.run import Runner
 
-    stop = threading.Event()
+    store, stop = log.seals, threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
 
@@ -132,11 +148,12 @@ def _stay(store: SealStore, sealer: Sealer, config: AuditConfig, *, json: bool) 
 
     output.note(f"Sealing {sealer.key.origin}; Ctrl-C ends it.")
     anchors = anchors_of(config)
-    with Schedule(
+    schedule = Schedule(
         store,
         anchors,
         config.anchor_every_s,
         tell=lambda done: output.note(anchored(done)),
         complain=output.note,
-    ):
+    )
+    with schedule, Upkeep(Keeper(log.seals, log.rollups), complain=output.note):
         Runner(store, sealer, stop, where="service").run(tell, complain=output.note)

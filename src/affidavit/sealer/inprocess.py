@@ -17,6 +17,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from affidavit.analytics.upkeep import Turns
 from affidavit.config import AuditConfig
 from affidavit.errors import AffidavitError, StoreRefused, StoreUnavailable
 from affidavit.event import Document
@@ -53,12 +54,17 @@ class InProcessSealer:
         config: AuditConfig,
         ready: threading.Event,
         is_away: Callable[[], bool],
+        rollups: Turns | None = None,
     ) -> None:
-        """``ready``: the store is set up. ``is_away``: it does not answer at the moment."""
+        """``ready``: the store is set up. ``is_away``: it does not answer at the moment.
+
+        ``rollups`` are kept up by whoever seals.
+        """
         self._store = store
         self._config = config
         self._ready = ready
         self._is_away = is_away
+        self._rollups = rollups
         self._by = this_process(WHERE)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -134,7 +140,11 @@ class InProcessSealer:
             return LOOK_EVERY_S
         if time.monotonic() >= self._next_mark_s:
             self._mark("running")
-        return 0.0 if sealer.more else EVERY_S
+        if sealer.more:
+            return 0.0
+        if self._rollups is not None:
+            self._rollups.turn()
+        return EVERY_S
 
     def _may_begin(self) -> bool:
         """Whether no other sealer was seen for a minute."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from affidavit.store.alerting import AlertStore
     from affidavit.store.mongo.log import MongoLog
     from affidavit.store.monitoring import MonitorStore
+    from affidavit.store.rollups import RollupStore
     from affidavit.store.sealing import SealStore
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "connect_seals",
     "monitor_of",
     "open_log",
+    "rollups_sharing",
     "seals_beside",
     "seals_sharing",
 ]
@@ -130,6 +132,19 @@ def seals_sharing(
         from affidavit.store.mongo.patient import PatientSeals
 
         return PatientSeals.over(store.location, timeout_s, lock)
+    return None
+
+
+def rollups_sharing(
+    store: object, config: AuditConfig, lock: AbstractContextManager[Any], timeout_s: float
+) -> RollupStore | None:
+    """Give what keeps rollups over a writer's second connection; None as :func:`seals_sharing`."""
+    from affidavit.store.mongo import MongoStore
+
+    if isinstance(store, MongoStore):
+        from affidavit.store.mongo.patient import PatientRollups
+
+        return PatientRollups.over(store.location, config, timeout_s, lock)
     return None
 
 

@@ -15,15 +15,18 @@ from affidavit.store.erasing import ErasableStore
 from affidavit.store.findings import Finding
 from affidavit.store.forensics import Forensics
 from affidavit.store.mongo import adoption, doctor, setup
-from affidavit.store.mongo.analytics import MongoCalls
 from affidavit.store.mongo.connect import locate
 from affidavit.store.mongo.driver import translated
-from affidavit.store.mongo.forensics import MongoForensics
 from affidavit.store.mongo.erasing import MongoErasing
+from affidavit.store.mongo.forensics import MongoForensics
 from affidavit.store.mongo.ledger import Ledger
 from affidavit.store.mongo.patient import PatientSeals
 from affidavit.store.mongo.read import Reader
+from affidavit.store.mongo.rollup_totals import RollupCalls
+from affidavit.store.mongo.rollups import MongoRollups
+from affidavit.store.mongo.zone import reporting_timezone
 from affidavit.store.planning import Plan, Step
+from affidavit.store.rollups import RollupStore
 from affidavit.store.sealing import SealStore
 
 SEALS_TIMEOUT_S: Final = 60.0
@@ -63,11 +66,24 @@ class MongoLog:
         self.reader = Reader(self.location, config.legacy_timezone)
         self._ledger: Ledger | None = None
         self._reached = False
+        self._zone: str | None = None
 
     @property
     def calls(self) -> Engine:
         """What answers questions about finished calls."""
-        return MongoCalls(self.location, self.config.legacy_timezone)
+        return RollupCalls(self.location, self.config.legacy_timezone)
+
+    @property
+    def rollups(self) -> RollupStore:
+        """What keeps rollups; over the same connections."""
+        return MongoRollups(self.location, self.config)
+
+    @property
+    def reporting_timezone(self) -> str:
+        """The time zone of this log's days and months, fixed when it was set up."""
+        if self._zone is None:
+            self._zone = reporting_timezone(self.location, self.config)
+        return self._zone
 
     @property
     def seals(self) -> SealStore:
@@ -82,14 +98,14 @@ class MongoLog:
         return PatientSeals.over(self.location, SEALS_TIMEOUT_S)
 
     @property
-    def forensics(self) -> Forensics:
-        """What is asked after an incident; over the same connections."""
-        return MongoForensics(self.location, self.config)
-
-    @property
     def erasing(self) -> ErasableStore:
         """The records, to be erased by a user with the role for it; over the same connections."""
         return MongoErasing(self.location)
+
+    @property
+    def forensics(self) -> Forensics:
+        """What is asked after an incident; over the same connections."""
+        return MongoForensics(self.location, self.config)
 
     @property
     def dataset(self) -> str:

@@ -52,6 +52,15 @@ class Names:
         return f"{self.records}_metrics"
 
     @property
+    def rollup_states(self) -> str:
+        """How far the rollups are, and which side of them answers questions."""
+        return f"{self.records}_rollup_states"
+
+    def rollups(self, side: str) -> str:
+        """Sums of calls by hour, day and month; can be computed again while records last."""
+        return f"{self.records}_rollups_{side}"
+
+    @property
     def calls(self) -> str:
         """The view with one document per call."""
         return "llm_calls" if self.records in _PLAIN_VIEWS else f"{self.records}_calls"

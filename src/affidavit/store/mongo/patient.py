@@ -14,42 +14,35 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import pymongo
 
+from affidavit.config import AuditConfig
 from affidavit.store.mongo.connect import Location
+from affidavit.store.mongo.rollups import MongoRollups
 from affidavit.store.mongo.sealing import MongoSeals
 
 if TYPE_CHECKING:
+    from affidavit.store.rollups import RollupStore
     from affidavit.store.sealing import SealStore
 
 _PART: Final = 100
 """Documents fetched at a time; as many as the driver asks for at first."""
 
 
-class PatientSeals:
-    """Stands for a :class:`MongoSeals`; has each of its methods."""
+class Patient:
+    """Stands for a :class:`MongoSeals` or a :class:`MongoRollups`; has each of its methods."""
 
     def __init__(
         self,
-        location: Location,
+        store: object,
         timeout_s: float,
         lock: AbstractContextManager[Any] | None = None,
     ) -> None:
-        self._seals = MongoSeals(location)
+        self._store = store
         self._lock = lock or nullcontext()
         self.timeout_s = timeout_s
         """Seconds that one question may take."""
 
-    @classmethod
-    def over(
-        cls,
-        location: Location,
-        timeout_s: float,
-        lock: AbstractContextManager[Any] | None = None,
-    ) -> SealStore:
-        """Make one, as the store it stands for."""
-        return cast("SealStore", cls(location, timeout_s, lock))
-
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._seals, name)
+        found = getattr(self._store, name)
         return self._asked(found) if callable(found) else found
 
     def _asked(self, method: Callable[..., Any]) -> Callable[..., Any]:
@@ -67,3 +60,30 @@ class PatientSeals:
             yield from part
             if len(part) < _PART:
                 return
+
+
+class PatientSeals:
+    """Makes such a stand-in of what seals and verifies."""
+
+    @staticmethod
+    def over(
+        location: Location,
+        timeout_s: float,
+        lock: AbstractContextManager[Any] | None = None,
+    ) -> SealStore:
+        """Make one, as the store it stands for."""
+        return cast("SealStore", Patient(MongoSeals(location), timeout_s, lock))
+
+
+class PatientRollups:
+    """Makes such a stand-in of what keeps rollups."""
+
+    @staticmethod
+    def over(
+        location: Location,
+        config: AuditConfig,
+        timeout_s: float,
+        lock: AbstractContextManager[Any] | None = None,
+    ) -> RollupStore:
+        """Make one, as the store it stands for."""
+        return cast("RollupStore", Patient(MongoRollups(location, config), timeout_s, lock))

@@ -14,8 +14,9 @@ from affidavit.store.mongo.driver import translated
 from affidavit.store.mongo.ledger import Ledger
 from affidavit.store.mongo.shell import command_line
 from affidavit.store.planning import Plan, State, Step
+from affidavit.store.rollups import SIDES
 
-VERSION: Final = 3
+VERSION: Final = 4
 """Of what set-up makes; raised when an upgrade has something to add."""
 
 LARGE: Final = 200_000
@@ -65,6 +66,7 @@ def look(location: Location) -> Found:
         wanted = [
             *(names.records, names.ledger, names.writers),
             *(names.leaf_batches, names.seals, names.tiles),
+            *(names.rollup_states, *(names.rollups(side) for side in SIDES)),
             *(names.calls, names.outcomes),
         ]
         listed = database.list_collections(filter={"name": {"$in": wanted}})
@@ -132,6 +134,8 @@ def plan_setup(
         *_collection(found, names.seals, None, "", "the log's identity and its checkpoints"),
         *_indexes(found, names.seals, indexes.of_seals()),
         *_collection(found, names.tiles, None, "", "hashes of the tree, for proofs"),
+        *_collection(found, names.rollup_states, None, "", "how far the rollups are"),
+        *_rollups(found),
         _view(found, names.calls, views.calls(names.records), "one document per call"),
         _view(found, names.outcomes, views.outcomes(), "finished calls, for sorting and sums"),
     ]
@@ -148,6 +152,20 @@ def plan_setup(
     }
     current = found.record.get("setup_version", 0) >= VERSION
     return Plan(tuple(steps), details, recorded=current, adoption=old)
+
+
+def _rollups(found: Found) -> list[Step]:
+    """Plan the cells of both sides. They need no index but that of ``_id``.
+
+    Ids begin with the kind of cell and its time, so a span of time is one range of them; those of
+    users go on with the user, so one user's year is twelve short ranges.
+    """
+    why = "sums of calls, which questions are answered from; can be computed again"
+    return [
+        step
+        for side in SIDES
+        for step in _collection(found, found.location.names.rollups(side), None, "", why)
+    ]
 
 
 def _wanted(config: AuditConfig) -> list[indexes.Index]:

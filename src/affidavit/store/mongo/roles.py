@@ -20,7 +20,7 @@ from affidavit.store.planning import State, Step
 if TYPE_CHECKING:
     from pymongo.database import Database
 
-DERIVED: Final = ("rollups", "rollups_hour", "rollups_day", "rollups_state")
+DERIVED: Final = ("rollups_a", "rollups_b", "rollup_states")
 """Collections that can be computed again from records at any time."""
 
 _MAKE: Final = (
@@ -51,7 +51,8 @@ PURPOSE: Final = {
     "writer": "for applications: reads, and inserts records, ledger records and heartbeats",
     "reader": "for people: reads, and notes each reading in the ledger",
     "sealer": (
-        "for the sealer: reads, and inserts seals, tiles, leaf batches built again, and heartbeats"
+        "for the sealer: reads, inserts seals, tiles, leaf batches built again, and heartbeats, "
+        "and keeps rollups up, which can be computed again"
     ),
     "privacy": (
         "for erasing content on request: reads, replaces records, and tells the ledger; a change "
@@ -106,7 +107,12 @@ def privileges(database: str, names: Names, role: str) -> list[dict[str, Any]]:
     if role == "reader":
         return read_and_insert(names.ledger, leaf_batches, names.writers)
     if role == "sealer":
-        return read_and_insert(seals, tiles, leaf_batches, names.writers)
+        into = {seals, tiles, leaf_batches, names.writers}
+        return [
+            *allow(sorted(into), "find", "insert"),
+            *allow([name for name in (*sources, *views) if name not in into], "find"),
+            *allow(derived, "find", "insert", "remove", "update"),
+        ]
     if role == "privacy":
         told = [names.ledger, leaf_batches]
         known = {names.records, *told}

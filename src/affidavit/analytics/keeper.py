@@ -1,0 +1,363 @@
+"""Keeping rollups up with the log: what is sealed goes into the cells, in the order of the log.
+
+Seals are taken in groups. A group is written down in the side's state, with what it leaves out,
+before anything of it is applied; then each cell takes it if its own watermark is lower; then the
+state goes on. Whoever dies in between leaves a group that the next one applies again, which changes
+nothing twice. Two keepers at once do the same work, and that is all.
+
+A leaf may be sealed before its record is stored, in an outage above all. Such a seal is waited for;
+after :data:`GRACE` its group goes on without the record, which is looked for from time to time.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from affidavit.event import Document
+from affidavit.integrity.leaves import RECORDS
+from affidavit.store.rollups import SIDES, Numbers, RollupStore, as_list, as_numbers
+from affidavit.store.sealing import SealStore
+from affidavit.tally.cells import Fold
+from affidavit.tally.facts import Correction, Fact, correction_of, fact_of
+from affidavit.tally.times import local_day, start_of_day
+
+MOST_LEAVES: Final = 50_000
+"""Leaves of one group; a seal holds as many at most, and is never split."""
+
+GRACE: Final = timedelta(seconds=60)
+"""How long a sealed record that is not stored yet is waited for."""
+
+LOOK_AGAIN: Final = timedelta(seconds=60)
+"""How often records that did not come are looked for."""
+
+GIVE_UP: Final = timedelta(days=7)
+"""In a seal that is older when it is folded, what is missing is not looked for again."""
+
+THEIRS: Final = timedelta(seconds=30)
+"""So long another keeper's group is left to it."""
+
+PRUNE_EVERY: Final = timedelta(hours=1)
+_MOST_READ: Final = 20_000
+_MOST_MISSING: Final = 1000
+"""Runs of missing numbers that are remembered; the newest."""
+
+
+@dataclass(slots=True)
+class _Read:
+    """What the store has of a group."""
+
+    facts: list[tuple[Fact | Correction, int]] = field(default_factory=list)
+    missing: list[Numbers] = field(default_factory=list)
+
+
+class Keeper:
+    """Folds one side; for one thread. Without a side, the one that answers questions."""
+
+    def __init__(
+        self,
+        seals: SealStore,
+        rollups: RollupStore,
+        *,
+        side: str | None = None,
+        most_leaves: int = MOST_LEAVES,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._seals = seals
+        self._rollups = rollups
+        self._side = side
+        self._most_leaves = most_leaves
+        self._clock = clock
+        self._looked_at = self._pruned_at = datetime(1970, 1, 1, tzinfo=UTC)
+        self.k = -1
+        """The newest seal that is known to be in the cells."""
+        self.more = False
+        """Whether the last group was cut off at its size."""
+
+    def step(self) -> int | None:
+        """Apply one group; tells how many calls it had, and None if there is nothing to do.
+
+        Raises StoreError; then nothing is lost, and the next step goes on.
+        """
+        state = self._state()
+        side, now = state["_id"], self._clock()
+        zone = ZoneInfo(state["zone"])
+        pending = state.get("pending")
+        if pending is not None:
+            if now - pending["begun"] < THEIRS and self.k >= 0:
+                return None
+            read = self._read_again(state, pending)
+        else:
+            planned = self._plan(state, now)
+            if planned is None:
+                self._prune(state, now)
+                return None
+            pending, read = planned
+            if not self._rollups.write_down(state, pending):
+                return 0
+        late = {(n.k, n.writer) for n in as_numbers(pending["late"])}
+        on_time, behind = Fold(zone, state.get("since")), Fold(zone, state.get("since"))
+        for fact, k in read.facts:
+            # Numbers that came late belong to seals that were folded before this group.
+            (behind if late and k <= state["k"] else on_time).add(fact, k)
+        self._rollups.add(side, on_time.cells)
+        if behind.cells:
+            self._rollups.add(side, behind.cells, pending["serial"])
+        self._finish(state, pending, now)
+        return len(read.facts)
+
+    def catch_up(self, tell: Callable[[int, int], None] | None = None) -> int:
+        """Apply everything there is; returns how many calls. ``tell``: seal reached, calls."""
+        total = 0
+        while (count := self.step()) is not None:
+            total += count
+            if tell is not None:
+                tell(self.k, total)
+        return total
+
+    # -- what is next ----------------------------------------------------------------------------
+
+    def _state(self) -> Document:
+        side = self._side
+        if side is None:
+            current = self._rollups.current() or self._rollups.begin(
+                self._rollups.zone(), self.floor()
+            )
+            side = current["side"]
+        state = self._rollups.state(side)
+        if state is None:  # begun a moment ago by another one, or removed by hand
+            self._rollups.start_over(side, self._rollups.zone(), self.floor(), -1)
+            state = self._rollups.state(side)
+            assert state is not None  # noqa: S101 - it was made above
+        return state
+
+    def floor(self) -> datetime | None:
+        """Tell the first day of which not all records have expired: its start."""
+        kept = self._rollups.retention()
+        if kept is None:
+            return None
+        zone = ZoneInfo(self._rollups.zone())
+        return start_of_day(local_day(self._clock() - kept, zone), zone)
+
+    def _plan(self, state: Document, now: datetime) -> tuple[Document, _Read] | None:
+        seals: list[Document] = []
+        leaves, self.more = 0, False
+        for seal in self._seals.seals(state["k"] + 1):
+            if seals and leaves + seal["n"] > self._most_leaves:
+                self.more = True
+                break
+            seals.append(seal)
+            leaves += seal["n"]
+        read = self._read(seals)
+        young = [
+            n.k
+            for n in read.missing
+            if now - next(s["at"] for s in seals if s["_id"] == n.k) < GRACE
+        ]
+        if young:  # their records may come at any moment
+            seals = [seal for seal in seals if seal["_id"] < min(young)]
+            read.facts = [each for each in read.facts if each[1] < min(young)]
+            read.missing = [each for each in read.missing if each.k < min(young)]
+        late = self._come_late(state, now)
+        if not seals and not late:
+            return None
+        read.facts += self._look_up(late).facts
+        group = {
+            "serial": state["serial"] + 1,
+            "to": seals[-1]["_id"] if seals else state["k"],
+            "at": seals[-1]["at"] if seals else state["at"],
+            "late": as_list(late),
+            "missing": as_list(read.missing),
+            "begun": now,
+        }
+        return group, read
+
+    def _come_late(self, state: Document, now: datetime) -> list[Numbers]:
+        """List those of the missing numbers that have a record now."""
+        missing = as_numbers(state.get("missing", ()))
+        if not missing or now - self._looked_at < LOOK_AGAIN:
+            return []
+        self._looked_at = now
+        found: list[Numbers] = []
+        for each in missing:
+            there = self._rollups.records(each.writer, each.first, each.many)
+            found += _runs(each, {document["seq"] for document in there})
+        return found
+
+    def _read_again(self, state: Document, pending: Document) -> _Read:
+        """Read the group that somebody has written down."""
+        seals = []
+        for seal in self._seals.seals(state["k"] + 1):
+            if seal["_id"] > pending["to"]:
+                break
+            seals.append(seal)
+        left_out = {
+            (n.writer, seq)
+            for n in as_numbers(pending["missing"])
+            for seq in range(n.first, n.first + n.many)
+        }
+        read = self._read(seals, left_out)
+        read.facts += self._look_up(as_numbers(pending["late"])).facts
+        return read
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def _read(
+        self, seals: Iterable[Document], left_out: set[tuple[str, int]] | None = None
+    ) -> _Read:
+        """Read what seals hold, and find what is not there yet."""
+        numbers: list[Numbers] = []
+        expected: dict[str, set[int]] = {}
+        for seal in seals:
+            items = [item for item in seal["items"] if "b" in item]
+            classes = self._rollups.classes([item["b"] for item in items])
+            for item in items:
+                writer, _, start = str(item["b"]).rpartition(":")
+                into, count = int(item.get("from", 0)), int(item["n"])
+                first = int(start) + into
+                numbers.append(Numbers(seal["_id"], writer, first, count))
+                of_records = classes.get(item["b"], b"")[into : into + count]
+                expected.setdefault(writer, set()).update(
+                    first + at for at, kind in enumerate(of_records) if kind == RECORDS
+                )
+        return self._look_up(numbers, expected, left_out)
+
+    def _look_up(
+        self,
+        numbers: list[Numbers],
+        expected: dict[str, set[int]] | None = None,
+        left_out: set[tuple[str, int]] | None = None,
+    ) -> _Read:
+        read = _Read()
+        by_writer: dict[str, list[Numbers]] = {}
+        for each in numbers:
+            by_writer.setdefault(each.writer, []).append(each)
+        for writer, runs in by_writer.items():
+            runs.sort(key=lambda run: run.first)
+            starts = [run.first for run in runs]
+            seen = set[int]()
+            for first, count in _joined(runs):
+                for document in self._rollups.records(writer, first, count):
+                    seq = document["seq"]
+                    seen.add(seq)
+                    if left_out and (writer, seq) in left_out:
+                        continue
+                    k = runs[bisect_right(starts, seq) - 1].k
+                    fact = fact_of(document) or correction_of(document)
+                    if fact is not None:
+                        read.facts.append((fact, k))
+            absent = (expected or {}).get(writer, set()) - seen
+            if absent:
+                for run in runs:
+                    read.missing += _runs(run, absent)
+        return read
+
+    # -- afterwards ------------------------------------------------------------------------------
+
+    def _finish(self, state: Document, pending: Document, now: datetime) -> None:
+        late = set(as_numbers(pending["late"]))
+        still = [
+            part for each in as_numbers(state.get("missing", ())) for part in _without(each, late)
+        ]
+        oldest = now - GIVE_UP
+        # What is missing in old seals has expired, or never comes.
+        lately = pending["at"] is not None and pending["at"] > oldest
+        missing = [*still, *as_numbers(pending["missing"])] if lately else []
+        changes = {
+            "k": pending["to"],
+            "serial": pending["serial"],
+            "at": pending["at"],
+            "folded_at": now,
+            "missing": as_list(missing[-_MOST_MISSING:]),
+        }
+        self._rollups.finish(state["_id"], pending["serial"], changes)
+        self.k = pending["to"]
+
+    def _prune(self, state: Document, now: datetime) -> None:
+        if now - self._pruned_at < PRUNE_EVERY:
+            return
+        self._pruned_at = now
+        since = self.floor()
+        if since is None:
+            return
+        if state.get("since") is None or state["since"] < since:
+            # First said, then done: no question counts what is half removed.
+            self._rollups.note(state["_id"], {"since": since})
+            self._rollups.prune(state["_id"], since, state["zone"])
+
+
+def rebuild(
+    seals: SealStore,
+    rollups: RollupStore,
+    since: datetime | None = None,
+    tell: Callable[[int, int], None] | None = None,
+) -> int:
+    """Build the other side from the log, and let it answer from then on; returns the calls.
+
+    Questions are answered by the present side meanwhile. ``since`` leaves out what happened before
+    that time, a day's start; seals older than that by more than a day are not read.
+    """
+    zone, floor = rollups.zone(), Keeper(seals, rollups).floor()
+    if floor is not None and (since is None or since < floor):
+        since = floor
+    current = rollups.current()
+    side = SIDES[0] if current is None or current["side"] == SIDES[1] else SIDES[1]
+    rollups.start_over(side, zone, since, -1 if since is None else _before(seals, since))
+    total = Keeper(seals, rollups, side=side).catch_up(tell)
+    rollups.switch(side)
+    return total
+
+
+def _before(seals: SealStore, since: datetime) -> int:
+    """Find the last seal made a day before a time; a record is sealed after it happened."""
+    last = seals.last_seal()
+    low, high = -1, -1 if last is None else int(last["_id"])
+    while low < high:
+        middle = (low + high + 1) // 2
+        seal = next(iter(seals.seals(middle)), None)
+        if seal is None or seal["at"] >= since - timedelta(days=1):
+            high = middle - 1
+        else:
+            low = middle
+    return low
+
+
+def _joined(runs: list[Numbers]) -> Iterable[tuple[int, int]]:
+    """Join runs that follow each other, up to what is read at a time."""
+    first, end = runs[0].first, runs[0].first + runs[0].many
+    for _, run in pairwise(runs):
+        if run.first == end and end - first < _MOST_READ:
+            end = run.first + run.many
+            continue
+        yield first, end - first
+        first, end = run.first, run.first + run.many
+    yield first, end - first
+
+
+def _runs(within: Numbers, chosen: set[int]) -> list[Numbers]:
+    """List the runs of chosen numbers within others."""
+    found: list[Numbers] = []
+    for seq in range(within.first, within.first + within.many):
+        if seq not in chosen:
+            continue
+        if found and found[-1].first + found[-1].many == seq:
+            found[-1] = found[-1]._replace(many=found[-1].many + 1)
+        else:
+            found.append(Numbers(within.k, within.writer, seq, 1))
+    return found
+
+
+def _without(numbers: Numbers, others: set[Numbers]) -> list[Numbers]:
+    """List the runs of numbers that are in none of the others."""
+    gone = {
+        seq
+        for other in others
+        if other.writer == numbers.writer
+        for seq in range(other.first, other.first + other.many)
+    }
+    return _runs(numbers, set(range(numbers.first, numbers.first + numbers.many)) - gone)

@@ -1,0 +1,317 @@
+"""Reading cells: sums of whole slots, and of days within the months of users."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+from zoneinfo import ZoneInfo
+
+from bson.decimal128 import Decimal128
+
+from affidavit.event import Document, utc_from_ms
+from affidavit.store.analytics import Key, SumQuestion, TooManyGroups
+from affidavit.store.mongo.connect import Location
+from affidavit.store.mongo.driver import translated
+from affidavit.store.mongo.rollups import CORRECTED_FIRST, CORRECTED_LAST, FIRST, LAST
+from affidavit.store.rollups import SIDES
+from affidavit.tally.cells import TEAMS, USERS, Shape, digest, slot_end, slot_start, slot_text
+from affidavit.tally.sums import MEASURES, SKETCHES, Sums
+from affidavit.tally.times import UNITS, local_day, start_of_day
+
+if TYPE_CHECKING:
+    from affidavit.store.mongo.rollup_totals import Part
+
+    Rows = Iterator[tuple[dict[str, Any], Sums]]
+    Stages = list[dict[str, Any]]
+
+MAX_TIME_MS: Final = 60_000
+_CURRENT: Final = "current"
+_BY_DAY: Final = frozenset({"day", "week", "weekday"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Month:
+    """A month of users' cells, and which of its days are asked for; None: all there are."""
+
+    start: datetime
+    text: str
+    days: tuple[str, ...] | None
+
+
+class Cells:
+    """Reads the cells of one log; any number of threads may use it."""
+
+    def __init__(self, location: Location) -> None:
+        database, names = location.database, location.names
+        self._states = database[names.rollup_states]
+        self._cells = {side: database[names.rollups(side)] for side in SIDES}
+
+    def state(self) -> Document | None:
+        """Give the state of the side that answers, in one question."""
+        with translated(f"read {self._states.name}"):
+            found = {each["_id"]: each for each in self._states.find({}, max_time_ms=MAX_TIME_MS)}
+        current = found.get(_CURRENT)
+        return None if current is None else found.get(current["side"])
+
+    def times(
+        self, side: str, shape: Shape, start: datetime, end: datetime
+    ) -> tuple[datetime, datetime] | None:
+        """Tell the first and the last time of what some slots hold; None where they are empty."""
+        wanted = {FIRST: 1, LAST: 1, CORRECTED_FIRST: 1, CORRECTED_LAST: 1}
+        # A day more on both sides, because days are named in the zone's own time.
+        low = f"{shape.letter}{start - timedelta(days=1):%Y-%m-%d}"
+        high = f"{shape.letter}{end + timedelta(days=2):%Y-%m-%d}"
+        asked = {"_id": {"$gte": low, "$lt": high}, "at": {"$gte": start, "$lt": end}}
+        with translated(f"read {self._cells[side].name}"):
+            found = list(self._cells[side].find(asked, wanted, max_time_ms=MAX_TIME_MS))
+        first = [each[name] for each in found for name in (FIRST, CORRECTED_FIRST) if name in each]
+        last = [each[name] for each in found for name in (LAST, CORRECTED_LAST) if name in each]
+        return (utc_from_ms(min(first)), utc_from_ms(max(last))) if first else None
+
+    # -- hours and days --------------------------------------------------------------------------
+
+    def of_slots(self, side: str, question: SumQuestion, part: Part) -> Rows:
+        """Add up whole slots; by the slot's start, where a unit of time is asked for."""
+        shape = part.shape
+        assert shape is not None  # noqa: S101 - whoever calls has looked
+        low, high = (slot_text(shape, at, question.tz) for at in (part.since, part.until))
+        match = {"_id": {"$gte": low, "$lt": high}, **question.filters}
+        names = _named(question)
+        if question.measures & set(SKETCHES):
+            yield from self._with_sketches(side, question, match, names)
+            return
+        sums = {name: {"$sum": f"${name}"} for name in _counters(question)}
+        stages: Stages = [
+            {"$match": match},
+            {"$group": {"_id": {n: f"${n}" for n in names}, **sums, **_SPAN}},
+        ]
+        for row in self._run(side, question, stages):
+            yield row["_id"], _sums(row)
+
+    def _with_sketches(
+        self, side: str, question: SumQuestion, match: dict[str, Any], names: Sequence[str]
+    ) -> Rows:
+        """Add up here: the database cannot add fields whose names it does not know."""
+        wanted = [*names, *_counters(question), FIRST, LAST]
+        sketches = [name for name in SKETCHES if name in question.measures]
+        found: dict[tuple[Any, ...], tuple[dict[str, Any], Sums]] = {}
+        with translated("read rollups"):
+            rows = self._cells[side].find(
+                match,
+                dict.fromkeys((*wanted, *sketches), 1) | {"_id": 0},
+                batch_size=5000,
+                max_time_ms=MAX_TIME_MS,
+            )
+            for row in rows:
+                values = {name: row.get(name) for name in names}
+                sums = _sums(row)
+                for name in sketches:
+                    buckets = {int(b): int(n) for b, n in row.get(name, {}).items()}
+                    getattr(sums, name).buckets = buckets
+                held = found.setdefault(tuple(values.values()), (values, sums))
+                if held[1] is not sums:
+                    held[1].merge(sums)
+                if len(found) > question.limit * _SLOTS_A_GROUP:
+                    raise TooManyGroups(question.by, question.limit)
+        yield from found.values()
+
+    # -- users -----------------------------------------------------------------------------------
+
+    def of_users(
+        self, side: str, question: SumQuestion, part: Part, only: Sequence[Key] | None = None
+    ) -> Rows:
+        """Add up whole days of users' months; ``only`` some groups, by the question's keys."""
+        months = self._months(side, question.tz, part)
+        names = _named(question)
+        chosen = _only(question, only)
+        if set(question.by) & _BY_DAY:
+            yield from self._day_by_day(side, question, months, names)
+            return
+        stages = _united(
+            self._cells[side].name,
+            [_of_month(question, month, names, _counters(question), chosen) for month in months],
+        )
+        sums = {name: {"$sum": f"${name}"} for name in _counters(question)}
+        stages.append({"$group": {"_id": {n: f"${n}" for n in names}, **sums, **_SPAN}})
+        for row in self._run(side, question, stages):
+            yield row["_id"], _sums(row)
+
+    def highest(
+        self, side: str, question: SumQuestion, part: Part, counter: str, count: int
+    ) -> list[Key]:
+        """Name the groups with the highest value of one counter; nothing else is added up."""
+        months = self._months(side, question.tz, part)
+        names = _named(question)
+        stages = _united(
+            self._cells[side].name,
+            [_of_month(question, month, names, [counter], {}, lean=True) for month in months],
+        )
+        group = {n: f"${n}" for n in names} if len(names) > 1 else f"${names[0]}"
+        stages += [
+            {"$group": {"_id": group, "v": {"$sum": f"${counter}"}}},
+            {"$sort": {"v": -1, "_id": 1}},
+            {"$limit": count},
+        ]
+        found = []
+        with translated("read rollups"):
+            for row in self._cells[side].aggregate(stages, maxTimeMS=MAX_TIME_MS):
+                values = row["_id"] if len(names) > 1 else {names[0]: row["_id"]}
+                found.append(tuple(values.get(name) for name in question.by))
+        return found
+
+    def users(self, side: str, question: SumQuestion, part: Part) -> int:
+        """Count the users, whatever their departments, that have a call in whole days."""
+        months = self._months(side, question.tz, part)
+        stages = _united(
+            self._cells[side].name,
+            [_of_month(question, month, ["user_id"], ["calls"], {}, lean=True) for month in months],
+        )
+        stages += [
+            {"$match": {"user_id": {"$ne": None}, "calls": {"$gt": 0}}},
+            {"$group": {"_id": "$user_id"}},
+            {"$count": "n"},
+        ]
+        with translated("read rollups"):
+            row = next(iter(self._cells[side].aggregate(stages, maxTimeMS=MAX_TIME_MS)), None)
+        return 0 if row is None else int(row["n"])
+
+    def _day_by_day(
+        self, side: str, question: SumQuestion, months: list[_Month], names: Sequence[str]
+    ) -> Rows:
+        for month in months:
+            match = _matching(question, month, {})
+            days = "d" if month.days is None else [f"d.{day}" for day in month.days]
+            wanted = [*names, *([days] if isinstance(days, str) else days)]
+            with translated("read rollups"):
+                rows = self._cells[side].find(
+                    match, dict.fromkeys(wanted, 1), batch_size=5000, max_time_ms=MAX_TIME_MS
+                )
+                first = local_day(month.start, question.tz)
+                for row in rows:
+                    for day, held in row.get("d", {}).items():
+                        values = {name: row.get(name) for name in names}
+                        at = start_of_day(first.replace(day=int(day)), question.tz)
+                        yield values | {"at": at}, _sums(held, _counters(question))
+
+    def _months(self, side: str, zone: ZoneInfo, part: Part) -> list[_Month]:
+        """Cut a span of days into months; one with nothing outside of the span is taken whole."""
+        found = []
+        start = slot_start("month", part.since, zone)
+        while start < part.until:
+            end = slot_end("month", start, zone)
+            inside = max(start, part.since), min(end, part.until)
+            beside = [(start, inside[0]), (inside[1], end)]
+            whole = all(
+                low >= high or self.times(side, TEAMS, low, high) is None for low, high in beside
+            )
+            days = None if whole else tuple(_days(*inside, zone))
+            found.append(_Month(start, slot_text(USERS, start, zone), days))
+            start = end
+        return found
+
+    def _run(self, side: str, question: SumQuestion, stages: Stages) -> Iterator[Document]:
+        limit = question.limit * _SLOTS_A_GROUP
+        with translated("read rollups"):
+            rows = self._cells[side].aggregate(stages, maxTimeMS=MAX_TIME_MS, batchSize=10_000)
+            for n, row in enumerate(rows):
+                if n == limit:
+                    raise TooManyGroups(question.by, question.limit)
+                yield row
+
+
+_SLOTS_A_GROUP: Final = 20
+"""Several slots may make one group (hours of a day): rows that are read at most, for each."""
+
+_SPAN: Final = {FIRST: {"$min": f"${FIRST}"}, LAST: {"$max": f"${LAST}"}}
+
+
+def _days(since: datetime, until: datetime, zone: ZoneInfo) -> Iterator[str]:
+    day, last = local_day(since, zone), local_day(until - timedelta(milliseconds=1), zone)
+    while day <= last:
+        yield f"{day:%d}"
+        day += timedelta(days=1)
+
+
+def _named(question: SumQuestion) -> list[str]:
+    """Name the fields of a cell by which it is grouped."""
+    names = [name for name in question.by if name not in UNITS]
+    return [*names, "at"] if len(names) < len(question.by) else names
+
+
+def _counters(question: SumQuestion) -> list[str]:
+    return [name for measure in {"counts", *question.measures} for name in MEASURES[measure]]
+
+
+def _only(question: SumQuestion, only: Sequence[Key] | None) -> dict[str, Any]:
+    """Choose some groups: exactly where there is one key, else by each key, which is enough."""
+    if only is None:
+        return {}
+    return {
+        name: {"$in": sorted({key[n] for key in only}, key=lambda v: v or "")}
+        for n, name in enumerate(question.by)
+    }
+
+
+def _matching(question: SumQuestion, month: _Month, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Choose the cells of a month; those of some users by the beginning of their ids."""
+    low, high = f"{month.text}/", f"{month.text}0"
+    if "user_id" in question.filters:
+        low = f"{low}{digest((question.filters['user_id'],))}"
+        high = f"{low}~"
+    match: dict[str, Any] = {"_id": {"$gte": low, "$lt": high}, **question.filters}
+    match |= {name: value for name, value in chosen.items() if name not in question.filters}
+    if month.days is not None:
+        match["$or"] = [{f"d.{day}": {"$exists": True}} for day in month.days]
+    return match
+
+
+def _of_month(
+    question: SumQuestion,
+    month: _Month,
+    names: Sequence[str],
+    counters: Sequence[str],
+    chosen: Mapping[str, Any],
+    *,
+    lean: bool = False,
+) -> Stages:
+    """Write the stages that give a month's cells of users, with sums of the chosen days."""
+    match = _matching(question, month, chosen)
+    fields: dict[str, Any] = {"_id": 0, **dict.fromkeys(names, 1)}
+    if month.days is None:
+        fields |= dict.fromkeys(counters, 1)
+        if not lean:
+            fields |= {FIRST: 1, LAST: 1}
+        return [{"$match": match}, {"$project": fields}]
+    if lean:
+        del match["$or"]  # adding up zeros is quicker than looking first
+    for name in counters:
+        days = [{"$ifNull": [f"$d.{day}.{name}", 0]} for day in month.days]
+        fields[name] = {"$add": days}
+    if not lean:
+        fields[FIRST] = {"$min": [f"$d.{day}.{FIRST}" for day in month.days]}
+        fields[LAST] = {"$max": [f"$d.{day}.{LAST}" for day in month.days]}
+    return [{"$match": match}, {"$project": fields}]
+
+
+def _united(name: str, months: list[Stages]) -> Stages:
+    """Put the months behind each other."""
+    first, *others = months
+    return [*first, *({"$unionWith": {"coll": name, "pipeline": stages}} for stages in others)]
+
+
+def _sums(row: Mapping[str, Any], only: Sequence[str] | None = None) -> Sums:
+    sums = Sums()
+    for name in _SUMMED if only is None else (*only, FIRST, LAST):
+        value = row.get(name)
+        if value is not None:
+            setattr(sums, name, _whole(value))
+    return sums
+
+
+_SUMMED: Final = tuple(frozenset(Sums.__slots__) - frozenset(SKETCHES))
+
+
+def _whole(value: Any) -> int:
+    return int(value.to_decimal()) if isinstance(value, Decimal128) else int(value)

@@ -1,0 +1,337 @@
+"""Answering from rollups what they can answer, and the rest from the records.
+
+A question's span is cut into parts: whole slots of a shape that has its keys and measures, and what
+is left at both ends, where a slot is asked for in part. Whether that is so is told by the times in
+the cells: a slot of which everything lies within the span is taken whole. Ends are added up from
+hours, where those fit, and else from the records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from affidavit.event import EPOCH, Document, LedgerEvent
+from affidavit.store.analytics import (
+    Dear,
+    Engine,
+    Key,
+    Limits,
+    Scores,
+    Source,
+    SumQuestion,
+    TooManyGroups,
+)
+from affidavit.store.mongo.adoption import OLD
+from affidavit.store.mongo.analytics import MongoCalls
+from affidavit.store.mongo.connect import Location
+from affidavit.store.mongo.counting import Stages
+from affidavit.store.mongo.driver import translated
+from affidavit.store.mongo.ledger import Ledger
+from affidavit.store.mongo.rollup_cells import Cells
+from affidavit.tally.cells import DAYS, HOURS, TEAMS, USERS, Shape, slot_end, slot_start
+from affidavit.tally.sums import Sums
+from affidavit.tally.times import UNITS, offsets, time_key
+
+LATE: Final = timedelta(seconds=60)
+"""Rollups that are further behind the log are not asked."""
+
+_HOURLY: Final = frozenset({"hour", "hour_of_day"})
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A span, and the shape that has its sums; None: the records."""
+
+    shape: Shape | None
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a question is answered."""
+
+    side: str
+    parts: tuple[Part, ...]
+    as_of: datetime
+    old: bool
+    """Whether documents of older loggers are to be added."""
+
+
+class _OldCalls(MongoCalls):
+    """Answers from the documents of older loggers alone: they have no numbers, and no leaves."""
+
+    def _calls(self, question: SumQuestion) -> Stages:
+        return [{"$match": OLD}, *super()._calls(question)]
+
+    def _corrected(self, question: SumQuestion) -> Stages:  # noqa: ARG002 - those are ours
+        return [{"$match": {"_id": {"$exists": False}}}]
+
+
+class RollupCalls:
+    """Answers from rollups where they fit, else from the records; for any number of threads."""
+
+    def __init__(self, location: Location, legacy_timezone: str | None = None) -> None:
+        """``legacy_timezone`` says where an older logger's naive local times were local."""
+        self._location = location
+        self._raw: Engine = MongoCalls(location, legacy_timezone)
+        self._old = _OldCalls(location, legacy_timezone)
+        self._cells = Cells(location)
+
+    # -- the contract ----------------------------------------------------------------------------
+
+    def source(self, question: SumQuestion) -> Source:
+        """Say where the sums of this question come from, and why not from rollups."""
+        plan = self.plan(question)
+        if isinstance(plan, str):
+            found = self._raw.source(question)
+            return found._replace(notes=(*found.notes, plan))
+        if all(part.shape is None for part in plan.parts):
+            return self._raw.source(question)
+        return Source("rollups", plan.as_of)
+
+    def sums(self, question: SumQuestion) -> Iterator[tuple[Key, Sums]]:
+        """Give each group once; see :class:`affidavit.store.analytics.Totals`."""
+        plan = self.plan(question)
+        if isinstance(plan, str) or all(part.shape is None for part in plan.parts):
+            yield from self._raw.sums(question)
+            return
+        found: dict[Key, Sums] = {}
+        for part in plan.parts:
+            self._merge(question, found, self._sums_of(plan, part, question))
+            if plan.old and part.shape is not None:
+                span = replace(
+                    question,
+                    since=max(part.since, question.since),
+                    until=min(part.until, question.until),
+                )
+                self._merge(question, found, self._old.sums(span))
+        yield from found.items()
+
+    def highest(self, question: SumQuestion, counter: str, count: int) -> list[tuple[Key, Sums]]:
+        """Give the groups with the highest value of a counter, the highest first.
+
+        Groups that have the same are in the order of their keys. Of users the server ranks, and
+        only those that are wanted leave it.
+        """
+        plan = self.plan(question)
+        if not isinstance(plan, str) and not plan.old and len(plan.parts) == 1:
+            part = plan.parts[0]
+            timed = set(question.by) & set(UNITS)
+            if part.shape is USERS and question.by and not timed:
+                keys = self._cells.highest(plan.side, question, part, counter, count)
+                rows = self._cells.of_users(plan.side, question, part, keys)
+                return _ranked(_named(question, rows), counter, count)
+        return _ranked(self.sums(question), counter, count)
+
+    def distinct(self, question: SumQuestion, of: str) -> Iterator[tuple[Key, int]]:
+        """Count different values; of users over whole days from rollups, else from the records."""
+        plan = None
+        if of == "user_id" and not question.by:
+            measures = frozenset({"counts"})
+            plan = self.plan(replace(question, by=("user_id",), measures=measures))
+        if isinstance(plan, Plan) and not plan.old and len(plan.parts) == 1:
+            [part] = plan.parts
+            if part.shape is USERS:
+                count = self._cells.users(plan.side, question, part)
+                yield from [((), count)] if count else ()
+                return
+        yield from self._raw.distinct(question, of)
+
+    def dearest(self, question: SumQuestion, count: int) -> list[Dear]:
+        """List the calls that cost most, from the records."""
+        return self._raw.dearest(question, count)
+
+    def scores(self, question: SumQuestion) -> Iterator[tuple[Key, str, Scores]]:
+        """Add up scores, from the records."""
+        return self._raw.scores(question)
+
+    def limits(self, question: SumQuestion) -> Iterator[tuple[Key, str, Limits]]:
+        """Count rate-limit hits, from the records."""
+        return self._raw.limits(question)
+
+    # -- whether, and from what ------------------------------------------------------------------
+
+    def plan(self, question: SumQuestion) -> Plan | str:
+        """Say from which cells a question is answered, or why it is not."""
+        if not any(_fits(shape, question) for shape in (DAYS, TEAMS, USERS, HOURS)):
+            return "Rollups do not have these keys or measures."
+        state = self._cells.state()
+        if state is None:
+            return "There are no rollups yet: `affidavit rollups run` makes them."
+        if state["zone"] != question.zone:
+            return f"Rollups are kept by the days of {state['zone']}."
+        behind = self._behind(state)
+        if behind:
+            return behind
+        since, until = _ceil(question.since), _ceil(question.until)
+        parts: list[Part] = []
+        floor = state.get("since")
+        if floor is not None and since < floor:
+            parts.append(Part(None, since, min(floor, until)))
+            since = floor
+        if since < until:
+            parts += self._cover(state["_id"], question, since, until)
+        as_of = state["at"] or state["folded_at"]
+        return Plan(state["_id"], tuple(parts), as_of, old=self._has_old(until))
+
+    def _has_old(self, until: datetime) -> bool:
+        """Whether set-up has found documents of another logger that may be of this time."""
+        adoption = Ledger(self._location).newest(LedgerEvent.ADOPTION)
+        if adoption is None:
+            return False
+        first = adoption["details"].get("first")
+        # Their times are local: a day more.
+        return not isinstance(first, datetime) or first - timedelta(days=1) < until
+
+    def _behind(self, state: Document) -> str:
+        """Say how far rollups are behind, if that is too far; three look-ups by index."""
+        names, database = self._location.names, self._location.database
+        now = datetime.now(UTC)
+        seals, batches = database[names.seals], database[names.leaf_batches]
+        with translated("look how far the log is sealed"):
+            last = seals.find_one(
+                {"_id": {"$gte": 0}}, {"mark": 1}, sort=[("_id", -1)], max_time_ms=5000
+            )
+            if last is None:
+                return "The log is not sealed, so there are no rollups."
+            if last["_id"] > state["k"]:
+                first = seals.find_one({"_id": state["k"] + 1}, {"at": 1}, max_time_ms=5000)
+                if first is not None and now - first["at"] > LATE:
+                    behind = last["_id"] - state["k"]
+                    return f"Rollups are {behind} seals behind; `affidavit rollups status`."
+            newer = {"sent_at": {"$gt": last.get("mark") or EPOCH}}
+            waits = batches.find_one(newer, {"sent_at": 1}, sort=[("sent_at", 1)], max_time_ms=5000)
+        if waits is not None and now - waits["sent_at"] > LATE:
+            return "The sealer is more than a minute behind the log; `affidavit status`."
+        return ""
+
+    def _cover(
+        self, side: str, question: SumQuestion, since: datetime, until: datetime
+    ) -> list[Part]:
+        """Cut a span into whole slots and what is left at the ends."""
+        shape = next((each for each in (DAYS, TEAMS, USERS) if _fits(each, question)), None)
+        if shape is None:
+            return self._finer(side, question, since, until)
+        slots, ends = self._whole(side, TEAMS, question.tz, since, until)
+        found = [Part(shape, *slots)] if slots else []
+        return [*found, *(p for end in ends for p in self._finer(side, question, *end))]
+
+    def _finer(
+        self, side: str, question: SumQuestion, since: datetime, until: datetime
+    ) -> list[Part]:
+        if not _fits(HOURS, question) or not _whole_hours(question.tz, since, until):
+            return [Part(None, since, until)]
+        slots, ends = self._whole(side, HOURS, question.tz, since, until)
+        found = [Part(HOURS, *slots)] if slots else []
+        return [*found, *(Part(None, *end) for end in ends)]
+
+    def _whole(
+        self, side: str, shape: Shape, zone: ZoneInfo, since: datetime, until: datetime
+    ) -> tuple[tuple[datetime, datetime] | None, list[tuple[datetime, datetime]]]:
+        """Give the span of the slots that can be taken whole, and the spans beside it.
+
+        What the days hold is read of the teams' cells: they are few, and have every call.
+        """
+        start, last = (slot_start(shape.slot, at, zone) for at in (since, until))
+        end = until if last == until else slot_end(shape.slot, last, zone)
+        ends: list[tuple[datetime, datetime]] = []
+        if start < since:
+            after = slot_end(shape.slot, start, zone)
+            times = self._cells.times(side, shape, start, after)
+            if times is not None and times[0] < since <= times[1]:
+                ends.append((since, min(after, until)))
+            if times is None or times[0] < since:
+                start = after
+        if last < until and last >= start:
+            times = self._cells.times(side, shape, last, end)
+            if times is not None and times[0] < until <= times[1]:
+                ends.append((max(last, since), until))
+            if times is None or times[1] >= until:
+                end = last
+        return ((start, end) if start < end else None), ends
+
+    # -- adding up -------------------------------------------------------------------------------
+
+    def _sums_of(self, plan: Plan, part: Part, question: SumQuestion) -> Iterable[tuple[Key, Sums]]:
+        if part.shape is None:
+            span = replace(question, since=part.since, until=part.until)
+            return self._raw.sums(span)
+        if part.shape is USERS:
+            rows = self._cells.of_users(plan.side, question, part)
+        else:
+            rows = self._cells.of_slots(plan.side, question, part)
+        return _named(question, rows)
+
+    @staticmethod
+    def _merge(
+        question: SumQuestion, found: dict[Key, Sums], more: Iterable[tuple[Key, Sums]]
+    ) -> None:
+        for key, sums in more:
+            held = found.get(key)
+            if held is None:
+                if len(found) >= question.limit:
+                    raise TooManyGroups(question.by, question.limit)
+                found[key] = sums
+            else:
+                held.merge(sums)
+
+
+def _named(
+    question: SumQuestion, rows: Iterable[tuple[dict[str, Any], Sums]]
+) -> Iterator[tuple[Key, Sums]]:
+    """Name the groups: values as they are, and units of the slot's start."""
+    labels: dict[tuple[str, datetime], str] = {}
+    corrected = "cost" in question.measures
+    for values, sums in rows:
+        if not sums.calls and not corrected:
+            continue
+        key: list[str | None] = []
+        for name in question.by:
+            if name not in UNITS:
+                key.append(values[name])
+                continue
+            at = values["at"]
+            label = labels.get((name, at))
+            if label is None:
+                label = labels[name, at] = time_key(name, at, question.tz)
+            key.append(label)
+        yield tuple(key), sums
+
+
+def _ranked(rows: Iterable[tuple[Key, Sums]], counter: str, count: int) -> list[tuple[Key, Sums]]:
+    def rank(row: tuple[Key, Sums]) -> tuple[int, tuple[str, ...]]:
+        return -getattr(row[1], counter), tuple(value or "" for value in row[0])
+
+    merged: dict[Key, Sums] = {}
+    for key, sums in rows:
+        if key in merged:
+            merged[key].merge(sums)
+        else:
+            merged[key] = sums
+    return sorted(merged.items(), key=rank)[:count]
+
+
+def _fits(shape: Shape, question: SumQuestion) -> bool:
+    times = set(question.by) & set(UNITS)
+    keys = (set(question.by) - times) | set(question.filters)
+    return (
+        keys <= set(shape.keys)
+        and question.measures <= shape.measures
+        and (shape is HOURS or not times & _HOURLY)
+    )
+
+
+def _whole_hours(zone: ZoneInfo, since: datetime, until: datetime) -> bool:
+    """Whether hours of the zone stay hours: one zone's clock goes back by half of one."""
+    found = offsets(zone, since - timedelta(hours=2), until + timedelta(hours=2))
+    return len({offset % timedelta(hours=1) for _, offset in found}) == 1
+
+
+def _ceil(at: datetime) -> datetime:
+    """Round up to milliseconds, in which records count."""
+    return at.astimezone(UTC) + timedelta(microseconds=-at.microsecond % 1000)

@@ -1,0 +1,269 @@
+"""Keeping rollups in MongoDB; the contract is in :mod:`affidavit.store.rollups`.
+
+A cell is updated where its watermark is lower than the group's, and else made. Where neither can
+be, because it is there and has the group already, the server says "duplicate key", and that is as
+good as done. So any number of keepers may apply one group, and each any number of times.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from bson.decimal128 import Decimal128
+from pymongo import UpdateOne
+from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
+
+from affidavit.config import AuditConfig
+from affidavit.event import Document, LedgerEvent
+from affidavit.store.mongo.connect import Location
+from affidavit.store.mongo.driver import translated
+from affidavit.store.mongo.ledger import Ledger
+from affidavit.store.mongo.zone import reporting_timezone
+from affidavit.store.rollups import SIDES
+from affidavit.tally.cells import SHAPES, USERS, Cell, Part, slot_text
+from affidavit.tally.times import local_day
+
+MAX_TIME_MS: Final = 60_000
+_AT_ONCE: Final = 1000
+_DUPLICATE: Final = 11_000
+_BAD_HINT: Final = 2
+_CURRENT: Final = "current"
+_LARGE: Final = 2**53
+_NUMBERED: Final = [("writer", 1), ("seq", 1)]
+
+FIRST, LAST = "first_ms", "last_ms"
+"""Times of the calls in a cell, in ms since 1970."""
+
+CORRECTED_FIRST, CORRECTED_LAST = "corrected_first_ms", "corrected_last_ms"
+"""The same of the calls that its corrections are about; absent without any."""
+
+_READ: Final = {
+    "_id": 1, "seq": 1, "event_type": 1, "timestamp": 1, "effective_at": 1, "schema_version": 1,
+    "call_id": 1, "user_id": 1, "department": 1, "tenant": 1, "status": 1, "success": 1,
+    "error_type": 1, "finish_reason": 1, "cost_status": 1, "provider": 1, "model": 1,
+    "input_tokens": 1, "output_tokens": 1, "cached_tokens": 1, "reasoning_tokens": 1,
+    "time_to_first_token_ms": 1,
+    "request_data": {"provider": 1, "model": 1, "message_length": 1},
+    "response_data": {
+        "provider_used": 1, "tokens_used": 1, "cost_usd": 1, "processing_time_ms": 1,
+        "response_length": 1, "retries": 1,
+        # Whether there were any is all that counts, and they may be long.
+        "tool_calls": {"$type": "$response_data.tool_calls"},
+    },
+    "details": {"cost_nano_diff": 1, "cost_status_before": 1},
+}  # fmt: skip
+"""What :mod:`affidavit.tally.facts` reads for the keys and measures of cells."""
+
+_ABSENT: Final = frozenset({"missing", "null", "undefined"})
+
+
+class MongoRollups:
+    """Rollups of one log; any number of threads may use it."""
+
+    def __init__(self, location: Location, config: AuditConfig) -> None:
+        """Reads and writes are by majority, as everywhere in this folder."""
+        database, names = location.database, location.names
+        self._location = location
+        self._config = config
+        self._records = database[names.records]
+        self._batches = database[names.leaf_batches]
+        self._states = database[names.rollup_states]
+        self._cells = {side: database[names.rollups(side)] for side in SIDES}
+
+    # -- states ----------------------------------------------------------------------------------
+
+    def current(self) -> Document | None:
+        """Give the side that answers questions."""
+        return self.state(_CURRENT)
+
+    def state(self, side: str) -> Document | None:
+        """Give a side's state."""
+        with translated(f"read {self._states.name}"):
+            return self._states.find_one({"_id": side}, max_time_ms=MAX_TIME_MS)
+
+    def begin(self, zone: str, since: datetime | None) -> Document:
+        """Make the first state, then what names it: whoever finds the name finds the state."""
+        current = {"_id": _CURRENT, "side": SIDES[0], "zone": zone}
+        with translated(f"insert into {self._states.name}"):
+            for document in (_fresh(SIDES[0], zone, since, -1), current):
+                with contextlib.suppress(DuplicateKeyError):
+                    self._states.insert_one(document)
+        return self.current() or current
+
+    def start_over(self, side: str, zone: str, since: datetime | None, k: int) -> None:
+        """Empty a side; its state goes first, so that a half empty one is never gone on with."""
+        with translated(f"write {self._states.name}"):
+            self._states.delete_one({"_id": side})
+            self._cells[side].delete_many({})
+            self._states.insert_one(_fresh(side, zone, since, k))
+
+    def switch(self, side: str) -> None:
+        """Let this side answer."""
+        state = self.state(side) or {}
+        document = {"_id": _CURRENT, "side": side, "zone": state.get("zone", "UTC")}
+        with translated(f"write {self._states.name}"):
+            self._states.replace_one({"_id": _CURRENT}, document, upsert=True)
+
+    def write_down(self, state: Document, group: Document) -> bool:
+        """Write down a group, where nobody has gone on in between."""
+        same = {"_id": state["_id"], "serial": state["serial"], "pending": None}
+        with translated(f"write {self._states.name}"):
+            return bool(self._states.update_one(same, {"$set": {"pending": group}}).matched_count)
+
+    def finish(self, side: str, serial: int, changes: Document) -> bool:
+        """Note that a group is applied."""
+        mine = {"_id": side, "pending.serial": serial}
+        with translated(f"write {self._states.name}"):
+            change = {"$set": {**changes, "pending": None}}
+            return bool(self._states.update_one(mine, change).matched_count)
+
+    def note(self, side: str, changes: Document) -> None:
+        """Change other parts of a state."""
+        with translated(f"write {self._states.name}"):
+            self._states.update_one({"_id": side}, {"$set": changes})
+
+    # -- cells -----------------------------------------------------------------------------------
+
+    def add(self, side: str, cells: Mapping[str, Cell], late: int | None = None) -> None:
+        """Add to cells; a thousand at a time."""
+        updates = [_update(name, cell, late) for name, cell in cells.items()]
+        with translated(f"write {self._cells[side].name}"):
+            for at in range(0, len(updates), _AT_ONCE):
+                try:
+                    self._cells[side].bulk_write(updates[at : at + _AT_ONCE], ordered=False)
+                except BulkWriteError as error:
+                    failures: list[Mapping[str, Any]] = error.details["writeErrors"]
+                    concern = error.details.get("writeConcernErrors")
+                    if concern or any(each["code"] != _DUPLICATE for each in failures):
+                        raise PyMongoError(str(error.code)) from None
+
+    def prune(self, side: str, since: datetime, zone: str) -> int:
+        """Remove what lies before ``since``, in cells of users by days."""
+        cells, tz = self._cells[side], ZoneInfo(zone)
+        removed = 0
+        with translated(f"write {cells.name}"):
+            for shape in SHAPES:
+                before = {"$gte": shape.letter, "$lt": slot_text(shape, since, tz)}
+                removed += cells.delete_many({"_id": before}).deleted_count
+            first = local_day(since, tz)
+            gone = [f"{day:02d}" for day in range(1, first.day)]
+            month = slot_text(USERS, since, tz)
+            if gone:
+                held = {"_id": {"$gte": f"{month}/", "$lt": f"{month}0"}}
+                some = {"$or": [{f"d.{day}": {"$exists": True}} for day in gone]}
+                cells.update_many({**held, **some}, _without(gone))
+                removed += cells.delete_many({**held, "d": {}}).deleted_count
+        return removed
+
+    # -- what is folded --------------------------------------------------------------------------
+
+    def records(self, writer: str, first: int, count: int) -> Iterator[Document]:
+        """Give records without their texts; by the unique index, where it is."""
+        asked = {"writer": writer, "seq": {"$gte": first, "$lt": first + count}}
+        with translated("read records by their numbers"):
+            try:
+                found = iter(
+                    self._records.find(
+                        asked, _READ, hint=_NUMBERED, batch_size=5000, max_time_ms=MAX_TIME_MS
+                    )
+                )
+                document = next(found, None)
+            except OperationFailure as error:
+                if error.code != _BAD_HINT:
+                    raise
+                found = iter(self._records.find(asked, _READ, max_time_ms=MAX_TIME_MS))
+                document = next(found, None)
+            while document is not None:
+                answer = document.get("response_data")
+                if answer is not None and answer.get("tool_calls") in _ABSENT:
+                    del answer["tool_calls"]
+                yield document
+                document = next(found, None)
+
+    def classes(self, batch_ids: Sequence[str]) -> dict[str, bytes]:
+        """Tell the classes of leaves."""
+        found: dict[str, bytes] = {}
+        with translated(f"read {self._batches.name}"):
+            for at in range(0, len(batch_ids), _AT_ONCE):
+                group = list(batch_ids[at : at + _AT_ONCE])
+                for document in self._batches.find({"_id": {"$in": group}}, {"k": 1}):
+                    found[document["_id"]] = bytes(document.get("k", b""))
+        return found
+
+    def zone(self) -> str:
+        """Tell the zone that was fixed at set-up."""
+        return reporting_timezone(self._location, self._config)
+
+    def retention(self) -> timedelta | None:
+        """Tell what the newest set-up found."""
+        newest = Ledger(self._location).newest(LedgerEvent.SETUP)
+        period_s = (newest or {}).get("details", {}).get("ttl_s")
+        return None if not isinstance(period_s, int | float) else timedelta(seconds=period_s)
+
+
+def _fresh(side: str, zone: str, since: datetime | None, k: int) -> Document:
+    now = datetime.now(UTC)
+    return {
+        "_id": side,
+        "zone": zone,
+        "since": since,
+        "k": k,
+        "serial": 0,
+        "at": None,
+        "folded_at": now,
+        "missing": [],
+        "pending": None,
+    }
+
+
+def _update(name: str, cell: Cell, late: int | None) -> UpdateOne:
+    """Write the update of one cell; it is made where it is not there."""
+    change: dict[str, dict[str, Any]] = {"$inc": {}, "$min": {}, "$max": {}}
+    _put(change, "", cell.whole)
+    for day, part in cell.days.items():
+        _put(change, f"d.{day}.", part)
+    values = dict(zip(cell.shape.keys, cell.values, strict=True))
+    change["$setOnInsert"] = {"at": cell.start, **values}
+    if late is None:
+        chosen = {"_id": name, "k": {"$lt": cell.k}}
+        change["$set"] = {"k": cell.k}
+    else:
+        chosen = {"_id": name, "late": {"$not": {"$gte": late}}}
+        change["$set"] = {"late": late}
+        change["$max"]["k"] = cell.k
+    return UpdateOne(chosen, {verb: said for verb, said in change.items() if said}, upsert=True)
+
+
+def _put(change: dict[str, dict[str, Any]], prefix: str, part: Part) -> None:
+    for name, value in part.counts.items():
+        # What is absurdly large is kept as a decimal, which does not overflow.
+        fits = -_LARGE < value < _LARGE
+        change["$inc"][f"{prefix}{name}"] = value if fits else Decimal128(str(value))
+    for times, first, last in (
+        (part.calls, FIRST, LAST),
+        (part.corrections, CORRECTED_FIRST, CORRECTED_LAST),
+    ):
+        if times is not None:
+            change["$min"][f"{prefix}{first}"] = times.first_ms
+            change["$max"][f"{prefix}{last}"] = times.last_ms
+
+
+def _without(days: Sequence[str]) -> list[dict[str, Any]]:
+    """Take days out of cells of users, and add up what is left; doing it twice changes nothing."""
+    parts = {"$map": {"input": {"$objectToArray": "$d"}, "in": "$$this.v"}}
+    again: dict[str, Any] = {
+        name: {"$sum": {"$map": {"input": parts, "in": f"$$this.{name}"}}}
+        for name in sorted(USERS.counters)
+    }
+    for low, high in ((FIRST, LAST), (CORRECTED_FIRST, CORRECTED_LAST)):
+        again[low] = {"$min": {"$map": {"input": parts, "in": f"$$this.{low}"}}}
+        again[high] = {"$max": {"$map": {"input": parts, "in": f"$$this.{high}"}}}
+    kept = {
+        name: {"$cond": [{"$in": [said, [0, None]]}, "$$REMOVE", said]}
+        for name, said in again.items()
+    }
+    return [{"$unset": [f"d.{day}" for day in days]}, {"$set": kept}]

@@ -1,0 +1,96 @@
+"""What keeping and asking rollups needs of a store.
+
+There are two *sides*, of which one answers questions while the other can be built anew. Each side
+has a state:
+
+``{_id: side, zone, since, k, serial, at, folded_at, missing, pending}``: the seals up to ``k`` are
+in its cells, but for the numbers in ``missing``, ``[k, writer, first, count]`` each, whose records
+were not there when they were looked for. ``at`` is when seal ``k`` was made. Nothing before
+``since`` is in the cells. ``pending`` is the group under way, written down before anything of it is
+applied: ``{serial, to, late, missing, at, begun}``, the seals up to ``to``, the numbers in ``late``
+that have come since, and without those in ``missing``.
+
+Durability and errors are those of :mod:`affidavit.store.sealing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple, Protocol
+
+from affidavit.event import Document
+from affidavit.tally.cells import Cell
+
+SIDES: Final = ("a", "b")
+
+
+class Numbers(NamedTuple):
+    """Consecutive numbers of one writer, and the seal that holds their leaves."""
+
+    k: int
+    writer: str
+    first: int
+    many: int
+
+
+class RollupStore(Protocol):
+    """Rollups and how far they are; any number of threads and processes may use it."""
+
+    def current(self) -> Document | None:
+        """Give ``{side, zone}`` of the side that answers questions; None before the first."""
+
+    def state(self, side: str) -> Document | None:
+        """Give a side's state."""
+
+    def begin(self, zone: str, since: datetime | None) -> Document:
+        """Make the first side's state if there is none; give what :meth:`current` gives."""
+
+    def start_over(self, side: str, zone: str, since: datetime | None, k: int) -> None:
+        """Empty a side, and let it go on behind seal ``k``."""
+
+    def switch(self, side: str) -> None:
+        """Let this side answer questions."""
+
+    def write_down(self, state: Document, group: Document) -> bool:
+        """Write down the group that follows this state; False if another one was faster."""
+
+    def add(self, side: str, cells: Mapping[str, Cell], late: int | None = None) -> None:
+        """Add to the cells of a side, each only if it has not got this yet.
+
+        That is told by the cell's ``k``, or, with the serial number of a group of ``late``
+        records, by that of the latest such group.
+        """
+
+    def finish(self, side: str, serial: int, changes: Document) -> bool:
+        """Note that a group is applied; False if it was noted already."""
+
+    def note(self, side: str, changes: Document) -> None:
+        """Change other parts of a state."""
+
+    def prune(self, side: str, since: datetime, zone: str) -> int:
+        """Remove the cells, and days of cells, that lie before ``since``; tell how many cells."""
+
+    # -- what is folded --------------------------------------------------------------------------
+
+    def records(self, writer: str, first: int, count: int) -> Iterator[Document]:
+        """Give the records of these numbers, without their texts, in no order."""
+
+    def classes(self, batch_ids: Sequence[str]) -> dict[str, bytes]:
+        """Tell the class of each leaf of these batches; see :mod:`affidavit.integrity.leaves`."""
+
+    def zone(self) -> str:
+        """Tell the time zone that the log's days are counted in."""
+
+    def retention(self) -> timedelta | None:
+        """Tell how long records are kept; None without an end."""
+
+
+def as_list(numbers: Iterable[Numbers]) -> list[list[object]]:
+    """Write numbers as a state holds them."""
+    return [list(each) for each in numbers]
+
+
+def as_numbers(held: Iterable[Sequence[object]]) -> list[Numbers]:
+    """Read numbers as a state holds them."""
+    return [Numbers(int(k), str(w), int(s), int(n)) for k, w, s, n in held]  # type: ignore[call-overload]

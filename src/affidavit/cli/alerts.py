@@ -249,3 +249,38 @@ def history(
         ],
         wrapped=("why",),
     )
+
+
+@commands.command("prometheus-rules")
+def prometheus_rules(out: Out = None) -> None:
+    """Print alerting rules for Prometheus, made from the thresholds of the settings."""
+    from affidavit.monitor.promql import rule_file
+    from affidavit.monitor.rules import rules_of
+
+    _print(rule_file(rules_of(common.settings())), out)
+
+
+@commands.command("dashboard")
+def dashboard(out: Out = None) -> None:
+    """Print a dashboard for Grafana as JSON; it shows every metric of `affidavit metrics`."""
+    import json
+
+    from affidavit.monitor.promql import dashboard as made
+    from affidavit.monitor.rules import rules_of
+
+    _print(json.dumps(made(rules_of(common.settings())), indent=2) + "\n", out)
+
+
+def _print(text: str, out: Path | None) -> None:
+    from affidavit.cli import _output as output
+    from affidavit.errors import ConfigError
+
+    if out is None:
+        output.raw(text.rstrip("\n"))
+        return
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        msg = f"--out {out} cannot be written ({error.strerror})."
+        raise ConfigError(msg) from error
+    output.say(f"wrote {out}")

@@ -498,6 +498,22 @@ SETTINGS: Final[dict[str, Setting]] = _table(
         "With guard: hosts of models of your own, beside the known providers. Names or addresses, "
         "separated by commas, with * and a port where wanted: 'llm.internal, 127.0.0.1:11434'.",
     ),
+    Setting(
+        "pricing",
+        "choice",
+        "auto",
+        "'auto' gives a call without a cost the one that its tokens have in the price list of this "
+        "installation, if the model is in it. 'off' stores only costs that the application says.",
+        choices=("auto", "off"),
+        remedy="docs/how-to/prices.md says how a cost comes about.",
+    ),
+    Setting(
+        "price_overrides",
+        "str",
+        None,
+        "TOML file with prices of your own, over those of the list: a contract's, a discount, a "
+        "model that the list has not. Read when a process starts; docs/how-to/prices.md.",
+    ),
     Setting("department", "str", None, "Department of every record that names none."),
     Setting("tenant", "str", None, "Tenant of every record that names none."),
     Setting("environment", "str", None, "Environment of every record, such as 'production'."),

@@ -90,6 +90,8 @@ class Settings(TypedDict, total=False):
     anchor_plain_http: bool
     guard: Literal["off", "record", "refuse"]
     guard_hosts: str | None
+    pricing: Literal["auto", "off"]
+    price_overrides: str | None
     department: str | None
     tenant: str | None
     environment: str | None
@@ -161,6 +163,8 @@ class AuditConfig:
     anchor_plain_http: bool
     guard: Literal["off", "record", "refuse"]
     guard_hosts: str | None
+    pricing: str
+    price_overrides: str | None
     department: str | None
     tenant: str | None
     environment: str | None

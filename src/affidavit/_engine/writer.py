@@ -29,6 +29,7 @@ from affidavit._engine.sender import LEAST_TIMEOUT_S, LIMIT, Sender
 from affidavit._engine.ticket import State
 from affidavit.errors import StoreError, StoreUnavailable
 from affidavit.pipeline.chain import Chain
+from affidavit.pipeline.price import pricer_of
 from affidavit.pipeline.redact.configured import redactor_of
 from affidavit.pipeline.said import fingerprints_of
 from affidavit.spool.counters import Slot
@@ -86,6 +87,7 @@ class Writer:
             None,
             redactor_of(core.config),
             fingerprints_of(core.config),
+            pricer_of(core.config),
         )
         self._config = core.config
         self._mode = core.mode

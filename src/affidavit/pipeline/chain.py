@@ -1,4 +1,4 @@
-"""The steps in order: decode, build, redact, clean and cut, commit, compress, encode.
+"""The steps in order: decode, build, redact, clean and cut, price, commit, compress, encode.
 
 One :class:`Chain` belongs to one writer thread. A record that breaks a step is not lost: its
 envelope is stored with the content withheld and the reason in ``odd``.
@@ -17,6 +17,7 @@ from affidavit.event import Dest, Document, utc_from_ms
 from affidavit.pipeline import build
 from affidavit.pipeline.clean import Cleaner, money
 from affidavit.pipeline.compress import compress_fields
+from affidavit.pipeline.price import Pricer
 from affidavit.pipeline.redact import Redactor
 from affidavit.pipeline.said import FIELD, Fingerprints
 
@@ -47,13 +48,15 @@ class Chain:
         compression_level: int | None,
         redactor: Redactor | None = None,
         fingerprints: Fingerprints | None = None,
+        pricer: Pricer | None = None,
     ) -> None:
         """``compression_level`` is None where single fields are not compressed.
 
         Without a ``redactor`` texts are stored as they are; ``fingerprints`` makes the keyed hashes
-        of what was sent.
+        of what was sent; without a ``pricer`` a cost is what the application says.
         """
         self.writer = writer
+        self._pricer = pricer
         self._redactor = redactor
         self._fingerprints = fingerprints
         self.compression_level = compression_level
@@ -90,6 +93,8 @@ class Chain:
                 response["cost_usd"] = money(cost) if type(cost) is str else None
                 if cost is not None and response["cost_usd"] is None:
                     document["odd"] = sorted({*document.get("odd", ()), "cost_not_a_number"})
+            if self._pricer is not None:
+                self._pricer.price(document, epoch_ms)
         whole = {
             "_id": ObjectId(record_id),
             **document,

@@ -33,7 +33,7 @@ MODEL_UNKNOWN: Final = "model_unknown"
 NOT_BY_TOKEN: Final = "not_by_token"  # noqa: S105 - a reason, no password
 """The model is in the book, and what the call used has no price there."""
 USAGE_CONTRADICTS: Final = "usage_contradicts"
-"""The parts are more than the whole: more cached tokens than input tokens, say."""
+"""The parts are more than the whole (more cached tokens than input tokens, say), or absurd."""
 
 REASONS: Final[Mapping[str, str]] = {
     NO_USAGE: "the call has no numbers of tokens",
@@ -41,7 +41,7 @@ REASONS: Final[Mapping[str, str]] = {
     PROVIDER_UNKNOWN: "the price book does not know the provider",
     MODEL_UNKNOWN: "the price book does not know the model",
     NOT_BY_TOKEN: "the model has no price for what was used",
-    USAGE_CONTRADICTS: "more cached or reasoning tokens than input or output tokens",
+    USAGE_CONTRADICTS: "more cached or reasoning tokens than input or output, or absurdly many",
 }
 """Why a call has no price, in words."""
 
@@ -59,6 +59,8 @@ OWN_NAMES: Final[Mapping[str, str]] = {
 """Providers as records name them, where the book has another name."""
 
 _REMEMBERED: Final = 4096
+_ABSURD: Final = 10**18
+"""Nano-dollars: a call that costs a billion dollars has wrong numbers of tokens."""
 
 
 class BookError(AffidavitError):
@@ -207,7 +209,7 @@ class Book:
         nano = rates.nano(usage)
         if nano is None:
             return None, NOT_BY_TOKEN if _adds_up(usage) else USAGE_CONTRADICTS
-        return nano, ""
+        return (nano, "") if nano < _ABSURD else (None, USAGE_CONTRADICTS)
 
     def rates(
         self, provider: str, model: str, at: datetime, tier: str = STANDARD

@@ -28,6 +28,7 @@ from affidavit.canonical import EntryError, record
 from affidavit.event import Dest, EventType, LedgerEvent
 from affidavit.pipeline.compress import compress_fields
 from affidavit.pipeline.redact.seal import keypair
+from affidavit.pipeline.snapshot import take
 from affidavit.testing import capture_events
 from tests.unit.canonical.test_values import NAMES, READERS, VALUES
 
@@ -68,6 +69,15 @@ def stored() -> list[tuple[str, dict[str, Any]]]:
             audit.rate_limit_exceeded(limit_type="l", current_usage={"n": 1}, details={"n": 1})
             audit.security_event(kind="k", details={"n": 1})
             audit.annotate(call.call_id, kind="score", name="n", value=1, ref="r", note="n")
+            corrected = take({
+                "event_type": EventType.CORRECTION.value, "call_id": call.call_id,
+                "timestamp": 1_800_000_000_000, "user_id": "u", "schema_version": 1,
+                "effective_at": datetime(2026, 1, 1, tzinfo=UTC), "price_book": "1-00000000",
+                "details": {"cost_nano_diff": -1, "cost_status_before": "reported"},
+            }, plain=False)  # fmt: skip
+            ticket = audit._engine.submit(Dest.RECORDS, b"correction..", corrected, wait=True)
+            assert ticket is not None
+            ticket.wait(5.0)
         records = captured.records
     found += [("records", document) for document in records]
     found += [("ledger", document) for document in captured.store.documents(Dest.LEDGER)]
@@ -278,6 +288,7 @@ def test_an_entry_is_what_the_page_says() -> None:
         "success": True, "provider": "p", "model": "m", "finish": "stop", "env": "test",
         "service": "assistant", "schema": 1, "in": 1, "out": 1, "cached": 0, "reasoning": 0,
         "used": 2, "by": "p", "cost_nano": 100_000_000, "ttft_us": 1000,
+        "cost_status": "reported",
         "us": round(response["processing_time_ms"] * 1000),
     }  # fmt: skip
     plain = json.dumps(made)

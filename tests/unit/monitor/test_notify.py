@@ -1,0 +1,313 @@
+"""Delivery over real connections: signed posts, mail, and addresses that are refused."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import logging
+import socket
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from affidavit import AuditConfig
+from affidavit.errors import ConfigError, MissingExtra
+from affidavit.monitor.notify import address
+from affidavit.monitor.notify.base import DeliveryFailed, Message
+from affidavit.monitor.notify.configured import targets_of
+from affidavit.monitor.notify.webhook import WebhookTarget
+from tests.support.receivers import HttpReceiver, SmtpReceiver, certificate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from affidavit.monitor.notify.base import Target
+
+pytestmark = pytest.mark.requirement("R23", "R24")
+
+KEY = b"k" * 32
+SECRET = "whsec_" + base64.b64encode(KEY).decode()
+AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
+MESSAGE = Message(
+    "a1b2c3", "[CRITICAL] records_lost in wadm", "Three lines.", AT, {"level": "critical", "n": 1}
+)
+
+
+def webhook(url: str, **more: Any) -> WebhookTarget:
+    """The target of the settings for one address of this host."""
+    private = more.pop("private", True)
+    return WebhookTarget(address.parse_webhook(url, private=True), KEY, private=private, **more)
+
+
+def target(**settings: Any) -> Target:
+    """The one target, beside the log, of these settings."""
+    _log, made = targets_of(AuditConfig(**settings))
+    return made
+
+
+def mail(port: int, **more: Any) -> Target:
+    """Mail over a server on this host."""
+    login = more.pop("login", "")
+    scheme = more.pop("scheme", "smtp")
+    return target(
+        alert_smtp=f"{scheme}://{login}127.0.0.1:{port}",
+        alert_email_to="ops@example.org, on-call@example.org",
+        alert_email_from="affidavit@example.org",
+    )
+
+
+# -- posts -----------------------------------------------------------------------------------------
+
+
+def test_a_post_is_signed_as_standard_webhooks_are() -> None:
+    """Checked as a receiver does it: over id, time and body."""
+    with HttpReceiver() as receiver:
+        target(
+            alert_webhooks=receiver.url("/hook?token=t"),
+            alert_webhook_secret=SECRET,
+            alert_private_addresses=True,
+        ).send(MESSAGE)
+    (posted,) = receiver.posted
+    assert (posted.path, json.loads(posted.body)) == ("/hook?token=t", MESSAGE.data)
+    assert posted.headers["webhook-id"] == MESSAGE.id
+    stamp = posted.headers["webhook-timestamp"]
+    assert abs(time.time() - int(stamp)) < 60
+    signed = hmac.digest(KEY, f"{MESSAGE.id}.{stamp}.".encode() + posted.body, "sha256")
+    assert posted.headers["webhook-signature"] == f"v1,{base64.b64encode(signed).decode()}"
+
+
+@pytest.mark.parametrize(("status", "final"), [(500, False), (503, False), (429, False),
+                                               (400, True), (404, True), (410, True)])  # fmt: skip
+def test_a_refusal_is_final_and_a_failure_is_tried_again(status: int, final: bool) -> None:
+    """By the status; what the other side sent is not shown."""
+    with HttpReceiver(statuses=[status]) as receiver, pytest.raises(DeliveryFailed) as failed:
+        webhook(receiver.url("/s3cret")).send(MESSAGE)
+    assert failed.value.final is final
+    assert str(status) in str(failed.value)
+    assert "s3cret" not in str(failed.value)
+
+
+def test_a_redirect_is_not_followed() -> None:
+    """It could lead anywhere."""
+    with HttpReceiver() as inner, HttpReceiver([302], location=inner.url()) as outer:
+        with pytest.raises(DeliveryFailed, match="status 302"):
+            webhook(outer.url()).send(MESSAGE)
+        assert inner.posted == []
+
+
+def test_an_answer_that_comes_byte_by_byte_ends_at_the_limit() -> None:
+    """The limit is for the whole post, not for each wait."""
+    with HttpReceiver(drip_s=0.2) as receiver:
+        began_s = time.monotonic()
+        with pytest.raises(DeliveryFailed, match="does not answer"):
+            webhook(receiver.url(), timeout_s=0.6).send(MESSAGE)
+        assert time.monotonic() - began_s < 5
+
+
+def test_a_receiver_that_is_away_is_tried_again() -> None:
+    """A closed port."""
+    with HttpReceiver() as receiver:
+        url = receiver.url()
+    with pytest.raises(DeliveryFailed) as failed:
+        webhook(url).send(MESSAGE)
+    assert not failed.value.final
+
+
+def test_https_needs_a_certificate_that_is_trusted_and_names_the_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when the connection goes to an address that was resolved before."""
+    context, trusted = certificate(tmp_path, "127.0.0.1")
+    with HttpReceiver(context=context) as receiver:
+        with pytest.raises(DeliveryFailed, match="certificate is not trusted"):
+            webhook(receiver.url()).send(MESSAGE)
+        monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+        webhook(receiver.url()).send(MESSAGE)
+        with pytest.raises(DeliveryFailed, match="certificate is not trusted"):
+            webhook(receiver.url(host="localhost")).send(MESSAGE)
+    assert len(receiver.posted) == 1
+
+
+# -- addresses -------------------------------------------------------------------------------------
+
+SPECIAL = (
+    "127.0.0.1", "127.1.2.3", "10.0.0.1", "172.16.5.5", "192.168.1.1", "169.254.169.254",
+    "100.64.0.1", "0.0.0.0",  # noqa: S104 - it is refused
+    "255.255.255.255", "224.0.0.1", "198.18.0.1", "192.0.2.1",
+    "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "fd00:ec2::254", "ff02::1",
+    "::ffff:10.0.0.1",
+    "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "::7f00:1", "2001:db8::1",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("literal", SPECIAL)
+def test_addresses_that_are_not_of_the_internet_are_refused(literal: str) -> None:
+    """Private, loopback, link-local, metadata services, and those hidden inside IPv6."""
+    assert not address.is_public(literal)
+
+
+@pytest.mark.parametrize(
+    "literal", ["93.184.216.34", "8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8"]
+)
+def test_addresses_of_the_internet_are_allowed(literal: str) -> None:
+    """Otherwise nothing would ever arrive."""
+    assert address.is_public(literal)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "127.1"])
+def test_a_post_to_this_host_is_refused_however_it_is_written(host: str) -> None:
+    """The resolver's answer is judged, not the name."""
+    with HttpReceiver() as receiver:
+        where = address.Webhook(True, host, receiver.port, "/")
+        with pytest.raises(DeliveryFailed, match="alert_private_addresses"):
+            WebhookTarget(where, KEY, private=False).send(MESSAGE)
+    assert receiver.posted == []
+
+
+def test_a_name_is_resolved_once_and_its_answer_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that points elsewhere a moment later makes no difference."""
+    asked: list[str] = []
+    real = socket.getaddrinfo
+
+    def rebinding(host: str, *more: Any, **named: Any) -> Any:
+        asked.append(host)
+        return real("127.0.0.1" if len(asked) == 1 else "127.0.0.9", *more, **named)
+
+    with HttpReceiver() as receiver:
+        monkeypatch.setattr(socket, "getaddrinfo", rebinding)
+        webhook(receiver.url(host="hooks.test")).send(MESSAGE)
+    assert asked == ["hooks.test"]
+    assert receiver.posted[0].headers["host"].startswith("hooks.test")
+
+
+def test_a_name_with_one_forbidden_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever of them comes first."""
+    both = [
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, 443)) for host in ("8.8.8.8", "10.0.0.1")
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: both)
+    where = address.Webhook(True, "hooks.test", 443, "/")
+    with pytest.raises(DeliveryFailed, match="alert_private_addresses"):
+        address.resolve(where, private=False)
+
+
+def test_plain_http_goes_to_no_public_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even where private addresses are allowed."""
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("8.8.8.8", 80))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    with pytest.raises(DeliveryFailed, match="plain http"):
+        address.resolve(address.Webhook(False, "hooks.test", 80, "/"), private=True)
+
+
+# -- mail ------------------------------------------------------------------------------------------
+
+
+def test_a_mail_arrives_at_all_recipients() -> None:
+    """One mail, marked as made by a machine."""
+    with SmtpReceiver() as receiver:
+        mail(receiver.port).send(MESSAGE)
+    (arrived,) = receiver.mails
+    assert receiver.recipients == [["ops@example.org", "on-call@example.org"]]
+    assert (arrived["Subject"], arrived["Auto-Submitted"]) == (MESSAGE.title, "auto-generated")
+    assert arrived.get_content().strip() == MESSAGE.text
+
+
+def test_mail_is_encrypted_and_logged_in_where_the_server_offers_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """STARTTLS with a certificate that is checked; the password goes over it."""
+    context, trusted = certificate(tmp_path)
+    with SmtpReceiver(context=context, login=("me", "p/ss")) as receiver:
+        made = mail(receiver.port, login="me:p%2Fss@")
+        with pytest.raises(DeliveryFailed, match="certificate is not trusted"):
+            made.send(MESSAGE)
+        monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+        made.send(MESSAGE)
+        with pytest.raises(DeliveryFailed, match="refuses user or password") as failed:
+            mail(receiver.port, login="me:wr0ng@").send(MESSAGE)
+    assert receiver.encrypted == [True]
+    assert "wr0ng" not in str(failed.value)
+
+
+def test_mail_is_not_sent_in_clear_beyond_this_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server elsewhere that offers no STARTTLS gets nothing."""
+    with SmtpReceiver() as receiver:
+        real = socket.getaddrinfo
+        monkeypatch.setattr(socket, "getaddrinfo", lambda _h, *a, **k: real("127.0.0.1", *a, **k))
+        made = target(
+            alert_smtp=f"smtp://mail.test:{receiver.port}",
+            alert_email_to="ops@example.org",
+            alert_email_from="affidavit@example.org",
+        )
+        with pytest.raises(DeliveryFailed, match="no STARTTLS"):
+            made.send(MESSAGE)
+    assert receiver.mails == []
+
+
+@pytest.mark.parametrize(("code", "final"), [(550, True), (451, False)])
+def test_a_refused_recipient_is_final_only_where_the_server_says_so(code: int, final: bool) -> None:
+    """Codes from 500 on are for good."""
+    with SmtpReceiver(refuse_code=code) as receiver, pytest.raises(DeliveryFailed) as failed:
+        mail(receiver.port).send(MESSAGE)
+    assert failed.value.final is final
+
+
+def test_no_line_break_in_a_title_becomes_a_header() -> None:
+    """Names of users may hold anything."""
+    odd = Message("x", "a\r\nBcc: eve@example.org", "text", AT, {})
+    with SmtpReceiver() as receiver:
+        mail(receiver.port).send(odd)
+    assert receiver.mails[0]["Bcc"] is None
+    assert receiver.recipients == [["ops@example.org", "on-call@example.org"]]
+
+
+# -- the rest --------------------------------------------------------------------------------------
+
+
+def test_the_log_target_logs_by_level(caplog: pytest.LogCaptureFixture) -> None:
+    """Critical is an error, a resolution is for information."""
+    (log,) = targets_of(AuditConfig())
+    with caplog.at_level(logging.INFO, "affidavit.alerts"):
+        log.send(MESSAGE)
+        log.send(Message("x", "fine", "", AT, {"what": "resolved", "level": "critical"}))
+    assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
+
+
+def test_apprise_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the package the error says what to install."""
+    monkeypatch.setitem(__import__("sys").modules, "apprise", None)
+    with pytest.raises(MissingExtra, match=r"affidavit\[apprise\]"):
+        targets_of(AuditConfig(alert_apprise="json://localhost"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"alert_webhooks": "https://h/x"}, "needs alert_webhook_secret"),
+        ({"alert_webhooks": "https://h/x", "alert_webhook_secret": "short"}, "whsec_"),
+        ({"alert_webhooks": "ftp://h/t0ken", "alert_webhook_secret": SECRET}, "https://host/path"),
+        ({"alert_webhooks": "http://h/t0ken", "alert_webhook_secret": SECRET}, "plain http"),
+        ({"alert_webhooks": "https://u:t0ken@h/", "alert_webhook_secret": SECRET}, "no login"),
+        ({"alert_smtp": "mail.test"}, "alert_smtp must be"),
+        ({"alert_smtp": "smtp://h", "alert_email_to": "a@b"}, "needs alert_email_from"),
+        ({"alert_email_to": "a@b"}, "needs alert_smtp"),
+    ],
+)  # fmt: skip
+def test_a_target_that_cannot_be_meant_is_an_error_without_its_secrets(
+    settings: dict[str, Any], said: str
+) -> None:
+    """The text names the setting."""
+    with pytest.raises(ConfigError, match=said) as error:
+        targets_of(AuditConfig(**settings))
+    assert "t0ken" not in str(error.value)
+
+
+def test_a_targets_name_holds_no_secret_and_tells_two_apart() -> None:
+    """It stands in the state, in logs and in the history."""
+    one, other = webhook("https://h.test/s3cret"), webhook("https://h.test/0ther")
+    assert one.name != other.name
+    assert "s3cret" not in one.name
+    assert one.name.startswith("webhook https://h.test (")

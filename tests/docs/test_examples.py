@@ -97,9 +97,14 @@ def test_the_commands_of_a_page_run(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    """Every `affidavit` line without a placeholder, in order, on a log with one call."""
+    """Every `affidavit` line without a placeholder, in order, on a log with one call.
+
+    Files of a page, as ```csv title="usage.csv"``` has them, are there.
+    """
     monkeypatch.setenv("AFFIDAVIT_MONGODB_URI", mongodb_uri)
     monkeypatch.chdir(tmp_path)
+    for block in pages.blocks(page, "csv"):
+        (tmp_path / block.info.removeprefix('title="').rstrip('"')).write_text(block.text, "utf-8")
     with AuditLogger() as audit, audit.call(provider="p", user_id="user_123") as call:
         call.complete(text="Sideways.")
     for where, line, command in pages.shell_lines():

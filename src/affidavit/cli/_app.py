@@ -20,6 +20,7 @@ from affidavit.cli import (
     metrics,
     monitor,
     prove,
+    reconcile,
     redact,
     said,
     seal,
@@ -75,6 +76,7 @@ app.command("said")(said.said)
 app.command("status")(status.status)
 app.command("metrics")(metrics.metrics)
 app.command("stats")(stats.stats)
+app.command("reconcile")(reconcile.reconcile)
 app.command("setup")(setup.setup)
 app.command("doctor")(doctor.doctor)
 app.command("seal")(seal.seal)

@@ -16,6 +16,7 @@ from affidavit.cli import (
     doctor,
     erase,
     hold,
+    import_,
     keys,
     metrics,
     monitor,
@@ -86,6 +87,7 @@ app.add_typer(keys.commands, name="keys")
 app.command("verify")(verify.verify)
 app.command("prove")(prove.prove)
 app.command("export")(prove.export)
+app.command("import")(import_.import_)
 app.command("erase")(erase.erase)
 app.add_typer(hold.commands, name="hold")
 app.command("monitor")(monitor.monitor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -95,6 +96,15 @@ class ExportFolder:
     def seals(self, from_k: int = 0) -> Iterator[Docs]:
         """Give the seals in order."""
         yield from (seal for _, seal in self._lines("seals.jsonl") if seal["_id"] >= from_k)
+
+    def last_seal(self) -> Docs | None:
+        """Give the newest seal."""
+        newest = deque(self._lines("seals.jsonl"), maxlen=1)
+        return newest[0][1] if newest else None
+
+    def documents(self, name: str) -> Iterator[Docs]:
+        """Give every document of a part: ``leaf_batches``, ``records`` or ``ledger``."""
+        yield from (document for _, document in self._lines(f"{name}.jsonl"))
 
     def batches(self, ids: Sequence[str]) -> Iterator[Docs]:
         """Give these leaf batches."""

@@ -1,7 +1,8 @@
-"""What happens to stored records later: erasing content on request, and holds that forbid it.
+"""What happens to stored records later: erasing content, holds that forbid it, putting a log back.
 
 Lives here: which fields go and in which order everything is told to the ledger (:mod:`.erasure`),
-and legal holds (:mod:`.holds`).
+legal holds (:mod:`.holds`), and in which order an export is put back (:mod:`.importing`).
 Does not live here: how a record keeps its proof without its content (``canonical``), how a store
-finds and replaces records (``store.erasing``), and expiry, which the database does.
+finds, replaces and takes documents (``store.erasing``, ``store.restoring``), and expiry, which the
+database does.
 """

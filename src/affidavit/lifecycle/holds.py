@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from affidavit.errors import ConfigError
 from affidavit.event import LedgerEvent
-from affidavit.store.erasing import ErasableStore
+from affidavit.store.erasing import LedgerStore
 
 KINDS: Final = ("user", "call", "record", "all")
 _FIELDS: Final = {"user": ("user_id",), "call": ("call_id",), "record": ("_id",)}
@@ -49,7 +49,7 @@ def _mark(key: bytes, name: str) -> bytes:
     return hmac.digest(key, name.encode("utf-8", "surrogatepass"), "sha256")
 
 
-def add(store: ErasableStore, of: str, names: Sequence[str], reason: str) -> str:
+def add(store: LedgerStore, of: str, names: Sequence[str], reason: str) -> str:
     """Set a hold on what has one of these names, all of them names of the same; give its id."""
     key = secrets.token_bytes(16)
     name = f"hold-{secrets.token_hex(6)}"
@@ -59,7 +59,7 @@ def add(store: ErasableStore, of: str, names: Sequence[str], reason: str) -> str
     return name
 
 
-def release(store: ErasableStore, name: str, reason: str) -> None:
+def release(store: LedgerStore, name: str, reason: str) -> None:
     """End a hold. Raises ConfigError where none of that name is in force."""
     if not any(hold.id == name for hold in in_force(store.ledger(LedgerEvent.HOLD))):
         msg = f"No hold {name} is in force. `affidavit hold list` shows them."

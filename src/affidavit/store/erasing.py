@@ -36,8 +36,18 @@ class Chosen:
         return "user" if self.users else "call" if self.calls else "record"
 
 
-class ErasableStore(Protocol):
-    """Records that can be found, replaced, and the ledger in which it is told."""
+class LedgerStore(Protocol):
+    """The ledger, in which everything is told."""
+
+    def ledger(self, event: LedgerEvent) -> Iterator[Document]:
+        """Give the ledger's records of one kind, oldest first."""
+
+    def note(self, event: LedgerEvent, details: Mapping[str, Any]) -> None:
+        """Add a ledger record; durable when this returns."""
+
+
+class ErasableStore(LedgerStore, Protocol):
+    """Records that can be found and replaced, and the ledger."""
 
     def select(self, chosen: Chosen) -> Iterator[Document]:
         """Give the records that are meant, each once."""
@@ -53,9 +63,3 @@ class ErasableStore(Protocol):
 
         Returns how many were replaced; durable when this returns.
         """
-
-    def ledger(self, event: LedgerEvent) -> Iterator[Document]:
-        """Give the ledger's records of one kind, oldest first."""
-
-    def note(self, event: LedgerEvent, details: Mapping[str, Any]) -> None:
-        """Add a ledger record; durable when this returns."""

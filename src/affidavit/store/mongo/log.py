@@ -22,10 +22,12 @@ from affidavit.store.mongo.forensics import MongoForensics
 from affidavit.store.mongo.ledger import Ledger
 from affidavit.store.mongo.patient import PatientSeals
 from affidavit.store.mongo.read import Reader
+from affidavit.store.mongo.restoring import MongoRestoring
 from affidavit.store.mongo.rollup_totals import RollupCalls
 from affidavit.store.mongo.rollups import MongoRollups
 from affidavit.store.mongo.zone import reporting_timezone
 from affidavit.store.planning import Plan, Step
+from affidavit.store.restoring import RestorableStore
 from affidavit.store.rollups import RollupStore
 from affidavit.store.sealing import SealStore
 
@@ -96,6 +98,11 @@ class MongoLog:
                 self.location.database.client.admin.command("ping")
             self._reached = True
         return PatientSeals.over(self.location, SEALS_TIMEOUT_S)
+
+    @property
+    def restoring(self) -> RestorableStore:
+        """The collections, to be filled from an export; over the same connections."""
+        return MongoRestoring(self.location)
 
     @property
     def erasing(self) -> ErasableStore:

@@ -29,16 +29,23 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], *, wrapped: Sequence[str] = ()
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    wrapped: Sequence[str] = (),
+    right: Sequence[str] = (),
 ) -> None:
-    """Print a table; columns named in ``wrapped`` may break lines, others are cut."""
+    """Print a table; columns named in ``wrapped`` may break lines, others are cut.
+
+    Figures stand to the right: known columns by themselves, and those named in ``right``.
+    """
     from rich.table import Table
     from rich.text import Text
 
     out = console()
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
-        numeric = name.endswith((" ms", "tokens", "calls", "failed", "cost USD"))
+        numeric = name in right or name.endswith((" ms", "tokens", "calls", "failed", "cost USD"))
         shown.add_column(
             name,
             no_wrap=name not in wrapped,

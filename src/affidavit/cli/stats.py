@@ -1,39 +1,192 @@
-"""``affidavit stats``: calls and cost by group."""
+"""``affidavit stats``: cost, use, performance, providers and limits; and plain sums by group."""
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final, get_args
 
 import typer
 
 from affidavit.cli import _common as common
+from affidavit.errors import ConfigError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from affidavit.analytics.answers import Answer
+    from affidavit.analytics.facade import Analytics
     from affidavit.store.questions import GroupBy
 
 _NAMES = {"user": "user_id"}
+_KINDS: Final = ("cost", "usage", "performance", "providers", "limits")
+_DEFAULT_BY: Final = {
+    "cost": ("user",),
+    "usage": ("user",),
+    "limits": ("user",),
+    "performance": ("provider", "model"),
+    "providers": ("provider", "model"),
+}
 
 
-def stats(
+def stats(  # noqa: PLR0913, PLR0917 - one parameter for each option
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            help="cost, usage, performance, providers or limits; nothing: plain sums.",
+            show_default=False,
+        ),
+    ] = None,
     by: Annotated[
-        str, typer.Option("--by", help="provider, user, department, model or status.")
-    ] = "provider",
-    since: common.Since = "30d",
+        list[str] | None,
+        typer.Option(
+            "--by",
+            help="Key to group by, such as user, department, model, day, field:symbol; several "
+            "with commas.",
+            show_default=False,
+        ),
+    ] = None,
+    last: Annotated[
+        str | None,
+        typer.Option("--last", help="So long: 90m, 24h, 30d, 4w (else 30d).", show_default=False),
+    ] = None,
+    since: common.Since = None,
     until: common.Until = None,
+    month: Annotated[
+        str | None,
+        typer.Option("--month", help="A month: 2026-11, this or last.", show_default=False),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--where", help="Only calls with key=value; repeatable.", show_default=False),
+    ] = None,
+    top: Annotated[
+        int | None, typer.Option("--top", "-n", min=1, help="So many rows.", show_default=False)
+    ] = None,
+    calls: Annotated[bool, typer.Option("--calls", help="With cost: the dearest calls.")] = False,
+    budget: Annotated[
+        bool, typer.Option("--budget", help="With cost: a month's budgets, by user or department.")
+    ] = False,
+    people: Annotated[
+        bool, typer.Option("--people", help="With usage: new, kept and lapsed users.")
+    ] = False,
     uri: common.Uri = None,
     collection: common.Collection = None,
+    legacy_timezone: common.Timezone = None,
     json: common.Json = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print the rows as CSV.")] = False,
 ) -> None:
-    """Count finished calls and add up their cost, exactly. The reading is noted in the ledger."""
+    """Show what was spent, who uses what, how quick and how good, how providers compare.
+
+    Days and months are those of the reporting time zone, which is printed with each answer. Without
+    an argument: finished calls and their cost by provider, user, department, model or status. The
+    reading is noted in the ledger.
+    """
+    keys = tuple(name.strip() for text in by or () for name in text.split(","))
+    config = common.settings(collection, legacy_timezone)
+    if what is None:
+        if month or where or top or calls or budget or people or csv:
+            msg = f"Say what is asked: affidavit stats {', '.join(_KINDS)}. Plain sums take --by."
+            raise ConfigError(msg)
+        _plain(keys, last or since, until, uri, config, json=json)
+        return
+    common.checked(what, "stats", _KINDS)
+    if json and csv:
+        msg = "--json and --csv are two ways to print one answer. Leave one of them out."
+        raise ConfigError(msg)
+    asking: dict[str, Any] = {
+        "last": last,
+        "since": _when(since, "--since"),
+        "until": _when(until, "--until"),
+        "month": month,
+        "where": dict(_choice(text) for text in where or ()),
+        "top": top,
+    }
+    listed = {"calls": calls, "budget": budget, "people": people}
+    from affidavit.analytics.facade import Analytics
+    from affidavit.cli import _stats as shown
+
+    with common.opened(uri, config) as log:
+        answer = _ask(Analytics(lambda: log), what, keys, asking, listed)
+    if csv:
+        shown.as_csv(answer)
+    elif json:
+        shown.as_json(answer)
+    else:
+        shown.table(answer)
+
+
+def _ask(
+    asked: Analytics,
+    what: str,
+    keys: tuple[str, ...],
+    asking: dict[str, Any],
+    listed: dict[str, bool],
+) -> Answer[Any, Any]:
+    """Find the question that the options mean."""
+    wanted = [name for name, is_set in listed.items() if is_set]
+    fits = {"cost": ("calls", "budget"), "usage": ("people",)}.get(what, ())
+    if len(wanted) > 1 or not set(wanted) <= set(fits):
+        allowed = " or ".join(f"--{name}" for name in fits) or "none of --calls, --budget, --people"
+        msg = f"affidavit stats {what} takes {allowed}, and here is --{' --'.join(wanted)}."
+        raise ConfigError(msg)
+    if not wanted:
+        question = getattr(asked, what)
+        found: Answer[Any, Any] = question(keys or _DEFAULT_BY[what], **asking)
+        return found
+    if wanted == ["budget"]:
+        if asking["last"] or asking["since"] or asking["until"] or asking["where"]:
+            msg = (
+                "Budgets are by month: use --month, and neither --last, --since, --until, --where."
+            )
+            raise ConfigError(msg)
+        who: Any = keys[0] if keys else "user"
+        common.checked(who, "--by", ("user", "department"))
+        return asked.budget(who, asking["month"])
+    if keys:
+        msg = f"--{wanted[0]} lists them one by one. Leave --by out."
+        raise ConfigError(msg)
+    return asked.calls(**asking) if wanted == ["calls"] else asked.people(**asking)
+
+
+def _choice(text: str) -> tuple[str, str | None]:
+    name, mark, value = text.partition("=")
+    if not mark or not name:
+        msg = f"--where {text!r} chooses nothing. Write --where department=research."
+        raise ConfigError(msg)
+    return name.strip(), value
+
+
+def _when(text: str | None, option: str) -> datetime | date | None:
+    """Read a time; a day alone is one of the reporting time zone."""
+    try:
+        return date.fromisoformat(text) if text is not None else None
+    except ValueError:
+        return common.when(text, option)
+
+
+def _plain(
+    keys: tuple[str, ...],
+    since: str | None,
+    until: str | None,
+    uri: str | None,
+    config: Any,
+    *,
+    json: bool,
+) -> None:
+    """Count finished calls and add up their cost by one group."""
     from affidavit.cli import _output as output
     from affidavit.store.questions import GroupBy
 
+    by = keys[0] if keys else "provider"
+    if len(keys) > 1:
+        msg = f"Plain sums take one key. With several: affidavit stats cost --by {','.join(keys)}."
+        raise ConfigError(msg)
     name = _NAMES.get(by, by)
     allowed = tuple(g for g in get_args(GroupBy) if g not in _NAMES.values())
     group: GroupBy = common.checked(name, "--by", (*allowed, *_NAMES.values()))  # type: ignore[assignment]
-    start, end = common.span(since, until)
-    with common.opened(uri, common.settings(collection)) as log:
+    start, end = common.span(since or "30d", until)
+    with common.opened(uri, config) as log:
         rows = log.reader.usage(group, start, end)
         log.note_access("stats", {"by": group, "since": start, "until": end}, len(rows))
     if json:

@@ -1,0 +1,203 @@
+"""Answers as tables for people, and as JSON and CSV for programs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from decimal import Decimal
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from affidavit.analytics.answers import Answer, Row
+from affidavit.cli import _output as output
+
+Shown = Mapping[str, str]
+
+_COST: Final = {
+    "calls": "calls",
+    "tokens": "tokens",
+    "cost_usd": "cost USD",
+    "share": "share %",
+    "per_call_usd": "a call USD",
+    "previous_usd": "before USD",
+    "change": "change %",
+    "unpriced": "unpriced",
+}
+_CALLS: Final = {
+    "at": "time (UTC)",
+    "call_id": "call",
+    "user": "user",
+    "model": "model",
+    "status": "status",
+    "tokens": "tokens",
+    "latency_ms": "took ms",
+    "cost_usd": "cost USD",
+    "share": "share %",
+    "all_calls": "all calls",
+    "all_usd": "all USD",
+}
+_BUDGET: Final = {
+    "state": "state",
+    "budget_usd": "budget USD",
+    "actual_usd": "actual USD",
+    "used": "used %",
+    "projected_usd": "projected USD",
+}
+_USAGE: Final = {
+    "calls": "calls",
+    "share": "share %",
+    "users": "users",
+    "sessions": "sessions",
+    "failed": "failed",
+    "tokens": "tokens",
+    "input_tokens": "in tokens",
+    "output_tokens": "out tokens",
+    "prompt_chars_p50": "prompt p50",
+    "prompt_chars_p99": "p99",
+    "answer_chars_p50": "answer p50",
+    "answer_chars_p99": "p99 ",
+}
+_PEOPLE: Final = {
+    "state": "state",
+    "calls": "calls",
+    "calls_before": "before calls",
+    "first_at": "first (UTC)",
+    "last_at": "last (UTC)",
+}
+_LIMITS: Final = {
+    "limit_type": "limit",
+    "hits": "hits",
+    "calls": "calls",
+    "per_100_calls": "per 100 calls",
+    "last_at": "last (UTC)",
+}
+_PERFORMANCE: Final = {
+    "calls": "calls",
+    "failed": "failed",
+    "failure_rate": "failure %",
+    "aborted": "aborted",
+    "latency_p50_ms": "p50 ms",
+    "latency_p90_ms": "p90 ms",
+    "latency_p95_ms": "p95 ms",
+    "latency_p99_ms": "p99 ms",
+    "first_token_p50_ms": "first token p50 ms",
+    "first_token_p95_ms": "p95 ms ",
+    "tokens_per_s_p50": "tokens/s",
+    "retried": "retried",
+    "empty": "empty",
+    "cut": "cut off",
+    "scores": "scores",
+}
+_PROVIDERS: Final = {
+    "calls": "calls",
+    "cost_per_call": "a call USD",
+    "cost_per_1k_tokens_usd": "1k tokens USD",
+    "latency_p50_ms": "p50 ms",
+    "latency_p95_ms": "p95 ms",
+    "latency_mean_ms": "mean ms",
+    "failure_rate": "failure %",
+    "empty_rate": "empty %",
+    "cut_rate": "cut off %",
+    "scores": "scores",
+}
+_COLUMNS: Final[Mapping[str, Shown]] = {
+    "cost": _COST,
+    "calls": _CALLS,
+    "budget": _BUDGET,
+    "usage": _USAGE,
+    "people": _PEOPLE,
+    "limits": _LIMITS,
+    "performance": _PERFORMANCE,
+    "providers": _PROVIDERS,
+}
+_PERCENT: Final = " %"
+_LEFT: Final = frozenset({"state", "status", "user", "model", "call", "limit", "scores"})
+
+
+def as_json(answer: Answer[Any, Any]) -> None:
+    """Print an answer as JSON."""
+    sys.stdout.write(answer.as_json() + "\n")
+    output.flush()
+
+
+def as_csv(answer: Answer[Any, Any]) -> None:
+    """Print the rows as CSV; notes go beside it."""
+    sys.stdout.write(answer.as_csv())
+    output.flush()
+    for note in answer.notes:
+        output.note(note)
+
+
+def table(answer: Answer[Any, Any]) -> None:
+    """Print rows, totals, and below them what a reader must know."""
+    columns = _COLUMNS[answer.question]
+    names = list(answer.rows[0].key) if answer.rows else []
+    known = {f.name for f in fields(answer.rows[0] if answer.rows else answer.totals)}
+    listed = [name for name in columns if name in known]
+    heads = [*names, *(columns[name] for name in listed)]
+    lines: list[list[object]] = [
+        [*row.key.values(), *(_cell(row, name, columns) for name in listed)] for row in answer.rows
+    ]
+    if answer.rows and answer.question not in {"people", "calls"}:
+        total = [_cell(answer.totals, name, columns) for name in listed]
+        lines.append([*(["all", *[""] * (len(names) - 1)] if names else []), *total])
+    right = [columns[name] for name in listed if columns[name] not in _LEFT]
+    if lines:
+        output.table(heads, lines, right=right)
+    else:
+        output.say("No calls.")
+    for line in _below(answer, columns):
+        output.say(line)
+
+
+def _below(answer: Answer[Any, Any], columns: Shown) -> list[str]:
+    zone = ZoneInfo(answer.timezone)
+    ends = [f"{at.astimezone(zone):%Y-%m-%d %H:%M}" for at in (answer.since, answer.until)]
+    lines = [f"{ends[0]} to {ends[1]}, {answer.timezone}; from {answer.source}."]
+    if answer.question in {"people", "calls"}:
+        named = [f for f in fields(answer.totals) if f.name != "key"]
+        values = (
+            f"{columns.get(f.name, f.name)} {_cell(answer.totals, f.name, columns)}" for f in named
+        )
+        lines.insert(0, ", ".join(values))
+    elif answer.question == "usage":
+        lines.insert(0, f"new users {answer.totals.new_users}, lapsed {answer.totals.lapsed_users}")
+    return [*lines, *answer.notes]
+
+
+def _cell(row: Row, name: str, columns: Shown) -> object:
+    """Write one value; those whose column ends in percent are parts of one."""
+    value = getattr(row, name, None)
+    is_part = columns.get(name, "").endswith(_PERCENT)
+    if hasattr(value, "low"):
+        return _between(value, _percent if is_part else _figure)
+    if isinstance(value, Mapping):
+        return _scores(value)
+    if is_part:
+        return None if value is None else _percent(float(value))
+    if isinstance(value, Decimal):
+        return output.money(value.quantize(Decimal("1E-6")) if abs(value) >= 1 else value)
+    return value
+
+
+def _between(found: Any, write: Callable[[float], str]) -> str:
+    return f"{write(found.value)} ({write(found.low)} to {write(found.high)})"
+
+
+def _percent(part: float) -> str:
+    return f"{100 * part:.1f}"
+
+
+def _figure(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def _scores(scores: Mapping[str, Any]) -> str | None:
+    written = []
+    for name, score in scores.items():
+        if hasattr(score, "low"):
+            written.append(f"{name} {_between(score, _figure)}, n={score.n}")
+        elif score is not None:
+            written.append(f"{name} {score.mean:g}, n={score.n}")
+    return "; ".join(written) or None

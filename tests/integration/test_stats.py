@@ -1,0 +1,276 @@
+"""`affidavit stats` and `audit.analytics` over a real server, as people use them."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import inspect
+import io
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from pymongo.database import Database
+
+from affidavit import AsyncAuditLogger, AuditLogger
+from affidavit.analytics.facade import Analytics, AsyncAnalytics
+from affidavit.cli import run
+from affidavit.errors import ConfigError, StoreUnavailable
+from tests.support.calls import Calls
+
+Log = Database[dict[str, Any]]
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+
+
+@pytest.fixture
+def log(database: Log, mongodb_uri: str, monkeypatch: pytest.MonkeyPatch) -> Log:
+    """A log with some calls, addressed by the environment."""
+    monkeypatch.setenv("AFFIDAVIT_MONGODB_URI", mongodb_uri)
+    assert run(["setup"]) == 0
+    calls = Calls(start=NOW - timedelta(hours=2))
+    calls.add(user_id="ana", department="research", cost="0.045", times=3, session_id="s1")
+    (dear,) = calls.add(user_id="bob", department="sales", cost="0.9", model="model-2")
+    calls.add(user_id="bob", department="sales", cost=None, status="failed", tokens_used=0)
+    calls.score(dear, "helpful", 4)
+    calls.hit("bob")
+    database.llm_audit.insert_many(calls.records)
+    return database
+
+
+def accesses(log: Log) -> list[dict[str, Any]]:
+    """What the ledger says of readings."""
+    found = log.llm_audit_ledger.find({"event_type": "audit_access"}).sort("_id", 1)
+    return [record["details"] for record in found]
+
+
+def asked(capsys: pytest.CaptureFixture[str], *command: str) -> Any:
+    """The JSON that a command prints."""
+    capsys.readouterr()
+    assert run([*command, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.requirement("R13")
+def test_cost_by_user_has_keys_and_money_as_text(
+    log: Log, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rows carry the key and cost_usd as a decimal string; the total is their sum."""
+    found = asked(capsys, "stats", "cost", "--by", "user", "--last", "30d")
+    assert [(row["user"], row["key"], row["cost_usd"]) for row in found["rows"]] == [
+        ("bob", "bob", "0.9"),
+        ("ana", "ana", "0.135"),
+    ]
+    assert (found["totals"]["cost_usd"], found["timezone"]) == ("1.035", "UTC")
+
+
+@pytest.mark.requirement("R13")
+def test_a_table_ends_with_totals_time_and_zone(
+    log: Log, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """People see the total, shares, the trend, the time that was asked for and its zone."""
+    capsys.readouterr()
+    assert run(["stats", "cost", "--by", "department,model"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:4] == ["department", "model", "calls", "tokens"]
+    assert lines[1].split()[:2] == ["sales", "model-2"]
+    total = next(line for line in lines if line.startswith("all"))
+    assert total.split()[1:4] == ["5", "5000", "1.035"]
+    assert any(", UTC; from " in line for line in lines)
+
+
+@pytest.mark.requirement("R13")
+def test_csv_can_be_read_by_a_spreadsheet(log: Log, capsys: pytest.CaptureFixture[str]) -> None:
+    """Names first, a line for each row, nothing else on standard output."""
+    capsys.readouterr()
+    assert run(["stats", "cost", "--by", "user", "--csv"]) == 0
+    header, *rows = list(csv.reader(io.StringIO(capsys.readouterr().out)))
+    assert header[0] == "user"
+    assert [(row[0], row[header.index("cost_usd")]) for row in rows] == [
+        ("bob", "0.9"),
+        ("ana", "0.135"),
+    ]
+
+
+@pytest.mark.requirement("R13")
+def test_calls_and_budgets(
+    log: Log, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The dearest calls one by one, and this month against its budget."""
+    found = asked(capsys, "stats", "cost", "--calls", "--top", "2", "--last", "1d")
+    assert [row["cost_usd"] for row in found["rows"]] == ["0.9", "0.045"]
+    monkeypatch.setenv("AFFIDAVIT_BUDGETS", '{"user": {"bob": "0.5", "*": 1000}}')
+    month = (NOW - timedelta(hours=2)).strftime("%Y-%m")
+    stand = asked(capsys, "stats", "cost", "--budget", "--month", month)
+    first = stand["rows"][0]
+    assert (first["user"], first["state"], first["actual_usd"]) == (
+        "bob",
+        "over",
+        "0.9",
+    )
+    for command in (
+        ["--calls"],
+        ["--budget", "--month", month],
+        ["--budget", "--by", "department"],
+    ):
+        assert run(["stats", "cost", *command]) == 0
+
+
+@pytest.mark.requirement("R14", "R15", "R16", "R18")
+def test_the_other_questions_are_answered(log: Log, capsys: pytest.CaptureFixture[str]) -> None:
+    """Use, people, performance, providers and limits: as JSON and as tables."""
+    found = asked(capsys, "stats", "usage", "--by", "department", "--last", "1d")
+    assert {row["department"]: (row["calls"], row["users"]) for row in found["rows"]} == {
+        "research": (3, 1),
+        "sales": (2, 1),
+    }
+    people = asked(capsys, "stats", "usage", "--people", "--last", "1d")
+    assert people["totals"] == {"new": 2, "kept": 0, "lapsed": 0}
+    speed = asked(capsys, "stats", "performance", "--by", "model")
+    assert speed["rows"][1]["scores"] == {"helpful": {"n": 1, "mean": 4.0}}
+    assert speed["totals"]["latency_p50_ms"] == pytest.approx(1500.25, rel=0.02)
+    compared = asked(capsys, "stats", "providers", "--where", "department=sales")
+    assert compared["totals"]["failure_rate"]["value"] == 0.5
+    hits = asked(capsys, "stats", "limits")
+    assert [(row["user"], row["hits"]) for row in hits["rows"]] == [("bob", 1)]
+    for what in ("usage", "performance", "providers", "limits"):
+        assert run(["stats", what, "--last", "1d"]) == 0
+    assert run(["stats", "usage", "--people"]) == 0
+    assert run(["stats", "usage", "--last", "1m"]) == 0
+    assert "No calls." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (["stats", "beauty"], "cost, usage, performance, providers, limits"),
+        (["stats", "cost", "--by", "colour"], "'colour' is no key"),
+        (["stats", "cost", "--last", "soon"], "is no time"),
+        (
+            ["stats", "cost", "--since", "2026-11-02", "--until", "2026-11-01"],
+            "does not lie before",
+        ),
+        (["stats", "cost", "--month", "2026-11", "--last", "1d"], "month is a time by itself"),
+        (["stats", "cost", "--people"], "takes --calls or --budget"),
+        (["stats", "limits", "--calls"], "takes none of"),
+        (["stats", "cost", "--calls", "--budget"], "takes --calls or --budget"),
+        (["stats", "cost", "--where", "user"], "chooses nothing"),
+        (["stats", "cost", "--budget", "--by", "model"], "Use one of user, department"),
+        (["stats", "cost", "--budget", "--last", "1d"], "Budgets are by month"),
+        (["stats", "cost", "--calls", "--by", "user"], "Leave --by out"),
+        (["stats", "cost", "--json", "--csv"], "two ways"),
+        (["stats", "--by", "provider,user"], "affidavit stats cost --by provider,user"),
+        (["stats", "--month", "2026-11"], "Say what is asked"),
+    ],
+)
+def test_a_question_that_makes_no_sense_exits_with_2(
+    log: Log, capsys: pytest.CaptureFixture[str], command: list[str], says: str
+) -> None:
+    """The text says what is wrong, and nothing is noted as read."""
+    before = len(accesses(log))
+    capsys.readouterr()
+    assert run(command) == 2
+    assert says in " ".join(capsys.readouterr().err.split())
+    assert len(accesses(log)) == before
+
+
+@pytest.mark.requirement("R13")
+def test_plain_sums_are_as_before(log: Log, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a question, stats adds up by one group, as it always has."""
+    found = asked(capsys, "stats", "--by", "provider")
+    assert [(g["group"], g["calls"], g["cost_usd"]) for g in found["groups"]] == [
+        ("anthropic", 5, "1.035")
+    ]
+    assert asked(capsys, "stats", "--last", "1d")["by"] == "provider"
+
+
+def test_each_question_is_noted_in_the_ledger(log: Log) -> None:
+    """Who asked what, with filters, times and the number of rows."""
+    with AuditLogger(log, seal="off") as audit:
+        audit.analytics.cost(by="model", where={"user": "bob"}, last="1d")
+        audit.analytics.people(last="1d")
+    first, second = accesses(log)
+    assert (first["command"], first["count"]) == ("analytics", 2)
+    assert (first["filter"]["question"], first["filter"]["user_id"]) == ("cost", "bob")
+    assert first["filter"]["by"] == ["model"]
+    assert isinstance(first["filter"]["since"], datetime)
+    assert second["filter"]["question"] == "people"
+
+
+@pytest.fixture
+def audit(log: Log, mongodb_uri: str) -> Iterator[AuditLogger]:
+    """A logger over its own connection."""
+    with AuditLogger(mongodb_uri, seal="off") as opened:
+        yield opened
+
+
+@pytest.mark.requirement("R13")
+def test_an_application_asks_in_python(audit: AuditLogger) -> None:
+    """Rows are typed, money is Decimal, and the answer says from where and when it is."""
+    found = audit.analytics.cost(by=["department"], last="30d")
+    assert {row.key["department"]: row.cost_usd for row in found.rows} == {
+        "sales": Decimal("0.9"),
+        "research": Decimal("0.135"),
+    }
+    assert found.until > found.since
+    assert (found.timezone, found.source in {"rollups", "records"}) == ("UTC", True)
+    with pytest.raises(ConfigError, match="'colour' is no key"):
+        audit.analytics.usage("colour")
+    with pytest.raises(ConfigError, match="by user or by department"):
+        audit.analytics.budget("model")  # type: ignore[arg-type]
+
+
+@pytest.mark.requirement("R13")
+async def test_an_asynchronous_application_asks_without_blocking(
+    log: Log, mongodb_uri: str
+) -> None:
+    """Each question is answered by a thread, with the same answer."""
+    async with AsyncAuditLogger(mongodb_uri, seal="off") as audit:
+        asked = audit.analytics
+        answers: Any = await asyncio.gather(
+            asked.cost(last="1d"),
+            asked.calls(last="1d"),
+            asked.budget(),
+            asked.usage(last="1d"),
+            asked.people(last="1d"),
+            asked.limits(last="1d"),
+            asked.performance(last="1d"),
+            asked.providers(last="1d"),
+        )
+        await asked.close()
+    cost, calls, budget, usage, people, limits, performance, providers = answers
+    assert cost.totals.calls == usage.totals.calls == performance.totals.calls == 5
+    assert (len(calls.rows), budget.question, people.totals.new) == (4, "budget", 2)
+    assert (limits.totals.hits, providers.totals.calls) == (1, 5)
+
+
+def test_both_facades_ask_alike() -> None:
+    """What one learns of one holds for the other."""
+
+    def public(kind: type) -> dict[str, list[str]]:
+        return {
+            name: [str(p) for p in inspect.signature(method).parameters.values()]
+            for name, method in inspect.getmembers(kind, callable)
+            if not name.startswith("_")
+        }
+
+    assert public(Analytics) == public(AsyncAnalytics)
+
+
+def test_this_month_and_the_last_are_months(audit: AuditLogger) -> None:
+    """They need no date."""
+    this, last = (audit.analytics.cost(month=month) for month in ("this", "last"))
+    assert this.since == last.until
+    assert "The time asked for is not over yet." in this.notes
+
+
+def test_a_database_that_is_away_is_said(tmp_path: Any) -> None:
+    """A question without a database ends in an error of ours, soon."""
+    audit = AuditLogger(
+        "mongodb://127.0.0.1:1/wadm?serverSelectionTimeoutMS=200", spool_dir=str(tmp_path)
+    )
+    with audit, pytest.raises(StoreUnavailable):
+        audit.analytics.cost()

@@ -105,7 +105,7 @@ CHANGES: dict[str, Callable[[Collection[dict[str, Any]]], object]] = {
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("collection", ["llm_audit", "llm_audit_ledger"])
-@pytest.mark.parametrize("role", ["writer", "reader", "sealer", "service"])
+@pytest.mark.parametrize("role", ["writer", "reader", "sealer", "service", "monitor"])
 def test_no_role_of_daily_work_can_rewrite_the_log(
     as_role: Callable[[str], Log], role: str, collection: str, change: str
 ) -> None:
@@ -127,6 +127,7 @@ def test_no_role_of_daily_work_can_rewrite_the_log(
         ),
         ("setup", ["llm_audit_ledger"]),
         ("privacy", ["llm_audit_ledger", "llm_audit_leaf_batches"]),
+        ("monitor", ["llm_audit_ledger", "llm_audit_leaf_batches"]),
         ("service", ["llm_audit_rollups_a"]),
     ],
 )  # fmt: skip
@@ -147,7 +148,7 @@ def test_each_role_inserts_exactly_where_it_should(
             assert refused(lambda n=name, d=document: database[n].insert_one(d)), name
 
 
-@pytest.mark.parametrize("role", ["writer", "reader", "sealer", "privacy"])
+@pytest.mark.parametrize("role", ["writer", "reader", "sealer", "privacy", "monitor"])
 def test_readers_see_records_ledger_and_views(as_role: Callable[[str], Log], role: str) -> None:
     """And nothing else of the database."""
     database = as_role(role)

@@ -67,6 +67,7 @@ def look(location: Location) -> Found:
             *(names.records, names.ledger, names.writers),
             *(names.leaf_batches, names.seals, names.tiles),
             *(names.rollup_states, *(names.rollups(side) for side in SIDES)),
+            *(names.monitor, names.metrics),
             *(names.calls, names.outcomes),
         ]
         listed = database.list_collections(filter={"name": {"$in": wanted}})
@@ -136,6 +137,8 @@ def plan_setup(
         *_collection(found, names.tiles, None, "", "hashes of the tree, for proofs"),
         *_collection(found, names.rollup_states, None, "", "how far the rollups are"),
         *_rollups(found),
+        *_collection(found, names.monitor, None, "", "what monitoring keeps for itself"),
+        *_collection(found, names.metrics, None, "", "history of the metrics, pruned"),
         _view(found, names.calls, views.calls(names.records), "one document per call"),
         _view(found, names.outcomes, views.outcomes(), "finished calls, for sorting and sums"),
     ]

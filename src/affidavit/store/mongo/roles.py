@@ -32,6 +32,7 @@ _MAKE: Final = (
     "indexStats",
     "listIndexes",
 )
+_SEE: Final = ("collStats", "find", "indexStats", "listIndexes")
 _KEEP: Final = (
     "collStats",
     "createCollection",
@@ -58,6 +59,10 @@ PURPOSE: Final = {
         "for erasing content on request: reads, replaces records, and tells the ledger; a change "
         "that is no erasure is found by `affidavit verify`"
     ),
+    "monitor": (
+        "for monitoring: reads, sees sizes and uses of indexes, keeps metrics and alerts, and "
+        "inserts ledger records"
+    ),
     "service": "for background work: computes the derived collections, and touches nothing else",
 }
 
@@ -67,6 +72,7 @@ MAY: Final = {
     "reader": "may read the log and not add records",
     "sealer": "may read the log and add seals",
     "privacy": "may read the log and erase content from records",
+    "monitor": "may read the log and keep what monitoring knows",
     "service": "may compute derived collections, and not read the log",
 }
 """The same about a user who has the role, in the words of ``affidavit doctor``."""
@@ -82,7 +88,8 @@ def privileges(database: str, names: Names, role: str) -> list[dict[str, Any]]:
     prefix = names.records
     leaf_batches, seals, tiles = names.leaf_batches, names.seals, names.tiles
     derived = [f"{prefix}_{name}" for name in DERIVED]
-    sources = [names.records, names.ledger, names.writers, leaf_batches, seals, tiles]
+    known = [names.monitor, names.metrics]
+    sources = [names.records, names.ledger, names.writers, leaf_batches, seals, tiles, *known]
     views = [names.calls, names.outcomes]
 
     def allow(collections: Iterable[str], *actions: str) -> list[dict[str, Any]]:
@@ -102,10 +109,9 @@ def privileges(database: str, names: Names, role: str) -> list[dict[str, Any]]:
             *allow([names.ledger], *_MAKE, "insert"),
             *allow([""], "listCollections"),
         ]
-    if role == "writer":
-        return read_and_insert(names.records, names.ledger, leaf_batches, names.writers)
-    if role == "reader":
-        return read_and_insert(names.ledger, leaf_batches, names.writers)
+    if role in {"writer", "reader"}:
+        records = [names.records] if role == "writer" else []
+        return read_and_insert(*records, names.ledger, leaf_batches, names.writers)
     if role == "sealer":
         into = {seals, tiles, leaf_batches, names.writers}
         return [
@@ -115,12 +121,22 @@ def privileges(database: str, names: Names, role: str) -> list[dict[str, Any]]:
         ]
     if role == "privacy":
         told = [names.ledger, leaf_batches]
-        known = {names.records, *told}
-        rest = [name for name in (*sources, *derived, *views) if name not in known]
+        held = {names.records, *told}
+        rest = [name for name in (*sources, *derived, *views) if name not in held]
         return [
             *allow([names.records], "bypassDocumentValidation", "find", "update"),
             *allow(told, "find", "insert"),
             *allow(rest, "find"),
+        ]
+    if role == "monitor":
+        told = [names.ledger, leaf_batches]
+        seen = [name for name in (*sources, *derived) if name not in {*known, *told}]
+        return [
+            *allow(known, *_SEE, "insert", "remove", "update"),
+            *allow(told, *_SEE, "insert"),
+            *allow(seen, *_SEE),
+            *allow([*views, "system.profile"], "find"),
+            *allow([""], "listCollections"),
         ]
     return allow(derived, *_KEEP)
 

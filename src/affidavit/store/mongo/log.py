@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final, Self
@@ -69,6 +70,7 @@ class MongoLog:
         self._ledger: Ledger | None = None
         self._reached = False
         self._zone: str | None = None
+        self._noting = threading.Lock()
 
     @property
     def calls(self) -> Engine:
@@ -159,9 +161,10 @@ class MongoLog:
             beats.insert_one({**newest, "_id": ObjectId(), "at": at, "retried": told})
 
     def _note(self, event: LedgerEvent, details: Mapping[str, Any]) -> None:
-        if self._ledger is None:
-            self._ledger = Ledger(self.location)
-        self._ledger.record(event, details)
+        with self._noting:  # numbers of ledger records are given one after the other
+            if self._ledger is None:
+                self._ledger = Ledger(self.location)
+            self._ledger.record(event, details)
 
     def plan(
         self, *, enforce: bool = False, change_ttl: bool = False, with_roles: bool = False

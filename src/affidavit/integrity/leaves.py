@@ -195,7 +195,8 @@ def check(batch: LeafBatch, public_key: bytes | None = None) -> None:
 
 def gap_entry(writer: str, s0: int, n: int, at_ms: int) -> bytes:
     """Make the entry that stands for ``n`` sequence numbers from ``s0`` that never came."""
-    return encode({"v": _VERSION, "gap": writer, "s": s0, "n": n, "t": at_ms})
+    # A number that was stored may come back in a type of the driver's.
+    return encode({"v": _VERSION, "gap": writer, "s": int(s0), "n": int(n), "t": int(at_ms)})
 
 
 def gap_leaf(writer: str, s0: int, n: int, at_ms: int) -> bytes:

@@ -155,3 +155,11 @@ def test_a_gap_has_a_leaf_of_its_own() -> None:
     entry = leaves.gap_entry("0123456789ab", 7, 3, 1_700_000_000_000)
     assert entry == b'{"gap":"0123456789ab","n":3,"s":7,"t":1700000000000,"v":1}'
     assert leaves.gap_leaf("0123456789ab", 7, 3, 1_700_000_000_000) == trees.leaf(entry)
+
+
+def test_a_gap_that_was_stored_has_the_same_leaf() -> None:
+    """MongoDB gives a time back in a type of its own; a log with a gap is verified all the same."""
+    stored = bson.decode(bson.encode({"s0": 7, "n": 3, "t": 1_700_000_000_000}))
+    assert type(stored["t"]) is not int
+    again = leaves.gap_leaf("0123456789ab", stored["s0"], stored["n"], stored["t"])
+    assert again == leaves.gap_leaf("0123456789ab", 7, 3, 1_700_000_000_000)

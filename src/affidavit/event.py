@@ -55,6 +55,7 @@ class LedgerEvent(StrEnum):
     HOLD = "hold"
     ADOPTION_CLOSED = "adoption_closed"
     LOG_IMPORTED = "log_imported"
+    REPRICING = "repricing"
 
 
 class Status(StrEnum):

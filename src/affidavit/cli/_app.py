@@ -20,6 +20,7 @@ from affidavit.cli import (
     keys,
     metrics,
     monitor,
+    prices,
     prove,
     reconcile,
     redact,
@@ -93,6 +94,7 @@ app.add_typer(hold.commands, name="hold")
 app.command("monitor")(monitor.monitor)
 app.add_typer(alerts.commands, name="alerts")
 app.command("config")(config.config)
+app.add_typer(prices.commands, name="prices")
 app.add_typer(redact.commands, name="redact")
 app.add_typer(dead_letters.commands, name="dead-letters")
 app.command("demo")(demo.demo)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from affidavit.store.alerting import AlertStore
     from affidavit.store.mongo.log import MongoLog
     from affidavit.store.monitoring import MonitorStore
+    from affidavit.store.repricing import RepricingStore
     from affidavit.store.rollups import RollupStore
     from affidavit.store.sealing import SealStore
 
@@ -30,6 +31,7 @@ __all__ = [
     "connect_seals",
     "monitor_of",
     "open_log",
+    "prices_of",
     "rollups_sharing",
     "seals_beside",
     "seals_sharing",
@@ -97,6 +99,13 @@ def monitor_of(log: MongoLog) -> MonitorStore:
     from affidavit.store.mongo.monitoring import MongoMonitor
 
     return MongoMonitor(log.location)
+
+
+def prices_of(log: MongoLog) -> RepricingStore:
+    """Give what pricing asks of an open log, over the same connections."""
+    from affidavit.store.mongo.repricing import MongoRepricing
+
+    return MongoRepricing(log.location)
 
 
 def seals_beside(store: object) -> SealStore | None:

@@ -133,6 +133,10 @@ class MongoLog:
         """Note in the ledger that dead letters were sent again."""
         self._note(LedgerEvent.DEAD_LETTER, {"retried_stored": stored, "retried_refused": refused})
 
+    def note_repricing(self, details: Mapping[str, Any]) -> None:
+        """Note in the ledger that calls were priced again, by which book and to what sum."""
+        self._note(LedgerEvent.REPRICING, details)
+
     def note_key_rotation(self, old: str, new: str) -> None:
         """Note in the ledger that the log's key is about to change; both are vkeys."""
         self._note(LedgerEvent.KEY_ROTATION, {"from": old, "to": new})

@@ -106,8 +106,7 @@ class Keeper:
             # Numbers that came late belong to seals that were folded before this group.
             (behind if late and k <= state["k"] else on_time).add(fact, k)
         self._rollups.add(side, on_time.cells)
-        if behind.cells:
-            self._rollups.add(side, behind.cells, pending["serial"])
+        self._rollups.add(side, behind.cells, pending["serial"])
         self._finish(state, pending, now)
         return len(read.facts)
 
@@ -185,8 +184,8 @@ class Keeper:
         self._looked_at = now
         found: list[Numbers] = []
         for each in missing:
-            there = self._rollups.records(each.writer, each.first, each.many)
-            found += _runs(each, {document["seq"] for document in there})
+            there = self._rollups.stored(each.writer, each.first, each.many, each.many)
+            found += [each] if there is None else _runs(each, there)
         return found
 
     def _read_again(self, state: Document, pending: Document) -> _Read:
@@ -240,18 +239,21 @@ class Keeper:
         for writer, runs in by_writer.items():
             runs.sort(key=lambda run: run.first)
             starts = [run.first for run in runs]
-            seen = set[int]()
-            for first, count in _joined(runs):
-                for document in self._rollups.records(writer, first, count):
-                    seq = document["seq"]
-                    seen.add(seq)
-                    if left_out and (writer, seq) in left_out:
+            wanted = (expected or {}).get(writer, set())
+            absent: set[int] = set()
+            for first, many in _joined(runs):
+                here = {seq for seq in range(first, first + many) if seq in wanted}
+                # Looked for before it is read: what comes in between is missing, and comes late.
+                stored = self._rollups.stored(writer, first, many, len(here))
+                if stored is not None:
+                    absent |= here - stored
+                for document in self._rollups.calls(writer, first, many):
+                    seq = int(document["seq"])
+                    if seq in absent or (left_out and (writer, seq) in left_out):
                         continue
-                    k = runs[bisect_right(starts, seq) - 1].k
                     fact = fact_of(document) or correction_of(document)
                     if fact is not None:
-                        read.facts.append((fact, k))
-            absent = (expected or {}).get(writer, set()) - seen
+                        read.facts.append((fact, runs[bisect_right(starts, seq) - 1].k))
             if absent:
                 for run in runs:
                     read.missing += _runs(run, absent)

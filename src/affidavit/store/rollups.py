@@ -15,7 +15,7 @@ Durability and errors are those of :mod:`affidavit.store.sealing`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple, Protocol
 
@@ -55,7 +55,7 @@ class RollupStore(Protocol):
     def write_down(self, state: Document, group: Document) -> bool:
         """Write down the group that follows this state; False if another one was faster."""
 
-    def add(self, side: str, cells: Mapping[str, Cell], late: int | None = None) -> None:
+    def add(self, side: str, cells: Iterable[Cell], late: int | None = None) -> None:
         """Add to the cells of a side, each only if it has not got this yet.
 
         That is told by the cell's ``k``, or, with the serial number of a group of ``late``
@@ -73,8 +73,11 @@ class RollupStore(Protocol):
 
     # -- what is folded --------------------------------------------------------------------------
 
-    def records(self, writer: str, first: int, count: int) -> Iterator[Document]:
-        """Give the records of these numbers, without their texts, in no order."""
+    def calls(self, writer: str, first: int, many: int) -> Iterator[Document]:
+        """Give the finished calls and corrections of these numbers, without texts, in no order."""
+
+    def stored(self, writer: str, first: int, many: int, expected: int) -> set[int] | None:
+        """Tell which of these numbers have a record; None if it is as many as expected."""
 
     def classes(self, batch_ids: Sequence[str]) -> dict[str, bytes]:
         """Tell the class of each leaf of these batches; see :mod:`affidavit.integrity.leaves`."""

@@ -17,12 +17,14 @@ from hashlib import sha256
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
-from affidavit.event import EPOCH
+from affidavit.event import EPOCH, Status
 from affidavit.tally.facts import Correction, Fact
-from affidavit.tally.sums import COUNTERS, MEASURES, SKETCHES, Sums
+from affidavit.tally.sketch import bucket_of
+from affidavit.tally.sums import MEASURES, SKETCHES
 from affidavit.tally.times import start_of_day, start_of_month
 
 Slot = Literal["hour", "day", "month"]
+Counts = tuple[tuple[str, int], ...]
 
 _QUARTERS: Final = datetime(1973, 1, 1, tzinfo=UTC)
 """From then on every zone's offset is whole quarters of an hour, and so are all slots."""
@@ -50,6 +52,7 @@ class Shape:
         return self.measures & set(SKETCHES)
 
 
+_MS: Final = timedelta(milliseconds=1)
 _PLAIN: Final = frozenset({"counts", "cost", "tokens"})
 
 HOURS: Final = Shape("h", "hour", ("provider", "model"), _PLAIN | {"latency", "ttft"})
@@ -71,33 +74,50 @@ class Times:
     first_ms: int
     last_ms: int
 
-    def widen(self, other: Times) -> None:
-        """Let it hold another span too."""
-        self.first_ms = min(self.first_ms, other.first_ms)
-        self.last_ms = max(self.last_ms, other.last_ms)
-
 
 @dataclass(slots=True)
 class Part:
     """What is added to a cell, or to one day in it: counts by flat name, and times."""
 
     counts: dict[str, int] = field(default_factory=dict)
-    """Counters by name, buckets of sketches as ``latency.57``; nothing is zero for lack of calls"""
+    """Counters by name, buckets of sketches as ``latency.57``; what is zero is left out."""
     calls: Times | None = None
     corrections: Times | None = None
 
-    def add(self, more: Iterable[tuple[str, int]], at: Times, *, corrects: bool) -> None:
+    def add(self, more: Counts, at_ms: int, *, corrects: bool) -> None:
         """Add what a call or a correction counts for."""
         counts = self.counts
         for name, value in more:
             counts[name] = counts.get(name, 0) + value
         held = self.corrections if corrects else self.calls
-        if held is not None:
-            held.widen(at)
-        elif corrects:
-            self.corrections = Times(at.first_ms, at.last_ms)
+        if held is None:
+            self._set(Times(at_ms, at_ms), corrects=corrects)
+        elif at_ms < held.first_ms:
+            held.first_ms = at_ms
+        elif at_ms > held.last_ms:
+            held.last_ms = at_ms
+
+    def merge(self, other: Part) -> None:
+        """Add what another one has."""
+        for name, value in other.counts.items():
+            self.counts[name] = self.counts.get(name, 0) + value
+        for mine, its, corrects in (
+            (self.calls, other.calls, False),
+            (self.corrections, other.corrections, True),
+        ):
+            if its is None:
+                continue
+            if mine is None:
+                self._set(Times(its.first_ms, its.last_ms), corrects=corrects)
+            else:
+                mine.first_ms = min(mine.first_ms, its.first_ms)
+                mine.last_ms = max(mine.last_ms, its.last_ms)
+
+    def _set(self, times: Times, *, corrects: bool) -> None:
+        if corrects:
+            self.corrections = times
         else:
-            self.calls = Times(at.first_ms, at.last_ms)
+            self.calls = times
 
 
 @dataclass(slots=True)
@@ -105,15 +125,33 @@ class Cell:
     """What is to be added to one document."""
 
     shape: Shape
+    slot: str
+    """How its slot is named in the ``_id``."""
     start: datetime
     """Of its slot, UTC."""
     values: tuple[str | None, ...]
     """For the shape's keys."""
     k: int = -1
     """The newest seal of which something is in here."""
-    whole: Part = field(default_factory=Part)
+    own: Part = field(default_factory=Part)
+    """Without what is in ``days``."""
     days: dict[str, Part] = field(default_factory=dict)
     """By day of the month as two digits; only of users."""
+
+    @property
+    def id(self) -> str:
+        """The ``_id`` of the document."""
+        return cell_id(self.slot, self.values)
+
+    @property
+    def whole(self) -> Part:
+        """Everything that is to be added."""
+        if not self.days:
+            return self.own
+        whole = Part()
+        for part in self.days.values():
+            whole.merge(part)
+        return whole
 
 
 class Fold:
@@ -124,7 +162,12 @@ class Fold:
         self._zone = zone
         self._since = since
         self._slots: dict[int, _Slots] = {}
-        self.cells: dict[str, Cell] = {}
+        self._cells: dict[tuple[str, tuple[str | None, ...]], Cell] = {}
+
+    @property
+    def cells(self) -> Iterable[Cell]:
+        """What was sorted, by document."""
+        return self._cells.values()
 
     def add(self, fact: Fact | Correction, k: int) -> None:
         """Add what seal ``k`` holds."""
@@ -132,34 +175,29 @@ class Fold:
         call = fact.call if isinstance(fact, Correction) else fact
         if self._since is not None and call.at < self._since:
             return
-        at_ms = (call.at - EPOCH) // timedelta(milliseconds=1)
-        at = Times(at_ms, at_ms)
+        at_ms = (call.at - EPOCH) // _MS
         slots = self.slots(call.at)
-        counters, buckets = _contribution(fact)
-        for shape in SHAPES:
+        plain, timed, rest = contribution(fact)
+        timed = plain + timed
+        rest = timed + rest
+        team, model = (call.department, call.tenant), (call.provider, call.model)
+        days = (*model, call.status, call.error_type, call.finish_reason, call.cost_status)
+        for shape, values, counts in (
+            (HOURS, model, timed),
+            (DAYS, days, rest),
+            (TEAMS, team, rest),
+            (USERS, (call.user_id, *team), plain),
+        ):
             start, text = slots.of(shape)
-            values = tuple(getattr(call, name) for name in shape.keys)
-            cell = self._cell(shape, start, text, values)
+            cell = self._cells.get((text, values))
+            if cell is None:
+                cell = self._cells[text, values] = Cell(shape, text, start, values)
             cell.k = max(cell.k, k)
-            known, sketches = _HOLDS[shape.letter]
-            more = [(name, value) for name, value in counters if name in known]
+            part = cell.own
             if shape is USERS:
-                day = cell.days.get(slots.day_of_month)
-                if day is None:
-                    day = cell.days[slots.day_of_month] = Part()
-                day.add(more, at, corrects=corrects)
-            elif sketches:
-                more += [(f"{name}.{bucket}", n) for name, bucket, n in buckets if name in sketches]
-            cell.whole.add(more, at, corrects=corrects)
-
-    def _cell(
-        self, shape: Shape, start: datetime, text: str, values: tuple[str | None, ...]
-    ) -> Cell:
-        name = cell_id(text, values)
-        cell = self.cells.get(name)
-        if cell is None:
-            cell = self.cells[name] = Cell(shape, start, values)
-        return cell
+                day = slots.day_of_month
+                part = cell.days.get(day) or cell.days.setdefault(day, Part())
+            part.add(counts, at_ms, corrects=corrects)
 
     def slots(self, at: datetime) -> _Slots:
         """Tell the hour, day and month of a time."""
@@ -170,9 +208,6 @@ class Fold:
         if found is None:
             found = self._slots[quarter] = _Slots(at, self._zone)
         return found
-
-
-_HOLDS: Final = {shape.letter: (shape.counters, shape.sketches) for shape in SHAPES}
 
 
 class _Slots:
@@ -244,13 +279,55 @@ def digest(values: tuple[str | None, ...]) -> str:
     return found
 
 
-def _contribution(
+def contribution(  # noqa: C901 - one measure after another
     fact: Fact | Correction,
-) -> tuple[list[tuple[str, int]], list[tuple[str, int, int]]]:
-    """Tell what a call adds: counters that are not zero, and buckets; as Sums has it."""
-    sums = Sums.of((fact,))
-    counters = [(name, value) for name in COUNTERS if (value := getattr(sums, name))]
-    buckets = [
-        (name, bucket, n) for name in SKETCHES for bucket, n in getattr(sums, name).buckets.items()
-    ]
-    return counters, buckets
+) -> tuple[Counts, Counts, Counts]:
+    """Tell what a call adds, what is zero left out: plain sums, those of time, and all others.
+
+    It is what :class:`affidavit.tally.sums.Sums` would add, without making one: this is done for
+    each call that is folded, and a test holds the two together.
+    """
+    if isinstance(fact, Correction):
+        changed = (("cost_nano", fact.cost_nano),) if fact.cost_nano else ()
+        return (*changed, *_PRICED) if fact.prices else changed, (), ()
+    plain: list[tuple[str, int]] = [("calls", 1), (_STATUS.get(fact.status, "failed"), 1)]
+    timed: list[tuple[str, int]] = []
+    rest: list[tuple[str, int]] = []
+    if fact.retries:
+        plain += [("retried", 1), ("retries", fact.retries)]
+    if fact.is_empty:
+        plain.append(("empty", 1))
+    if fact.is_cut:
+        plain.append(("cut", 1))
+    if fact.is_unpriced:
+        plain.append(("unpriced", 1))
+    if fact.cost_nano is not None:
+        plain += [("priced", 1), ("cost_nano", fact.cost_nano)]
+        plain += [("estimated", 1)] if fact.cost_status == "estimated" else []
+        rest.append((f"spread.{bucket_of(fact.cost_nano)}", 1))
+    plain += [(name, value) for name in _TOKENS if (value := getattr(fact, name))]
+    if fact.is_completed:
+        if fact.latency_ms is not None:
+            _add_to(timed, "latency", "latency_us", round(fact.latency_ms * 1000), fact.latency_ms)
+        if fact.ttft_ms is not None:
+            _add_to(timed, "ttft", "ttft_us", round(fact.ttft_ms * 1000), fact.ttft_ms)
+        if (speed := fact.tokens_per_s) is not None:
+            rest.append((f"speed.{bucket_of(speed)}", 1))
+    if fact.prompt_chars is not None:
+        _add_to(rest, "prompt", "prompt_chars", fact.prompt_chars, fact.prompt_chars)
+    if fact.answer_chars is not None:
+        _add_to(rest, "answer", "answer_chars", fact.answer_chars, fact.answer_chars)
+    return tuple(plain), tuple(timed), tuple(rest)
+
+
+def _add_to(
+    counts: list[tuple[str, int]], sketch: str, counter: str, whole: int, value: float
+) -> None:
+    counts.append((f"{sketch}.{bucket_of(value)}", 1))
+    if whole:
+        counts.append((counter, whole))
+
+
+_PRICED: Final = (("priced", 1), ("unpriced", -1))
+_TOKENS: Final = MEASURES["tokens"]
+_STATUS: Final = {Status.COMPLETED.value: "completed", Status.ABORTED.value: "aborted"}

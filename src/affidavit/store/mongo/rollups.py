@@ -8,7 +8,7 @@ good as done. So any number of keepers may apply one group, and each any number 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -18,7 +18,7 @@ from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
 
 from affidavit.config import AuditConfig
-from affidavit.event import Document, LedgerEvent
+from affidavit.event import Document, EventType, LedgerEvent
 from affidavit.store.mongo.connect import Location
 from affidavit.store.mongo.driver import translated
 from affidavit.store.mongo.ledger import Ledger
@@ -58,6 +58,7 @@ _READ: Final = {
 }  # fmt: skip
 """What :mod:`affidavit.tally.facts` reads for the keys and measures of cells."""
 
+_FOLDED: Final = [{"success": {"$exists": True}}, {"event_type": EventType.CORRECTION.value}]
 _ABSENT: Final = frozenset({"missing", "null", "undefined"})
 
 
@@ -128,9 +129,9 @@ class MongoRollups:
 
     # -- cells -----------------------------------------------------------------------------------
 
-    def add(self, side: str, cells: Mapping[str, Cell], late: int | None = None) -> None:
+    def add(self, side: str, cells: Iterable[Cell], late: int | None = None) -> None:
         """Add to cells; a thousand at a time."""
-        updates = [_update(name, cell, late) for name, cell in cells.items()]
+        updates = [_update(cell, late) for cell in cells]
         with translated(f"write {self._cells[side].name}"):
             for at in range(0, len(updates), _AT_ONCE):
                 try:
@@ -161,26 +162,37 @@ class MongoRollups:
 
     # -- what is folded --------------------------------------------------------------------------
 
-    def records(self, writer: str, first: int, count: int) -> Iterator[Document]:
-        """Give records without their texts; by the unique index, where it is."""
-        asked = {"writer": writer, "seq": {"$gte": first, "$lt": first + count}}
+    def calls(self, writer: str, first: int, many: int) -> Iterator[Document]:
+        """Give finished calls and corrections without their texts."""
+        asked = _numbers(writer, first, many) | {"$or": _FOLDED}
+        for document in self._by_number(asked, _READ):
+            answer = document.get("response_data")
+            if answer is not None and answer.get("tool_calls") in _ABSENT:
+                del answer["tool_calls"]
+            yield document
+
+    def stored(self, writer: str, first: int, many: int, expected: int) -> set[int] | None:
+        """Tell which numbers are stored, out of the index; None if as many as expected are."""
+        asked = _numbers(writer, first, many)
+        with translated("count records by their numbers"):
+            if self._records.count_documents(asked, maxTimeMS=MAX_TIME_MS) >= expected:
+                return None
+        found = self._by_number(asked, {"_id": 0, "seq": 1})
+        return {int(document["seq"]) for document in found}
+
+    def _by_number(self, asked: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[Document]:
+        """Ask by the unique index, which another logger's collection may not have."""
+        more = {"batch_size": 5000, "max_time_ms": MAX_TIME_MS}
         with translated("read records by their numbers"):
             try:
-                found = iter(
-                    self._records.find(
-                        asked, _READ, hint=_NUMBERED, batch_size=5000, max_time_ms=MAX_TIME_MS
-                    )
-                )
+                found = self._records.find(asked, wanted, hint=_NUMBERED, **more)
                 document = next(found, None)
             except OperationFailure as error:
                 if error.code != _BAD_HINT:
                     raise
-                found = iter(self._records.find(asked, _READ, max_time_ms=MAX_TIME_MS))
+                found = self._records.find(asked, wanted, **more)
                 document = next(found, None)
             while document is not None:
-                answer = document.get("response_data")
-                if answer is not None and answer.get("tool_calls") in _ABSENT:
-                    del answer["tool_calls"]
                 yield document
                 document = next(found, None)
 
@@ -205,6 +217,10 @@ class MongoRollups:
         return None if not isinstance(period_s, int | float) else timedelta(seconds=period_s)
 
 
+def _numbers(writer: str, first: int, many: int) -> dict[str, Any]:
+    return {"writer": writer, "seq": {"$gte": first, "$lt": first + many}}
+
+
 def _fresh(side: str, zone: str, since: datetime | None, k: int) -> Document:
     now = datetime.now(UTC)
     return {
@@ -220,7 +236,7 @@ def _fresh(side: str, zone: str, since: datetime | None, k: int) -> Document:
     }
 
 
-def _update(name: str, cell: Cell, late: int | None) -> UpdateOne:
+def _update(cell: Cell, late: int | None) -> UpdateOne:
     """Write the update of one cell; it is made where it is not there."""
     change: dict[str, dict[str, Any]] = {"$inc": {}, "$min": {}, "$max": {}}
     _put(change, "", cell.whole)
@@ -229,10 +245,10 @@ def _update(name: str, cell: Cell, late: int | None) -> UpdateOne:
     values = dict(zip(cell.shape.keys, cell.values, strict=True))
     change["$setOnInsert"] = {"at": cell.start, **values}
     if late is None:
-        chosen = {"_id": name, "k": {"$lt": cell.k}}
+        chosen = {"_id": cell.id, "k": {"$lt": cell.k}}
         change["$set"] = {"k": cell.k}
     else:
-        chosen = {"_id": name, "late": {"$not": {"$gte": late}}}
+        chosen = {"_id": cell.id, "late": {"$not": {"$gte": late}}}
         change["$set"] = {"late": late}
         change["$max"]["k"] = cell.k
     return UpdateOne(chosen, {verb: said for verb, said in change.items() if said}, upsert=True)

@@ -143,6 +143,20 @@ def test_the_other_questions_are_answered(log: Log, capsys: pytest.CaptureFixtur
     assert "No calls." in capsys.readouterr().out
 
 
+@pytest.mark.requirement("R16")
+def test_calls_at_another_models_prices(log: Log, capsys: pytest.CaptureFixture[str]) -> None:
+    """Actual cost beside what the same tokens would have cost."""
+    command = ["stats", "providers", "--what-if", "openai/gpt-5-mini", "--last", "1d"]
+    found = asked(capsys, *command)
+    totals = found["totals"]
+    assert (totals["calls"], totals["actual_usd"]) == (5, "1.035")
+    # Five times 300 input tokens at $0.25 and 950 output tokens at $2 a million.
+    assert totals["what_if_usd"] == "0.009875"
+    assert totals["difference_usd"] == "-1.025125"
+    assert run(command) == 0
+    assert "what if USD" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("command", "says"),
     [
@@ -155,9 +169,11 @@ def test_the_other_questions_are_answered(log: Log, capsys: pytest.CaptureFixtur
         ),
         (["stats", "cost", "--month", "2026-11", "--last", "1d"], "month is a time by itself"),
         (["stats", "cost", "--people"], "takes --calls or --budget"),
-        (["stats", "limits", "--calls"], "takes none of"),
+        (["stats", "limits", "--calls"], "takes none of those"),
         (["stats", "cost", "--calls", "--budget"], "takes --calls or --budget"),
         (["stats", "cost", "--where", "user"], "chooses nothing"),
+        (["stats", "providers", "--what-if", "gpt-5"], "takes a provider and a model"),
+        (["stats", "providers", "--what-if", "openai/gpt-0"], "no prices for 'gpt-0'"),
         (["stats", "cost", "--budget", "--by", "model"], "Use one of user, department"),
         (["stats", "cost", "--budget", "--last", "1d"], "Budgets are by month"),
         (["stats", "cost", "--calls", "--by", "user"], "Leave --by out"),

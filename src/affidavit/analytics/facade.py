@@ -15,9 +15,11 @@ from affidavit.analytics import cost as costs
 from affidavit.analytics import performance as performances
 from affidavit.analytics import providers as comparisons
 from affidavit.analytics import usage as usages
+from affidavit.analytics import whatif as alternatives
 from affidavit.analytics.answers import Answer, Row
 from affidavit.analytics.questions import Asking, Request, month_span, read
 from affidavit.errors import ConfigError
+from affidavit.pricing import load, read_overrides
 from affidavit.tally.times import time_key
 
 if TYPE_CHECKING:
@@ -120,6 +122,25 @@ class Analytics:
             "providers", by, asking, lambda log, asked: comparisons.providers(log.calls, asked)
         )
 
+    def what_if(
+        self,
+        provider: str,
+        model: str,
+        by: By = ("provider", "model"),
+        **asking: Unpack[Asking],
+    ) -> Answer[alternatives.WhatIfRow, alternatives.WhatIfRow]:
+        """Ask what the calls would have cost at another model's prices; default is this month."""
+        if not any(asking.get(name) for name in ("last", "since", "until", "month")):
+            asking["month"] = "this"
+
+        def priced(
+            log: MongoLog, asked: Request
+        ) -> Answer[alternatives.WhatIfRow, alternatives.WhatIfRow]:
+            book = load(read_overrides(log.config.price_overrides))
+            return alternatives.what_if(log.calls, asked, book, provider, model)
+
+        return self._ask("what_if", by, asking, priced)
+
     # -- one way for all -------------------------------------------------------------------------
 
     def _ask(
@@ -209,6 +230,16 @@ class AsyncAnalytics:
     ) -> Answer[comparisons.ProviderRow, comparisons.ProviderRow]:
         """Ask how providers compare; see :meth:`Analytics.providers`."""
         return await asyncio.to_thread(self._asked.providers, by, **asking)
+
+    async def what_if(
+        self,
+        provider: str,
+        model: str,
+        by: By = ("provider", "model"),
+        **asking: Unpack[Asking],
+    ) -> Answer[alternatives.WhatIfRow, alternatives.WhatIfRow]:
+        """Ask what calls would have cost at other prices; see :meth:`Analytics.what_if`."""
+        return await asyncio.to_thread(self._asked.what_if, provider, model, by, **asking)
 
     async def close(self) -> None:
         """Close what was opened; the next question opens it again."""

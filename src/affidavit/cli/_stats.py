@@ -101,6 +101,16 @@ _PROVIDERS: Final = {
     "cut_rate": "cut off %",
     "scores": "scores",
 }
+_WHAT_IF: Final = {
+    "calls": "calls",
+    "input_tokens": "in tokens",
+    "cached_tokens": "cached tokens",
+    "output_tokens": "out tokens",
+    "actual_usd": "actual USD",
+    "what_if_usd": "what if USD",
+    "difference_usd": "difference USD",
+    "change": "change %",
+}
 _COLUMNS: Final[Mapping[str, Shown]] = {
     "cost": _COST,
     "calls": _CALLS,
@@ -110,6 +120,7 @@ _COLUMNS: Final[Mapping[str, Shown]] = {
     "limits": _LIMITS,
     "performance": _PERFORMANCE,
     "providers": _PROVIDERS,
+    "what_if": _WHAT_IF,
 }
 _PERCENT: Final = " %"
 _LEFT: Final = frozenset({"state", "status", "user", "model", "call", "limit", "scores"})

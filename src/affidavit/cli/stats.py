@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 _NAMES = {"user": "user_id"}
 _KINDS: Final = ("cost", "usage", "performance", "providers", "limits")
+_LISTS: Final = {
+    "cost": ("calls", "budget"),
+    "usage": ("people",),
+    "providers": ("what-if",),
+}
 _DEFAULT_BY: Final = {
     "cost": ("user",),
     "usage": ("user",),
@@ -70,6 +75,14 @@ def stats(  # noqa: PLR0913, PLR0917 - one parameter for each option
     people: Annotated[
         bool, typer.Option("--people", help="With usage: new, kept and lapsed users.")
     ] = False,
+    what_if: Annotated[
+        str | None,
+        typer.Option(
+            "--what-if",
+            help="With providers: the calls at the prices of another, as openai/gpt-5-mini.",
+            show_default=False,
+        ),
+    ] = None,
     uri: common.Uri = None,
     collection: common.Collection = None,
     legacy_timezone: common.Timezone = None,
@@ -85,7 +98,7 @@ def stats(  # noqa: PLR0913, PLR0917 - one parameter for each option
     keys = tuple(name.strip() for text in by or () for name in text.split(","))
     config = common.settings(collection, legacy_timezone)
     if what is None:
-        if month or where or top or calls or budget or people or csv:
+        if month or where or top or calls or budget or people or what_if or csv:
             msg = f"Say what is asked: affidavit stats {', '.join(_KINDS)}. Plain sums take --by."
             raise ConfigError(msg)
         _plain(keys, last or since, until, uri, config, json=json)
@@ -102,7 +115,7 @@ def stats(  # noqa: PLR0913, PLR0917 - one parameter for each option
         "where": dict(_choice(text) for text in where or ()),
         "top": top,
     }
-    listed = {"calls": calls, "budget": budget, "people": people}
+    listed = {"calls": calls, "budget": budget, "people": people, "what-if": what_if}
     from affidavit.analytics.facade import Analytics
     from affidavit.cli import _stats as shown
 
@@ -121,19 +134,25 @@ def _ask(
     what: str,
     keys: tuple[str, ...],
     asking: dict[str, Any],
-    listed: dict[str, bool],
+    listed: dict[str, bool | str | None],
 ) -> Answer[Any, Any]:
     """Find the question that the options mean."""
     wanted = [name for name, is_set in listed.items() if is_set]
-    fits = {"cost": ("calls", "budget"), "usage": ("people",)}.get(what, ())
+    fits = _LISTS.get(what, ())
     if len(wanted) > 1 or not set(wanted) <= set(fits):
-        allowed = " or ".join(f"--{name}" for name in fits) or "none of --calls, --budget, --people"
+        allowed = " or ".join(f"--{name}" for name in fits) or "none of those"
         msg = f"affidavit stats {what} takes {allowed}, and here is --{' --'.join(wanted)}."
         raise ConfigError(msg)
     if not wanted:
         question = getattr(asked, what)
         found: Answer[Any, Any] = question(keys or _DEFAULT_BY[what], **asking)
         return found
+    if wanted == ["what-if"]:
+        provider, mark, model = str(listed["what-if"]).partition("/")
+        if not mark or not provider or not model:
+            msg = "--what-if takes a provider and a model, as --what-if openai/gpt-5-mini."
+            raise ConfigError(msg)
+        return asked.what_if(provider, model, keys or _DEFAULT_BY[what], **asking)
     if wanted == ["budget"]:
         if asking["last"] or asking["since"] or asking["until"] or asking["where"]:
             msg = (

@@ -16,7 +16,7 @@ PACKAGE := $(VENV)/.package
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-sdks test-litellm check check-lint check-types check-layers check-spelling \
-    check-licences bench bench-redaction requirements campaign-faults campaign-canary campaign-tamper lock wheel-size clean
+    check-licences bench bench-redaction bench-analytics requirements campaign-faults campaign-canary campaign-tamper lock wheel-size clean
 
 help: ## Show this help
 	@echo "Usage: make TARGET"
@@ -79,6 +79,10 @@ bench: setup ## Measure every figure that the README quotes, beside raw PyMongo
 
 bench-redaction: setup ## Precision and recall of redaction on the labelled corpora, and its time
 	@$(BIN)/python -m bench.redaction
+
+N ?= 1000000
+bench-analytics: setup ## How fast the console's questions are answered, of N=1000000 calls (half an hour)
+	@$(BIN)/python -m bench.analytics --calls $(N) --out docs/benchmarks-analytics.md
 
 requirements: setup ## Run the tests, then print requirement, tests and result
 	@$(BIN)/python -m scripts.run_tests --quiet || true

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import bson
@@ -11,7 +12,7 @@ from bson.objectid import ObjectId
 
 from affidavit.config import AuditConfig
 from affidavit.event import Dest
-from affidavit.store import Store, connect
+from affidavit.store import Store, connect, seals_beside
 from affidavit.store.base import Encoded, Outcome
 
 if TYPE_CHECKING:
@@ -130,8 +131,14 @@ def test_many_threads_may_append_at_once(store: Store) -> None:
 
 
 def test_a_heartbeat_is_kept(store: Store) -> None:
-    """It needs no number."""
-    store.heartbeat(bson.encode({"_id": ObjectId(), "writer": WRITER, "state": "running"}), 10)
+    """It needs no number; the newest one is what is known of its writer."""
+    now = datetime.now(UTC)
+    for state, at in (("running", now), ("stopped", now + timedelta(seconds=1))):
+        beat = {"_id": ObjectId(), "writer": WRITER, "state": state, "at": at}
+        store.heartbeat(bson.encode(beat), 10)
+    seals = seals_beside(store)
+    assert seals is not None
+    assert seals.writers()[WRITER]["state"] == "stopped"
 
 
 def test_calls_without_an_outcome_are_found(store: Store) -> None:

@@ -31,6 +31,7 @@ from affidavit.cli import (
     show,
     stats,
     status,
+    store,
     tail,
     timeline,
     verify,
@@ -80,6 +81,7 @@ app.command("metrics")(metrics.metrics)
 app.command("stats")(stats.stats)
 app.command("reconcile")(reconcile.reconcile)
 app.command("setup")(setup.setup)
+app.add_typer(store.commands, name="store")
 app.command("doctor")(doctor.doctor)
 app.command("seal")(seal.seal)
 app.command("checkpoint")(checkpoint.checkpoint)

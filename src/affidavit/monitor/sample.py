@@ -169,13 +169,14 @@ def _age_s(beat: Beats, now: Readings) -> float:
 
 
 def _rate(beat: Beats, now: Readings) -> float:
-    """Give records a minute since the earlier heartbeat; of a writer not heard from, none."""
+    """Give records a minute since the earlier heartbeat; of a writer not heard any more, none."""
     at = beat.newest.get("at")
     if not isinstance(at, datetime) or _age_s(beat, now) > SILENT_S or beat.earlier_at is None:
         return 0.0
     span_s = (at - beat.earlier_at).total_seconds()
     stored = _number(beat.newest.get("counters", {}).get("stored")) - beat.earlier_stored
-    return max(0.0, 60.0 * stored / span_s) if span_s > 0 else 0.0
+    # What a process stored within seconds is that many in this minute, and no rate for an hour.
+    return max(0.0, 60.0 * stored / max(60.0, span_s))
 
 
 def _latency(alive: Sequence[Beats]) -> float | Unknown:
@@ -201,7 +202,7 @@ def _oldest_s(found: Sequence[Beats], now: Readings) -> float:
     for beat in found:
         waiting = _number(beat.newest.get("counters", {}).get("spooled"))
         told_ms = beat.newest.get("oldest_spooled_ms")
-        if isinstance(told_ms, int | float):
+        if isinstance(told_ms, int | float) and told_ms > 0:
             ages.append(float(told_ms) / 1000 + _age_s(beat, now))
         elif waiting:
             ages.append(_age_s(beat, now))

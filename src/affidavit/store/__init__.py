@@ -9,6 +9,7 @@ Does not live here: queues, retries, and how answers are shown.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -33,6 +34,7 @@ __all__ = [
     "open_log",
     "prices_of",
     "rollups_sharing",
+    "scratch_of",
     "seals_beside",
     "seals_sharing",
 ]
@@ -92,6 +94,13 @@ def alerts_of(log: MongoLog) -> AlertStore:
     from affidavit.store.mongo.alerting import MongoAlerts
 
     return MongoAlerts(log.location)
+
+
+def scratch_of(log: MongoLog, name: str) -> AbstractContextManager[Callable[[], None]]:
+    """Give an operation to measure, in collections of its own that are dropped afterwards."""
+    from affidavit.store.mongo.scratch import scratch
+
+    return scratch(log.location, name)
 
 
 def monitor_of(log: MongoLog) -> MonitorStore:

@@ -124,6 +124,8 @@ class IndexUse:
     since: datetime | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     """Of ``unique``, ``partialFilterExpression``, ``expireAfterSeconds``, ``sparse``, those set."""
+    purpose: str = ""
+    """What set-up makes it for; empty where it is none of ours."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -16,7 +17,7 @@ from pymongo.read_concern import ReadConcern
 
 from affidavit.errors import StoreRefused
 from affidavit.event import Document
-from affidavit.store.mongo import advising
+from affidavit.store.mongo import advising, indexes
 from affidavit.store.mongo.connect import Location
 from affidavit.store.mongo.driver import UNAUTHORIZED, translated
 from affidavit.store.mongo.names import SEALER
@@ -282,7 +283,19 @@ class MongoMonitor:
 
     def indexes(self) -> Sequence[IndexUse]:
         """Read every index; see :mod:`affidavit.store.mongo.advising`."""
-        return advising.indexes(self._local, self._collections())
+        found = advising.indexes(self._local, self._collections())
+        names = self.location.names
+        made = {
+            names.records: indexes.of_records(1),
+            names.ledger: indexes.of_ledger(),
+            names.writers: indexes.of_writers(),
+            names.leaf_batches: indexes.of_leaf_batches(),
+            names.seals: indexes.of_seals(),
+        }
+        purposes = {(name, each.name): each.why for name, all_ in made.items() for each in all_}
+        return [
+            replace(each, purpose=purposes.get((each.collection, each.name), "")) for each in found
+        ]
 
     def plans(self, *, run: bool) -> Sequence[Plan]:
         """Explain each question of the read side."""

@@ -22,8 +22,9 @@ from affidavit.integrity.note import Signer
 from affidavit.sealer.keys import LogKey
 from affidavit.sealer.run import seal_once
 from affidavit.sealer.sealing import Sealer
-from affidavit.store import connect_seals, open_log
+from affidavit.store import connect, connect_seals, open_log
 from tests.support.documents import old_call, old_security
+from tests.support.sealing import Writer
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -405,6 +406,24 @@ def test_an_announcement_alone_is_no_order(held: Held, capsys: pytest.CaptureFix
     assert "subject of 1 records" in said
     assert "--yes" in said
     assert held.database.llm_audit.count_documents({"user_id": WHO}) == 40
+
+
+def test_a_spool_that_is_sent_again_brings_nothing_back(database: Database[Docs]) -> None:
+    """A record that is there without its content is the same record; an edited one is not."""
+    store = connect(database, AuditConfig())
+    store.prepare(30)
+    writer = Writer(store, "aaaaaaaaaaaa")
+    writer.record(3)
+    for seq, change in ((1, {"erase": "u"}), (2, {"edit": "x"})):
+        document = database.llm_audit.find_one({"seq": seq})
+        assert document is not None
+        less = canonical.erase(document, "records", ["subject", "details"])
+        kept = less if "erase" in change else {**document, "user_id": "x"}
+        database.llm_audit.replace_one({"_id": document["_id"]}, kept)
+    again = store.append([writer.encoded(seq) for seq in range(3)], 10)
+    assert [verdict.outcome for verdict in again] == ["stored", "stored", "rejected"]
+    assert "user_id" not in (database.llm_audit.find_one({"seq": 1}) or {})
+    store.close()
 
 
 # -- holds -----------------------------------------------------------------------------------------

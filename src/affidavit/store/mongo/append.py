@@ -29,6 +29,7 @@ from pymongo.errors import (
     WriteError,
 )
 
+from affidavit.canonical import EntryError, entry_of
 from affidavit.config import AuditConfig
 from affidavit.errors import StoreRefused, StoreUnavailable
 from affidavit.event import NO_OUTCOME, Dest, Document, EventType, LedgerEvent, utc_from_ms
@@ -274,12 +275,22 @@ def _groups(cursor: Iterable[RawBSONDocument], size: int) -> Iterator[list[RawBS
 
 def _of_duplicate(record: Encoded, known: bytes | None, failure: dict[str, Any]) -> Verdict:
     if known is not None:
-        return STORED if known == record.body else Verdict(Outcome.REJECTED, "id_conflict")
+        same = known == record.body or _is_less_of(known, record)
+        return STORED if same else Verdict(Outcome.REJECTED, "id_conflict")
     if "_id" in (failure.get("keyPattern") or {}):
         # It was there a moment ago and is not now (rolled back, expired): send it again.
         msg = "MongoDB reported a duplicate that is not there. The record is sent again."
         raise StoreUnavailable(msg)
     return Verdict(Outcome.REJECTED, "seq_conflict")
+
+
+def _is_less_of(known: bytes, record: Encoded) -> bool:
+    """Whether what is stored is this record too: erased since, or put back by an import."""
+    try:
+        entries = [entry_of(bson.decode(body), record.dest) for body in (known, record.body)]
+    except (EntryError, bson.errors.BSONError):
+        return False
+    return entries[0] is not None and entries[0] == entries[1]
 
 
 def _raw(database: Database[dict[str, Any]], name: str) -> _RawCollection:

@@ -349,8 +349,8 @@ def answered(kwargs: Mapping[str, Any], response: Any, provider: str) -> dict[st
         "reasoning_tokens": getattr(answer_detail, "reasoning_tokens", None),
         "tool_calls": _tool_calls(message),
         "finish_reason": reasons[0] if reasons else None,
-        # LiteLLM says 0 where it does not know, as for many streams.
-        "cost_usd": cost or None,
+        # LiteLLM says 0 where it does not know, as for many streams; only its cache is free.
+        "cost_usd": 0 if kwargs.get("cache_hit") else cost or None,
         "time_to_first_token_ms": _first_ms(kwargs),
     }
     fields = {

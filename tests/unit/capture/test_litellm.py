@@ -99,6 +99,12 @@ def test_a_cost_of_nothing_is_a_cost_not_known() -> None:
     assert "cost_usd" not in litellm.answered({"response_cost": 0.0}, answer(), "openai")
 
 
+def test_an_answer_from_its_cache_costs_nothing() -> None:
+    """Else its tokens would be priced as if the provider had been asked."""
+    hit = {"response_cost": 0.0, "cache_hit": True}
+    assert litellm.answered(hit, answer(prompt_tokens=9), "openai")["cost_usd"] == 0
+
+
 @pytest.mark.parametrize(
     ("provider", "options", "estimated"),
     [

@@ -114,6 +114,7 @@ def test_a_user_is_followed_across_all_kinds_of_records(log: Log, store: MongoFo
         "audit_access", "audit_access",
     ]  # fmt: skip
     assert [linked["details"]["ref"] for linked in entries[0].linked] == ["ORDER-1"]
+    assert not any(entry.linked for entry in entries[1:])
     assert [entry.record["timestamp"] for entry in entries[-2:]] == [minutes(6), minutes(8)]
 
 

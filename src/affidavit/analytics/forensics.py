@@ -56,9 +56,9 @@ def bounded(trail: Trail, now: datetime) -> tuple[Trail, str | None]:
     if trail.indexed:
         return trail, None
     since = trail.since or (trail.until or now) - UNINDEXED
-    what = "session" if trail.session_id is not None else "address"
+    what = "a session" if trail.session_id is not None else "an address"
     span = "" if trail.since else f", and without --since {UNINDEXED.days} days of them"
-    note = f"No index leads to a {what}: records are read one by one{span}. --user makes it quick."
+    note = f"No index leads to {what}: records are read one by one{span}. --user makes it quick."
     return replace(trail, since=since), note
 
 

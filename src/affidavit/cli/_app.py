@@ -24,6 +24,7 @@ from affidavit.cli import (
     prove,
     reconcile,
     redact,
+    report,
     said,
     seal,
     search,
@@ -80,6 +81,7 @@ app.command("status")(status.status)
 app.command("metrics")(metrics.metrics)
 app.command("stats")(stats.stats)
 app.command("reconcile")(reconcile.reconcile)
+app.command("report")(report.report)
 app.command("setup")(setup.setup)
 app.add_typer(store.commands, name="store")
 app.command("doctor")(doctor.doctor)

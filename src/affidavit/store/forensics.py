@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Final, Literal, Protocol
 
@@ -15,6 +15,9 @@ PAGE: Final = 200
 MOST_PAGE: Final = 1000
 MOST_SHARERS: Final = 1000
 """Rows of an answer about shared addresses."""
+
+MOST_NOTABLE: Final = 1000
+MOST_GROUPS: Final = 200
 
 Source = Literal["records", "ledger"]
 
@@ -82,6 +85,28 @@ class Sharer:
     last: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """What happened in a span of time beside the calls, counted."""
+
+    security: tuple[tuple[str, str, int], ...] = ()
+    """Kind, severity, events; the most frequent first."""
+    lost: int = 0
+    """Records that writers counted as lost which stopped, or were taken over, in that time."""
+    lost_running: int = 0
+    """The same of writers that still run, since they began: perhaps in another month."""
+    unfinished: int = 0
+    """Calls that were begun and never ended, as the sweep flagged them."""
+    ledger: Mapping[str, int] = field(default_factory=dict)
+    """Ledger records by kind."""
+    notable: tuple[Document, ...] = ()
+    """Ledger records of losses, faults, alerts and changes, oldest first."""
+    left_out: int = 0
+    """So many more of them are not given."""
+    readings: tuple[tuple[str, str, int], ...] = ()
+    """Who read, by which command, how often; the most frequent first."""
+
+
 class Forensics(Protocol):
     """Reads a log after an incident.
 
@@ -102,6 +127,9 @@ class Forensics(Protocol):
 
     def sharers(self, trail: Trail) -> Sequence[Sharer]:
         """Tell who used the address of the trail, or the addresses of its user."""
+
+    def happened(self, since: datetime, until: datetime) -> Happened:
+        """Count security events, losses, alerts, changes and readings of a span of time."""
 
     def requests_by_hash(
         self, numbers: Sequence[int], since: datetime | None, until: datetime | None, limit: int

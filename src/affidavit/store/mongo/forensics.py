@@ -22,11 +22,20 @@ from affidavit.event import EPOCH, Document, EventType, LedgerEvent
 from affidavit.pipeline.redact import act
 from affidavit.pipeline.redact.configured import policy_of
 from affidavit.pipeline.redact.record import Redactor
-from affidavit.store.forensics import MOST_SHARERS, PAGE, Entry, Sharer, TimelinePage, Trail
+from affidavit.store.forensics import (
+    MOST_SHARERS,
+    PAGE,
+    Entry,
+    Happened,
+    Sharer,
+    TimelinePage,
+    Trail,
+)
 from affidavit.store.mongo import legacy
 from affidavit.store.mongo.connect import Location
 from affidavit.store.mongo.driver import translated
 from affidavit.store.mongo.filters import REQUEST, Cursor, advance, query
+from affidavit.store.mongo.happened import happened
 from affidavit.store.mongo.read import MAX_TIME_MS
 from affidavit.store.mongo.shape import contains, plain
 from affidavit.store.questions import SearchFilter
@@ -52,6 +61,7 @@ class MongoForensics:
         """``config`` says where an older logger's times were local, and how identity is stored."""
         self._records = location.database[location.names.records]
         self._ledger = location.database[location.names.ledger]
+        self._writers = location.database[location.names.writers]
         self._zone = ZoneInfo(config.legacy_timezone) if config.legacy_timezone else None
         self._config = config
 
@@ -72,11 +82,16 @@ class MongoForensics:
             if horizon is not None:
                 merged = [each for each in merged if each[1]["timestamp"] <= horizon]
             page = merged[:page_size]
-            linked = self._linked(trail, [r for source, r in page if source == "records"])
+            leading = _ANNOTATION if trail.ref is not None else REQUEST
+            calls = [r for _, r in page if r.get("event_type") == leading]
+            linked = self._linked(trail, calls, {r["_id"] for _, r in page})
         after = advance(place, [record for _, record in page])
         if len(merged) <= page_size:
             after = None if horizon is None else _later(after, horizon)
-        entries = tuple(self._entry(source, record, linked) for source, record in page)
+        entries = tuple(
+            self._entry(source, record, linked if record.get("event_type") == leading else {})
+            for source, record in page
+        )
         return TimelinePage(entries, None if after is None else after.encode())
 
     def moment(self, identity: str) -> datetime | None:
@@ -179,10 +194,11 @@ class MongoForensics:
 
     # -- what belongs to a call ------------------------------------------------------------------
 
-    def _linked(self, trail: Trail, page: Sequence[Document]) -> dict[str, list[Document]]:
-        """Find annotations of the page's calls, or, where a ref led to them, the calls."""
-        kind = _ANNOTATION if trail.ref is not None else REQUEST
-        ids = [call for r in page if r.get("event_type") == kind and (call := _call_of(r))]
+    def _linked(
+        self, trail: Trail, leading: Sequence[Document], shown: set[Any]
+    ) -> dict[str, list[Document]]:
+        """Find annotations of calls, or, where a ref led to annotations, their calls."""
+        ids = [call for record in leading if (call := _call_of(record))]
         if not ids:
             return {}
         wanted: dict[str, Any] = {"call_id": {"$in": ids}, "event_type": _ANNOTATION}
@@ -190,7 +206,6 @@ class MongoForensics:
             outcomes = {"call_id": {"$in": ids}, "event_type": EventType.LLM_RESPONSE.value}
             intents = {"_id": {"$in": list(_object_ids(ids))}}
             wanted = {"$or": [intents, outcomes, wanted]}
-        shown = {record["_id"] for record in page}
         linked: dict[str, list[Document]] = {}
         found = self._records.find(wanted, max_time_ms=MAX_TIME_MS).limit(_LINKED)
         for record in sorted(found, key=lambda r: (str(r.get("timestamp")), str(r["_id"]))):
@@ -259,6 +274,14 @@ class MongoForensics:
             )
             for row in found
         )  # fmt: skip
+
+    # -- a span of time --------------------------------------------------------------------------
+
+    def happened(self, since: datetime, until: datetime) -> Happened:
+        """Count security events, losses, alerts, changes and readings of a span of time."""
+        with translated("count what happened"):
+            every = (self._records, self._ledger, self._writers)
+            return happened(every, self._zone, since, until)
 
     # -- texts -----------------------------------------------------------------------------------
 

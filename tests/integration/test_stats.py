@@ -13,13 +13,23 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from pymongo import MongoClient
 from pymongo.database import Database
+from pymongo.monitoring import (
+    CommandFailedEvent,
+    CommandListener,
+    CommandStartedEvent,
+    CommandSucceededEvent,
+)
 
 from affidavit import AsyncAuditLogger, AuditLogger
 from affidavit.analytics.facade import Analytics, AsyncAnalytics
 from affidavit.cli import run
+from affidavit.config import AuditConfig
 from affidavit.errors import ConfigError, StoreUnavailable
+from affidavit.store import open_log
 from tests.support.calls import Calls
+from tests.support.documents import stages
 
 Log = Database[dict[str, Any]]
 
@@ -281,6 +291,54 @@ def test_this_month_and_the_last_are_months(audit: AuditLogger) -> None:
     this, last = (audit.analytics.cost(month=month) for month in ("this", "last"))
     assert this.since == last.until
     assert "The time asked for is not over yet." in this.notes
+
+
+def test_another_zone_in_the_settings_is_said(
+    audit: AuditLogger, log: Log, mongodb_uri: str
+) -> None:
+    """The answer is in the zone of the log, and a note names the one that was asked for."""
+    with AuditLogger(mongodb_uri, seal="off", reporting_timezone="Asia/Tokyo") as other:
+        found = other.analytics.cost(last="1d")
+    assert found.timezone == "UTC"
+    assert "The log was set up with UTC; the setting says Asia/Tokyo." in found.notes
+    assert not any("was set up" in note for note in audit.analytics.cost(last="1d").notes)
+
+
+class Commands(CommandListener):
+    """Remembers the aggregations that are sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[Any] = []
+
+    def started(self, event: CommandStartedEvent) -> None:
+        """Keep those of questions."""
+        if event.command_name == "aggregate" and event.command["aggregate"] == "llm_audit":
+            self.sent.append(dict(event.command))
+
+    def succeeded(self, event: CommandSucceededEvent) -> None:
+        """Nothing to keep."""
+
+    def failed(self, event: CommandFailedEvent) -> None:
+        """Nothing to keep."""
+
+
+def test_every_question_is_bounded_and_uses_an_index(log: Log, mongodb_uri: str) -> None:
+    """Each aggregation over records has a limit of time, and none reads the whole collection."""
+    commands = Commands()
+    with MongoClient[dict[str, Any]](mongodb_uri, event_listeners=[commands]) as client:
+        opened = open_log(client.get_default_database(), AuditConfig())
+        asked = Analytics(lambda: opened)
+        raw: dict[str, Any] = {"where": {"tenant": None}, "last": "1d"}
+        for question in (asked.cost, asked.usage, asked.performance, asked.providers, asked.limits):
+            question(by="field:symbol" if question != asked.limits else "user", **raw)
+        asked.calls(**raw)
+    assert len(commands.sent) > 15
+    for command in commands.sent:
+        assert 0 < command["maxTimeMS"] <= 60_000
+        plain = {name: command[name] for name in ("aggregate", "pipeline", "cursor")}
+        reading = {stage for stage, _index in stages(log, plain)}
+        assert "COLLSCAN" not in reading
+        assert "IXSCAN" in reading
 
 
 def test_a_database_that_is_away_is_said(tmp_path: Any) -> None:

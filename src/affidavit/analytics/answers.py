@@ -95,6 +95,11 @@ def answer(
     shown = tuple(rows[: request.top])
     if len(shown) < len(rows):
         said.append(f"{len(rows) - len(shown)} more rows are not shown; the totals include them.")
+    kept = request.kept_since
+    if kept is not None and request.span.since < kept:
+        said.append(
+            f"Records from before {kept:%Y-%m-%d %H:%M} UTC have expired, and do not count."
+        )
     if request.span.until > request.now:
         said.append("The time asked for is not over yet.")
     return Answer(

@@ -103,6 +103,12 @@ def cost(engine: Engine, request: Request) -> Answer[CostRow, CostRow]:
         rows.append(_row(request.named(key), sums, was, total))
     sizes = {id(row): int(row.cost_usd.scaleb(9)) for row in rows}
     notes = _notes(engine, request, total)
+    kept = request.kept_since
+    if kept is not None and request.span.before < kept <= request.span.since:
+        notes.append(
+            f"The time before is not whole, because records from before {kept:%Y-%m-%d %H:%M} UTC "
+            "have expired: the trend shows more growth than there was."
+        )
     totals = _row({}, total, before, total)
     return answer("cost", request, source, order(request, rows, sizes), totals, *notes)
 

@@ -6,8 +6,9 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, Unpack
 from zoneinfo import ZoneInfo
 
 from affidavit._monitor_settings import read_budgets
@@ -24,6 +25,8 @@ from affidavit.tally.times import time_key
 
 if TYPE_CHECKING:
     from affidavit.store.mongo.log import MongoLog
+
+ZONE: Final = "reporting_timezone"
 
 R = TypeVar("R", bound=Row)
 T = TypeVar("T", bound=Row)
@@ -155,8 +158,12 @@ class Analytics:
         given = dict(asking)
         if given.get("month") in {"this", "last"}:
             given["month"] = _month(given["month"], zone)
-        request = read(by, given, zone)
+        request = read(by, given, zone, kept=log.kept)
         made = found(log, request)
+        config = log.config
+        if config.reporting_timezone != zone and config.source(ZONE) != "default":
+            other = f"The log was set up with {zone}; the setting says {config.reporting_timezone}."
+            made = replace(made, notes=(other, *made.notes))
         details = {"question": question, **request.details}
         log.note_access("analytics", details, len(made.rows))
         return made

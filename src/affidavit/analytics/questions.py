@@ -74,6 +74,8 @@ class Request:
     filters: Mapping[str, str | None]
     top: int | None
     now: datetime
+    kept_since: datetime | None = None
+    """Records from before that time have expired; None where nothing expires."""
     details: Mapping[str, Any] = field(default_factory=dict)
     """Plain values, for the ledger and for the answer."""
 
@@ -114,9 +116,16 @@ class Request:
 
 
 def read(
-    by: str | Iterable[str], asking: Mapping[str, Any], zone: str, now: datetime | None = None
+    by: str | Iterable[str],
+    asking: Mapping[str, Any],
+    zone: str,
+    now: datetime | None = None,
+    kept: timedelta | None = None,
 ) -> Request:
-    """Read a question; raises ConfigError with what is wrong and how it is written."""
+    """Read a question; raises ConfigError with what is wrong and how it is written.
+
+    ``kept`` is how long records are kept; None is for ever.
+    """
     unknown = asking.keys() - Asking.__annotations__.keys()
     if unknown:
         known = ", ".join(Asking.__annotations__)
@@ -136,7 +145,8 @@ def read(
         msg = f"top={top} gives no rows. Write 1 or more, or leave it out."
         raise ConfigError(msg)
     details = {"by": list(names), **filters, "since": span.since, "until": span.until}
-    return Request(names, span, zone, filters, top, moment, details)
+    kept_since = None if kept is None else moment - kept
+    return Request(names, span, zone, filters, top, moment, kept_since, details)
 
 
 def read_span(asking: Mapping[str, Any], zone: ZoneInfo, now: datetime) -> Span:

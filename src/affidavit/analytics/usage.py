@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from affidavit.analytics.answers import Answer, Row, answer, order, ratio
 from affidavit.analytics.questions import Request
-from affidavit.store.analytics import Engine, SumQuestion, TooManyGroups
+from affidavit.store.analytics import Engine, Key, SumQuestion, TooManyGroups
 from affidavit.tally.sketch import Sketch
 from affidavit.tally.sums import Sums
 
@@ -93,7 +93,12 @@ def usage(engine: Engine, request: Request) -> Answer[UsageRow, UsageTotals]:
     question = request.sums("tokens", "prompt", "answer")
     source = engine.source(question)
     groups = dict(engine.sums(question))
-    users = dict(engine.distinct(question, "user_id"))
+    alone = question.by == ("user_id",)  # then each group is one user, and nothing is to be asked
+    users = (
+        {key: int(key[0] is not None) for key in groups}
+        if alone
+        else dict(engine.distinct(question, "user_id"))
+    )
     sessions = dict(engine.distinct(question, "session_id"))
     total = Sums()
     for sums in groups.values():
@@ -110,12 +115,13 @@ def usage(engine: Engine, request: Request) -> Answer[UsageRow, UsageTotals]:
     notes = []
     new = lapsed = None
     try:
-        states = [state for state, _now, _before in _people(engine, request).values()]
+        people = _people(engine, request, groups if alone else None)
+        states = [state for state, _now, _before in people.values()]
         new, lapsed = states.count("new"), states.count("lapsed")
     except TooManyGroups:
         notes.append("New and lapsed users are not counted: there are too many users for that.")
     totals = UsageTotals(
-        users=_only(engine, request, "user_id"),
+        users=sum(users.values()) if alone else _only(engine, request, "user_id"),
         sessions=_only(engine, request, "session_id"),
         new_users=new,
         lapsed_users=lapsed,
@@ -206,10 +212,16 @@ def _look_back(request: Request) -> timedelta:
     return max(LOOK_BACK, request.span.since - request.span.before)
 
 
-def _people(engine: Engine, request: Request) -> dict[str, tuple[PersonState, Sums, Sums]]:
-    """Find each user's state; of those who stayed away for longer, nothing is said."""
+def _people(
+    engine: Engine, request: Request, groups: Mapping[Key, Sums] | None = None
+) -> dict[str, tuple[PersonState, Sums, Sums]]:
+    """Find each user's state; of those who stayed away for longer, nothing is said.
+
+    ``groups`` are the sums by user of the time asked for, where they are known already.
+    """
     by = ("user_id",)
-    now = {key[0]: sums for key, sums in engine.sums(request.sums(by=by)) if key[0] is not None}
+    known = dict(engine.sums(request.sums(by=by))) if groups is None else groups
+    now = {key[0]: sums for key, sums in known.items() if key[0] is not None}
     back = request.span.since - _look_back(request)
     asked: SumQuestion = request.sums(by=by, since=back, until=request.span.since)
     before = {key[0]: sums for key, sums in engine.sums(asked) if key[0] is not None}

@@ -111,6 +111,20 @@ def test_corrections_count_at_the_time_of_the_call() -> None:
     assert (row.priced, row.unpriced) == (2, 0)
 
 
+def test_what_has_expired_is_said() -> None:
+    """A trend against a time that is partly gone shows growth that never was, and says so."""
+    calls = Calls()
+    calls.add()
+    asked = read("user", {"last": "10d"}, "UTC", NOW, kept=15 * DAY)
+    (note,) = cost(Oracle(calls.records), asked).notes
+    assert note.startswith("The time before is not whole, because records from before 2026-10-22")
+    asked = read("user", {"last": "20d"}, "UTC", NOW, kept=15 * DAY)
+    (note,) = cost(Oracle(calls.records), asked).notes
+    assert note == "Records from before 2026-10-22 12:00 UTC have expired, and do not count."
+    asked = read("user", {"last": "5d"}, "UTC", NOW, kept=15 * DAY)
+    assert not cost(Oracle(calls.records), asked).notes
+
+
 def test_unpriced_and_estimated_calls_are_noted() -> None:
     """An answer says which models have no price, and that estimates are among the sums."""
     calls = Calls()

@@ -15,7 +15,7 @@ from affidavit.store.analytics import Engine
 from affidavit.store.erasing import ErasableStore
 from affidavit.store.findings import Finding
 from affidavit.store.forensics import Forensics
-from affidavit.store.mongo import adoption, doctor, setup
+from affidavit.store.mongo import adoption, doctor, setup, zone
 from affidavit.store.mongo.connect import locate
 from affidavit.store.mongo.driver import translated
 from affidavit.store.mongo.erasing import MongoErasing
@@ -26,7 +26,6 @@ from affidavit.store.mongo.read import Reader
 from affidavit.store.mongo.restoring import MongoRestoring
 from affidavit.store.mongo.rollup_totals import RollupCalls
 from affidavit.store.mongo.rollups import MongoRollups
-from affidavit.store.mongo.zone import reporting_timezone
 from affidavit.store.planning import Plan, Step
 from affidavit.store.restoring import RestorableStore
 from affidavit.store.rollups import RollupStore
@@ -69,7 +68,7 @@ class MongoLog:
         self.reader = Reader(self.location, config.legacy_timezone)
         self._ledger: Ledger | None = None
         self._reached = False
-        self._zone: str | None = None
+        self._set_up: Mapping[str, Any] | None = None
         self._noting = threading.Lock()
 
     @property
@@ -85,9 +84,19 @@ class MongoLog:
     @property
     def reporting_timezone(self) -> str:
         """The time zone of this log's days and months, fixed when it was set up."""
-        if self._zone is None:
-            self._zone = reporting_timezone(self.location, self.config)
-        return self._zone
+        return zone.fixed(self._setup, self.config)
+
+    @property
+    def kept(self) -> timedelta | None:
+        """How long records are kept, as set-up left it; None where nothing expires or is known."""
+        ttl_s = self._setup.get("ttl_s")
+        return timedelta(seconds=ttl_s) if isinstance(ttl_s, int) else None
+
+    @property
+    def _setup(self) -> Mapping[str, Any]:
+        if self._set_up is None:
+            self._set_up = zone.newest(self.location)
+        return self._set_up
 
     @property
     def seals(self) -> SealStore:

@@ -15,20 +15,23 @@ from affidavit.store.planning import State, Step
 NAME: Final = "reporting_timezone"
 
 
-def reporting_timezone(location: Location, config: AuditConfig) -> str:
-    """Tell the time zone of this log's days and months: that of its set-up, else the setting.
-
-    Whoever may not read the ledger gets the setting.
-    """
+def newest(location: Location) -> Mapping[str, Any]:
+    """Read what the newest set-up record says; nothing for whoever may not read the ledger."""
     try:
-        newest = Ledger(location).newest(LedgerEvent.SETUP) or {}
+        record = Ledger(location).newest(LedgerEvent.SETUP) or {}
     except StoreRefused:
-        newest = {}
-    return fixed(newest.get("details", {}), config)
+        record = {}
+    details: Mapping[str, Any] = record.get("details", {})
+    return details
+
+
+def reporting_timezone(location: Location, config: AuditConfig) -> str:
+    """Ask the log for the time zone of its days and months; see :func:`fixed`."""
+    return fixed(newest(location), config)
 
 
 def fixed(details: Mapping[str, Any], config: AuditConfig) -> str:
-    """Tell the time zone from the newest set-up record."""
+    """Tell the time zone of this log's days and months: that of its set-up, else the setting."""
     return str(details.get(NAME) or config.reporting_timezone)
 
 

@@ -274,8 +274,12 @@ def _strip_old(document: Mapping[str, Any], groups: Collection[str]) -> Document
 
 
 def _groups_of_old(document: Mapping[str, Any], left: Mapping[str, Any]) -> frozenset[str]:
-    lost = {name for name in document if name not in left or document[name] != left[name]}
+    lost = [name for name, value in document.items() if not _is_kept(value, left.get(name))]
     return groups_in({name: document[name] for name in lost}, _RECORDS)
+
+
+def _is_kept(value: Any, left: Any) -> bool:
+    return left is value or bool(left == value)  # a value may be unequal to itself: NaN
 
 
 def _is_proved(document: Mapping[str, Any]) -> bool:

@@ -10,9 +10,10 @@ from typing import Final
 
 from affidavit._monitor_settings import read_budgets
 from affidavit.config import AuditConfig
+from affidavit.monitor.advice import degraded
 from affidavit.monitor.rules import Rule
 from affidavit.store.alerting import AlertStore, Spender
-from affidavit.store.monitoring import MonitorStore, Plan
+from affidavit.store.monitoring import MonitorStore
 
 EVENTS_FOR: Final = timedelta(hours=1)
 ANYBODY: Final = "*"
@@ -37,18 +38,13 @@ def questions_of(
     """Make the questions of the rules that are in force. Raises ConfigError."""
     wanted = {rule.name for rule in rules}
     made = [
-        Question("security_events", 60.0, lambda at: _events(store, at)),
-        Question("query_plans", 600.0, lambda _: bad_plans(monitoring.plans(run=False))),
+        Question("security_events", float(config.monitor_every_s), lambda at: _events(store, at)),
+        Question("query_plans", 3600.0, lambda _: degraded(monitoring)),
     ]
     for group, limits in read_budgets(config.budgets).items():
         if limits:
             made.append(_budget(group, _as_recorded(config, group, limits), store))
     return [question for question in made if question.rule in wanted]
-
-
-def bad_plans(plans: Iterable[Plan]) -> dict[str, float]:
-    """Name the questions for which the server reads a whole collection: 1 for each."""
-    return {plan.shape: float(plan.scans) for plan in plans}
 
 
 def _events(store: AlertStore, at: datetime) -> dict[str, float]:

@@ -17,11 +17,11 @@ from affidavit.monitor.alerts import Event
 from affidavit.monitor.message import event_id
 from affidavit.monitor.notify.base import DeliveryFailed
 
-TRIES: Final = 8
-"""So often a message is tried, over about three hours."""
+TRIES: Final = 12
+"""So often a message is tried, over about two hours."""
 
 FIRST_WAIT_S: Final = 30.0
-LONGEST_WAIT_S: Final = 3600.0
+LONGEST_WAIT_S: Final = 900.0
 MOST: Final = 1000
 """Entries that wait at a time; the oldest are given up beyond."""
 
@@ -59,7 +59,7 @@ def entry_of(event: Event, kind: str, log: str, targets: Iterable[str], now: dat
 
 
 def wait_s(tries: int) -> float:
-    """Give the pause after so many tries: 30 s, 2 min, 8 min, 32 min, then an hour each."""
+    """Give the pause after so many tries: 30 s, 2 min, 8 min, then a quarter of an hour each."""
     return float(min(FIRST_WAIT_S * 4 ** (tries - 1), LONGEST_WAIT_S))
 
 

@@ -126,9 +126,9 @@ _RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         "query_plans",
-        "a question of the read side is answered badly",
+        "a question of the read side scans, goes by another index, or looks at too much",
         "plans",
-        "`affidavit store indexes` says which index is missing; `affidavit setup` makes it.",
+        "`affidavit store indexes` says what helps; `--accept` there takes new plans for right.",
         by="shape",
     ),
     Rule(

@@ -150,7 +150,7 @@ class Monitor:
         self._post = post
         self._log = post.log
         self._now, self._clock_s = post.now, post.clock_s
-        self._lease_s = 3 * post.every_s + 30.0
+        self._lease_s = 2 * post.every_s + 10.0
         self._lease_until_s = float("-inf")
         self._fence: int | None = None
         self._asked_s: dict[str, float] = {}

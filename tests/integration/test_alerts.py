@@ -1,0 +1,602 @@
+"""Each alert, provoked for real: it fires once, reaches a receiver, and resolves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from affidavit import AuditLogger
+from affidavit._monitor_settings import THRESHOLDS
+from affidavit.cli import run
+from affidavit.demo.mongod import Mongod
+from affidavit.errors import AffidavitError
+from tests.support.proxy import Proxy
+from tests.support.receivers import HttpReceiver
+from tests.support.watching import SECRET, beat, until, watching
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pymongo.database import Database
+
+    Log = Database[dict[str, Any]]
+
+pytestmark = pytest.mark.requirement("R23", "R24")
+
+WARNED = [("firing", "warning"), ("resolved", "warning")]
+ALARMED = [("firing", "critical"), ("resolved", "critical")]
+
+
+@pytest.fixture(autouse=True)
+def _surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mongodb_uri: str) -> None:
+    """The command finds the log; no logger seals by itself."""
+    monkeypatch.setenv("AFFIDAVIT_MONGODB_URI", mongodb_uri)
+    monkeypatch.setenv("AFFIDAVIT_SEAL", "off")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def proxy(mongodb_uri: str) -> Iterator[Proxy]:
+    """A line to the server that can be made slow, or cut."""
+    port = int(mongodb_uri.partition("://")[2].rpartition("@")[2].partition("/")[0].split(":")[1])
+    with Proxy(port) as line:
+        yield line
+
+
+def through(proxy: Proxy, uri: str) -> str:
+    """The address by way of the proxy."""
+    head, _, tail = uri.partition("://")
+    hosts, slash, rest = tail.partition("/")
+    login, at, _ = hosts.rpartition("@")
+    mark = "&" if "?" in rest else "?"
+    return f"{head}://{login}{at}127.0.0.1:{proxy.port}{slash}{rest}{mark}directConnection=true"
+
+
+def record(audit: AuditLogger, calls: int = 1, **more: Any) -> None:
+    """Record some calls."""
+    for _ in range(calls):
+        with audit.call(provider="p", model="m", message="hello", user_id="ana") as call:
+            call.complete(text="answer", input_tokens=1, output_tokens=1, **more)
+
+
+def ledger(log: Log, rule: str) -> list[tuple[str, str]]:
+    """What the ledger says of a rule, in order."""
+    wanted = {"event_type": {"$in": ["alert_firing", "alert_resolved"]}, "details.rule": rule}
+    found = log["llm_audit_ledger"].find(wanted).sort("timestamp", 1)
+    return [(each["event_type"], each["details"]["level"]) for each in found]
+
+
+def test_a_slow_store_is_told_by_latency_and_by_slow_writes(
+    mongodb_uri: str, database: Log, proxy: Proxy
+) -> None:
+    """Through a line that takes 80 ms, with heartbeats alone: no right to a profiler is needed."""
+    with watching(mongodb_uri) as watch, AuditLogger(through(proxy, mongodb_uri)) as audit:
+        record(audit)
+        beat(audit)
+        watch.look()
+        proxy.delay(0.08)
+        record(audit, 3)
+        for _ in range(6):
+            beat(audit)
+            watch.look()
+        proxy.heal()
+        assert watch.told("slow_writes") == WARNED[:1]
+        assert watch.told("write_latency_p95") == ALARMED[:1]
+        record(audit, 200)
+        for _ in range(16):
+            beat(audit)
+            watch.look()
+        assert watch.told("slow_writes") == WARNED
+        assert watch.told("write_latency_p95")[0] == ("firing", "critical")
+        assert watch.told("write_latency_p95")[-1][0] == "resolved"
+    assert ledger(database, "slow_writes") == [
+        ("alert_firing", "warning"),
+        ("alert_resolved", "warning"),
+    ]
+
+
+def test_a_burst_of_calls_is_told_at_the_documents_thresholds(
+    mongodb_uri: str, database: Log
+) -> None:
+    """As a warning at the first, as critical at the second, and when it is over."""
+    limits = {"daily_requests": {"warning": 5, "critical": 10}}
+    with AuditLogger() as audit, watching(mongodb_uri, {"monitoring_thresholds": limits}) as watch:
+        record(audit, 6)
+        watch.look()
+        record(audit, 6)
+        watch.look(300)
+        watch.look(300)
+        database["llm_audit"].delete_many({})  # as the retention does
+        watch.look(300)
+        watch.look(300)
+        expected = [("firing", "warning"), ("level", "critical"), ("resolved", "critical")]
+        assert watch.told("daily_requests") == expected
+
+
+def test_a_log_that_is_large_and_grows_fast_is_told(mongodb_uri: str) -> None:
+    """Against thresholds of some kilobytes."""
+    limits = {
+        "audit_collection_size": {"warning": "4KB", "critical": "1GB"},
+        "storage_growth_rate": {"warning": "1KB/mes", "critical": None},
+    }
+    with AuditLogger() as audit, watching(mongodb_uri, {"monitoring_thresholds": limits}) as watch:
+        record(audit, 5)
+        watch.look(times=6)
+        assert watch.told("audit_collection_size") == WARNED[:1]
+        assert watch.told("storage_growth_rate") == WARNED[:1]
+
+
+def test_a_pool_that_is_used_up_is_told_when_that_lasts(tmp_path: Path) -> None:
+    """A server that takes few connections, most of them in use for two minutes."""
+    with Mongod.start(extra_args=("--maxConns", "40")) as server:
+        uri = server.database_uri("wadm")
+        with watching(uri) as watch:
+            watch.look()
+            clients = [server.client(maxPoolSize=1) for _ in range(12)]
+            for client in clients:
+                client.admin.command("ping")
+            watch.look(times=2)
+            assert watch.told("pool_use") == []
+            watch.look(times=4)
+            assert watch.told("pool_use", "server")[0][0] == "firing"
+            for client in clients:
+                client.close()
+            until(lambda: _in_use(server) < 40 * 0.6, "free connections", 20)
+            watch.look(times=3)
+            assert watch.told("pool_use", "server")[-1][0] == "resolved"
+
+
+def _in_use(server: Mongod) -> int:
+    with server.client() as client:
+        return int(client.admin.command("serverStatus")["connections"]["current"])
+
+
+def test_a_dropped_index_is_told_by_the_question_that_needs_it(
+    mongodb_uri: str, database: Log
+) -> None:
+    """Until set-up has built it again."""
+    with AuditLogger() as audit:
+        record(audit, 3)
+    with watching(mongodb_uri) as watch:
+        watch.look()
+        assert watch.told("query_plans") == []
+        database["llm_audit"].drop_index("writer_1_seq_1")
+        watch.look(3601)
+        assert run(["setup"]) == 0
+        watch.look(3601)
+        assert watch.told("query_plans", "records by number") == WARNED
+
+
+def test_records_that_wait_in_a_spool_for_over_a_minute_are_told(mongodb_uri: str) -> None:
+    """Collected in batches whose time does not come."""
+    waiting: Any = {"batch_writes": True, "batch_size": 1000, "flush_interval": 3600}
+    with watching(mongodb_uri) as watch:
+        with AuditLogger(**waiting) as audit:
+            record(audit, 5)
+            beat(audit)
+            watch.look()
+            assert watch.told("records_spooled") == []
+            watch.look(times=2)
+            assert watch.told("records_spooled") == WARNED[:1]
+        watch.look()
+        assert watch.told("records_spooled") == WARNED
+
+
+def test_records_that_were_lost_are_told_once(mongodb_uri: str, tmp_path: Path) -> None:
+    """No disk to spool to, no database, and a full queue: what is over is lost, and counted."""
+    with Mongod.start() as server, Proxy(int(server.address.rpartition(":")[2])) as line:
+        uri = server.database_uri("wadm")
+        (tmp_path / "file").write_text("no folder")
+        small: Any = {
+            "spool_dir": str(tmp_path / "file" / "spool"),
+            "max_queue_bytes": 1024**2,
+            "queue_wait": 0.0,
+            "write_timeout": 0.2,
+        }
+        with watching(uri) as watch, AuditLogger(through(line, uri), **small) as audit:
+            record(audit)
+            beat(audit)
+            watch.look()
+            line.refuse()
+            text = "x" * 9000
+            for _ in range(300):
+                audit.security_event(kind="k", details={"text": text})
+            assert audit.stats().lost > 0
+            line.heal()
+            until(lambda: _beats(audit), "the store", 20)
+            watch.look(times=3)
+            assert watch.told("records_lost") == ALARMED[:1]
+            for _ in range(13):
+                watch.look(290)
+            assert watch.told("records_lost") == ALARMED
+
+
+def _beats(audit: AuditLogger) -> bool:
+    try:
+        beat(audit)
+    except AssertionError:
+        return False
+    return True
+
+
+def test_records_that_the_database_refuses_are_told_until_they_are_stored(
+    mongodb_uri: str, database: Log
+) -> None:
+    """Dead letters, sent again after the cause is gone."""
+    with AuditLogger() as audit, watching(mongodb_uri) as watch:
+        record(audit)
+        rules = database["llm_audit"].options()["validator"]
+        database.command("collMod", "llm_audit", validator={"no_such_field": {"$exists": True}})
+        record(audit)
+        beat(audit)
+        watch.look()
+        database.command("collMod", "llm_audit", validator=rules)
+        assert watch.told("dead_letters") == WARNED[:1]
+        assert run(["dead-letters", "retry"]) == 0
+        until(lambda: _dead_after_a_beat(audit) == 0, "the retry", 20)
+        watch.look()
+        assert watch.told("dead_letters") == WARNED
+
+
+def _dead_after_a_beat(audit: AuditLogger) -> int:
+    beat(audit)
+    return audit.stats().dead_lettered
+
+
+def test_a_writer_that_is_killed_is_told_as_silent_until_its_spool_is_taken_over(
+    mongodb_uri: str, tmp_path: Path
+) -> None:
+    """It left no stop record; the next process of the host ends its account."""
+    program = (
+        "import time\nfrom affidavit import AuditLogger\naudit = AuditLogger()\n"
+        "with audit.call(provider='p') as call:\n    call.complete(text='x')\n"
+        "r = audit._engine._running.shipper.beat('running')\nprint(r, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    child = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert child.stdout.readline().strip() == "True"
+    child.send_signal(signal.SIGKILL)
+    child.wait(10)
+    child.stdout.close()
+    with watching(mongodb_uri) as watch:
+        watch.look()
+        assert watch.told("writers_silent") == []
+        watch.look(times=2)
+        assert watch.told("writers_silent") == WARNED[:1]
+        with AuditLogger() as audit:
+            record(audit)
+            until(lambda: _looked(watch, audit) == WARNED, "the taking over", 30)
+
+
+def _looked(watch: Any, audit: AuditLogger) -> list[tuple[str, str]]:
+    watch.look(1)
+    return list(watch.told("writers_silent"))
+
+
+def test_a_sealer_that_is_killed_is_told_until_another_seals(mongodb_uri: str) -> None:
+    """Two minutes after it was last seen."""
+    with AuditLogger() as audit:
+        record(audit)
+    command = [sys.executable, "-m", "affidavit.cli", "seal", "--json"]
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE) as sealer,
+        watching(mongodb_uri) as watch,
+    ):
+        try:
+            assert sealer.stdout is not None
+            assert sealer.stdout.readline()
+            watch.look()
+        finally:
+            sealer.kill()
+        sealer.wait(10)
+        watch.look(times=5)
+        assert watch.told("sealer_stopped") == WARNED[:1]
+        with AuditLogger() as audit:
+            record(audit)
+        assert run(["seal", "--once"]) == 0
+        watch.look(1)
+        assert watch.told("sealer_stopped") == WARNED
+
+
+def test_an_anchor_that_is_behind_is_told_until_it_anchors(
+    mongodb_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three intervals without a receipt."""
+    (tmp_path / "outside").mkdir()
+    monkeypatch.setenv("AFFIDAVIT_ANCHOR_DIRECTORY", str(tmp_path / "outside"))
+    with AuditLogger() as audit:
+        record(audit)
+    assert run(["seal", "--once"]) == 0
+    assert run(["anchor"]) == 0
+    settings = {"anchor_directory": str(tmp_path / "outside")}
+    with watching(mongodb_uri, settings) as watch:
+        watch.look()
+        assert watch.told("anchor_age") == []
+        watch.look(3 * 3600 + 60)
+        assert watch.told("anchor_age") == WARNED[:1]
+        with AuditLogger() as audit:
+            record(audit)
+        assert run(["seal", "--once"]) == 0
+        assert run(["anchor"]) == 0
+        watch.look(61)
+        assert watch.told("anchor_age") == WARNED
+
+
+def test_a_clock_that_is_off_is_told_when_that_lasts(mongodb_uri: str) -> None:
+    """This machine's runs ahead of the server's for two minutes, and is put right."""
+    with watching(mongodb_uri) as watch:
+        watch.look(times=4)
+        assert watch.told("clock_offset") == []
+        watch.look(times=2)
+        watch.look(-6 * 30)
+        assert watch.told("clock_offset") == ALARMED
+
+
+def test_a_budget_is_told_at_80_and_at_100_percent_until_the_month_is_over(
+    mongodb_uri: str, database: Log
+) -> None:
+    """Of users and departments; the ledger does not say which user."""
+    budgets = {"user": {"*": 100, "ana": 10}, "department": {"research": 10}}
+    with watching(mongodb_uri, {"budgets": budgets}) as watch, AuditLogger() as audit:
+        with audit.context(department="research"):
+            record(audit, cost_usd="7.99")
+            watch.look()
+            assert watch.told("budget_user") == []
+            record(audit, cost_usd="0.01")
+            watch.look(300)
+            record(audit, cost_usd="2")
+            watch.look(300)
+            watch.look(31 * 86_400)
+        expected = [("firing", "warning"), ("level", "critical"), ("resolved", "critical")]
+        assert watch.told("budget_user", "ana") == expected
+        assert watch.told("budget_department", "research") == expected
+    noted = database["llm_audit_ledger"].find({"details.rule": "budget_user"})
+    assert {each["details"]["subject"] for each in noted} == {"[withheld]"}
+
+
+def test_a_security_event_of_high_severity_is_told_at_once(mongodb_uri: str) -> None:
+    """One of low severity is not."""
+    with watching(mongodb_uri) as watch, AuditLogger() as audit:
+        audit.security_event(kind="jailbreak", severity="high", user_id="eve")
+        audit.security_event(kind="odd", severity="low", user_id="eve")
+        watch.look()
+        watch.look(3700)
+        assert watch.told("security_events") == ALARMED
+        assert watch.told("security_events", "jailbreak") == ALARMED
+
+
+def test_slow_operations_are_told_from_the_profiler_where_it_is_on(
+    mongodb_uri: str, database: Log
+) -> None:
+    """A question that takes 80 ms."""
+    with AuditLogger() as audit:
+        record(audit)
+    database.command("profile", 1, slowms=50)
+    try:
+        with watching(mongodb_uri) as watch:
+            watch.look()
+            list(database["llm_audit"].find({"$where": "sleep(80) || true"}).limit(1))
+            watch.look(60)
+            watch.look(310)
+            assert watch.told("slow_operations") == WARNED
+    finally:
+        database.command("profile", 0)
+
+
+def test_a_database_that_is_away_is_told_from_memory_and_noted_when_it_is_back(
+    tmp_path: Path,
+) -> None:
+    """After a minute; the ledger then has the times at which it was so."""
+    with Mongod.start() as server, Proxy(int(server.address.rpartition(":")[2])) as line:
+        uri = through(line, server.database_uri("wadm")) + "&serverSelectionTimeoutMS=300"
+        with watching(uri) as watch:
+            watch.look()
+            line.refuse()
+            watch.look()
+            assert watch.told("store_unreachable") == []
+            watch.look(times=4)
+            assert watch.told("store_unreachable", "host-1") == ALARMED[:1]
+            line.heal()
+            until(lambda: watch.look(1).reached, "the store", 20)
+            watch.look(1)
+            assert watch.told("store_unreachable") == ALARMED
+        with server.client() as client:
+            assert ledger(client["wadm"], "store_unreachable") == [
+                ("alert_firing", "critical"),
+                ("alert_resolved", "critical"),
+            ]
+
+
+def test_a_right_that_is_taken_away_is_told_as_missing_data(mongodb_uri: str) -> None:
+    """What was known once, and has not been for ten minutes."""
+    from affidavit.errors import StoreRefused
+    from affidavit.store.mongo.monitoring import MongoMonitor
+
+    with watching(mongodb_uri) as watch, pytest.MonkeyPatch.context() as taken:
+        watch.look()
+
+        def refused(_: object) -> Any:
+            msg = "No right to it."
+            raise StoreRefused(msg)
+
+        taken.setattr(MongoMonitor, "server", refused)
+        watch.look(60, times=9)
+        assert watch.told("no_data") == []
+        watch.look(60, times=3)
+        assert watch.told("no_data", "server") == WARNED[:1]
+        taken.undo()
+        watch.look(310)
+        assert watch.told("no_data", "server") == WARNED
+
+
+# -- delivery, restarts, several processes ---------------------------------------------------------
+
+
+def test_a_notice_is_tried_again_until_it_arrives_and_then_no_more(mongodb_uri: str) -> None:
+    """The same id each time; resolved only after firing was taken."""
+    with watching(mongodb_uri) as watch, AuditLogger() as audit:
+        watch.receiver.statuses[:] = [503, 500]
+        audit.security_event(kind="k", severity="critical")
+        watch.look()
+        watch.look(45)
+        watch.look(130)
+        watch.look(3700, times=2)
+        assert len(set(watch.ids[:3])) == 1
+        assert watch.told("security_events") == [("firing", "critical")] * 3 + ALARMED[1:]
+
+
+def test_what_cannot_be_delivered_is_given_up_and_kept_in_the_history(mongodb_uri: str) -> None:
+    """A receiver that refuses for good, and one that never answers."""
+    others = {name: {"off": True} for name in THRESHOLDS if name != "security_events"}
+    settings = {"monitoring_thresholds": others}
+    with watching(mongodb_uri, settings) as watch, AuditLogger() as audit:
+        watch.receiver.statuses[:] = [410, *[500] * 100]
+        audit.security_event(kind="one", severity="critical")
+        watch.look()
+        audit.security_event(kind="two", severity="critical")
+        watch.look(61)
+        watch.look(901, times=12)
+        assert run(["alerts", "history", "--since", "7d", "--json"]) == 0
+        history = watch.store.history(datetime.now(UTC) - timedelta(days=1), 1000)
+        lost = [entry for entry in history if entry["what"] == "undelivered"]
+        fired = [entry for entry in lost if entry["was"] == "firing"]
+        assert [(entry["subject"], entry["tries"]) for entry in fired][::-1] == [
+            ("one", 1),
+            ("two", 12),
+        ]
+        assert all("webhook" in entry["target"] for entry in lost)
+
+
+def test_an_alert_survives_the_monitors_restart_and_is_not_told_twice(mongodb_uri: str) -> None:
+    """The state is in the store; the second process goes on from it."""
+    with AuditLogger() as audit:
+        audit.security_event(kind="k", severity="high")
+    with watching(mongodb_uri) as first:
+        first.look()
+        first.monitor.close()
+        assert first.told("security_events") == ALARMED[:1]
+    with watching(mongodb_uri) as second:
+        second.look(times=3)
+        assert second.told("security_events") == []
+        second.look(3700)
+        assert second.told("security_events") == ALARMED[1:]
+
+
+def test_a_silence_by_the_command_holds_notices_back_and_the_ledger_has_all(
+    mongodb_uri: str, database: Log, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And it has who silenced it."""
+    with watching(mongodb_uri) as watch, AuditLogger() as audit:
+        arguments = ["alerts", "silence", "security_events", "--for", "1h", "--reason", "a drill"]
+        assert run(arguments) == 0
+        audit.security_event(kind="drill", severity="high")
+        watch.look(times=2)
+        assert watch.told("security_events") == []
+        capsys.readouterr()
+        assert run(["alerts", "list", "--firing"]) == 1
+        assert "a drill" in capsys.readouterr().out
+    assert ledger(database, "security_events") == [("alert_firing", "critical")]
+    noted = database["llm_audit_ledger"].find_one({"event_type": "alert_silenced"})
+    assert noted is not None
+    assert (noted["details"]["reason"], noted["details"]["action"]) == ("a drill", "add")
+    assert noted["actor"]["os_user"]
+
+
+@pytest.mark.serial
+def test_of_two_processes_one_tells_and_the_other_takes_over_when_it_is_killed(
+    mongodb_uri: str, tmp_path: Path
+) -> None:
+    """Two daemons, one event after the other, a kill between them: each told once."""
+    with HttpReceiver() as receiver, AuditLogger() as audit:
+        record(audit)
+        settings = {
+            **os.environ,
+            "AFFIDAVIT_MONITOR_EVERY_S": "5",
+            "AFFIDAVIT_ALERT_WEBHOOKS": receiver.url(),
+            "AFFIDAVIT_ALERT_WEBHOOK_SECRET": SECRET,
+            "AFFIDAVIT_ALERT_PRIVATE_ADDRESSES": "true",
+        }
+        daemons = [
+            subprocess.Popen(
+                [sys.executable, "-m", "affidavit.cli", "monitor", "--json"],
+                env=settings,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for _ in range(2)
+        ]
+        try:
+            lines = [_line(daemon) for daemon in daemons]
+            assert sorted(line["acting"] for line in lines) == [False, True]
+            acting = [line["acting"] for line in lines].index(True)
+            audit.security_event(kind="one", severity="high")
+            until(lambda: bool(receiver.posted), "the first notice", 90)
+            daemons[acting].kill()
+            audit.security_event(kind="two", severity="high")
+            until(lambda: len(receiver.posted) > 1, "the second notice", 110)
+            time.sleep(6)
+        finally:
+            for daemon in daemons:
+                daemon.terminate()
+                daemon.communicate(timeout=20)
+    told = [(b["subject"], b["what"]) for b in (json.loads(p.body) for p in receiver.posted)]
+    assert told == [("one", "firing"), ("two", "firing")]
+
+
+def _line(daemon: subprocess.Popen[str]) -> dict[str, Any]:
+    assert daemon.stdout is not None
+    found: dict[str, Any] = json.loads(daemon.stdout.readline())
+    return found
+
+
+def test_a_process_that_lost_its_lease_changes_nothing(mongodb_uri: str) -> None:
+    """It was stopped while another took over; its fence is older."""
+    from affidavit import AuditConfig
+    from affidavit.store import alerts_of, open_log
+
+    with open_log(mongodb_uri, AuditConfig()) as log:
+        store = alerts_of(log)
+        held = store.take("a", 0.2)
+        assert held is not None
+        assert store.take("b", 60) is None
+        time.sleep(0.3)
+        after = store.take("b", 60)
+        assert after is not None
+        assert after.fence == held.fence + 1
+        assert not store.save("a", held.fence, {"alerts": [1]}, 60)
+        assert store.save("b", after.fence, {"alerts": []}, 60)
+        assert store.peek() == ({"alerts": []}, "b")
+        store.release("b", after.fence)
+        assert store.take("a", 60) is not None
+
+
+def test_history_is_pruned_by_age(mongodb_uri: str) -> None:
+    """After 90 days; the ledger keeps what it has."""
+    with watching(mongodb_uri) as watch, AuditLogger() as audit:
+        audit.security_event(kind="k", severity="high")
+        watch.look()
+        since = datetime.now(UTC) - timedelta(days=1)
+        assert [entry["what"] for entry in watch.store.history(since, 100)] == ["firing"]
+        watch.look(91 * 86_400)
+        kept = watch.store.history(since, 100)
+        assert [e["what"] for e in kept if e["rule"] == "security_events"] == ["resolved"]
+
+
+def test_without_a_database_the_command_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, with exit code 3."""
+    monkeypatch.setenv(
+        "AFFIDAVIT_MONGODB_URI", "mongodb://127.0.0.1:9/wadm?serverSelectionTimeoutMS=200"
+    )
+    assert run(["monitor", "--once"]) == 3
+    assert issubclass(AffidavitError, Exception)

@@ -439,6 +439,15 @@ SETTINGS: Final[dict[str, Setting]] = _table(
         hidden="all",
     ),
     Setting(
+        "rolling_percent",
+        "int",
+        1,
+        "Share of one processor, in percent, at which whoever seals verifies the whole log again "
+        "and again. 0: not at all. At 1 some 300 records are read a second.",
+        low=0,
+        high=50,
+    ),
+    Setting(
         "anchor_directory",
         "str",
         None,

@@ -82,6 +82,7 @@ class Settings(TypedDict, total=False):
     seal_key_file: str | None
     seal_vkey: str | None
     seal_key: str | None
+    rolling_percent: int
     anchor_directory: str | None
     anchor_witnesses: str | None
     anchor_tsa: str | None
@@ -155,6 +156,7 @@ class AuditConfig:
     seal_key_file: str | None
     seal_vkey: str | None
     seal_key: str | None
+    rolling_percent: int
     anchor_directory: str | None
     anchor_witnesses: str | None
     anchor_tsa: str | None

@@ -48,6 +48,7 @@ class LedgerEvent(StrEnum):
     SPOOL_ADOPTED = "spool_adopted"
     DEAD_LETTER = "dead_letter"
     KEY_ROTATION = "key_rotation"
+    VERIFICATION_FAILED = "verification_failed"
     ALERT_FIRING = "alert_firing"
     ALERT_RESOLVED = "alert_resolved"
     ALERT_SILENCED = "alert_silenced"

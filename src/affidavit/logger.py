@@ -82,11 +82,15 @@ def _sealer(core: Core) -> InProcessSealer | None:
     # Here, on the application's thread: a fork must not meet a background thread that imports.
     from affidavit.analytics.keeper import Keeper
     from affidavit.analytics.upkeep import PIECE, Turns
+    from affidavit.anchors.beside import beside_sealing
     from affidavit.sealer.inprocess import InProcessSealer
 
     rollups = rollups_sharing(core.store, core.config, core.second_connection, _SEAL_TIMEOUT_S)
     turns = None if rollups is None else Turns(Keeper(store, rollups, most_leaves=PIECE))
-    return InProcessSealer(store, core.config, core.prepared, lambda: core.breaker.is_open, turns)
+    beside = beside_sealing(store, core.config)
+    return InProcessSealer(
+        store, core.config, core.prepared, lambda: core.breaker.is_open, turns, beside
+    )
 
 
 class Recorder:

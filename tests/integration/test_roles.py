@@ -123,7 +123,7 @@ def test_no_role_of_daily_work_can_rewrite_the_log(
         (
             "sealer",
             ["llm_audit_seals", "llm_audit_tiles", "llm_audit_leaf_batches", "llm_audit_writers",
-             "llm_audit_rollups_a"],
+             "llm_audit_ledger", "llm_audit_rollups_a"],
         ),
         ("setup", ["llm_audit_ledger"]),
         ("privacy", ["llm_audit_ledger", "llm_audit_leaf_batches"]),
@@ -341,5 +341,6 @@ def test_the_sealers_role_seals_what_the_writers_role_cannot(
     stored = {d["writer"] for d in database.llm_audit.find({"salt": {"$exists": True}})}
     items = [item for seal in database.llm_audit_seals.find() for item in seal.get("items", ())]
     assert stored <= {item.get("b", "").rpartition(":")[0] for item in items}
-    assert run(["keys", "rotate", "--uri", uri_of(guarded, "sealer")]) == 4  # no ledger for it
+    assert run(["keys", "rotate", "--uri", uri_of(guarded, "sealer")]) == 0
+    assert run(["keys", "rotate", "--uri", uri_of(guarded, "writer")]) == 4
     assert run(["status", "--uri", uri_of(guarded, "reader")]) in {0, 1}

@@ -19,7 +19,10 @@ LEAVE_S: Final = 20.0
 
 
 class Schedule:
-    """Anchors while it is entered; several services on one log take turns by the receipts."""
+    """Anchors while it is entered, or from start to stop.
+
+    Several processes on one log take turns by the receipts.
+    """
 
     def __init__(
         self,
@@ -39,15 +42,23 @@ class Schedule:
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
-        if self._anchors:
-            self._thread = threading.Thread(target=self._run, name="affidavit-anchors", daemon=True)
-            self._thread.start()
+        self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
+        self.stop()
         if self._thread is not None:
             self._thread.join(LEAVE_S)
+
+    def start(self) -> None:
+        """Start the thread, where there is an anchor."""
+        if self._anchors:
+            self._thread = threading.Thread(target=self._run, name="affidavit-anchors", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Tell the thread to end, and do not wait for a try under way."""
+        self._stop.set()
 
     def _run(self) -> None:
         told = ""

@@ -27,7 +27,16 @@ def words(health: Health) -> str:
         f"lag {health.lag_s:.1f} s" if health.waiting else "nothing waits",
         f"key {health.level}",
     ]
+    if health.verified_age_s is not None and health.damage is None:
+        parts.append(f"the whole verified {ago(health.verified_age_s)}")
     return ", ".join(parts)
+
+
+def alarm(health: Health) -> str | None:
+    """Say what the verification beside the sealer found, if anything."""
+    if health.damage is None:
+        return None
+    return f"THE LOG DOES NOT HOLD ({ago(health.verified_age_s or 0.0)}): {health.damage}"
 
 
 def ago(age_s: float) -> str:
@@ -64,6 +73,14 @@ def findings(config: AuditConfig, log: MongoLog) -> Iterator[Finding]:
             Level.WRONG,
             f"the newest seal names {health.refused} leaf batches as wrong",
             "`affidavit verify` says what was done to them.",
+        )
+    found = alarm(health)
+    if found is not None:
+        yield Finding(
+            "sealed log",
+            Level.WRONG,
+            found,
+            "`affidavit verify --checkpoint FILE`; docs/how-to/verify.md.",
         )
     if health.level == SELF_ATTESTED:
         yield Finding(

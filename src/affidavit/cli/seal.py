@@ -27,6 +27,13 @@ def seal(
     once: Annotated[
         bool, typer.Option("--once", help="Seal everything there is, and end; for a schedule.")
     ] = False,
+    rolling: Annotated[
+        bool,
+        typer.Option(
+            "--rolling/--no-rolling",
+            help="Verify the log again and again, slowly (rolling_percent); not with --once.",
+        ),
+    ] = True,
     key_file: KeyFile = None,
     uri: common.Uri = None,
     collection: common.Collection = None,
@@ -46,7 +53,7 @@ def seal(
         store = log.seals
         sealer = sealer_of(store, config)
         if not once:
-            _stay(log, sealer, config, json=json)
+            _stay(log, sealer, config, rolling=rolling, json=json)
             return
         seals: list[Sealed] = []
         seal_once(sealer, seals.append)
@@ -126,13 +133,15 @@ def _fold(log: MongoLog) -> None:
         output.note(f"Rollups are not kept up. {error}")
 
 
-def _stay(log: MongoLog, sealer: Sealer, config: AuditConfig, *, json: bool) -> None:
+def _stay(log: MongoLog, sealer: Sealer, config: AuditConfig, *, rolling: bool, json: bool) -> None:
     from affidavit.analytics.keeper import Keeper
     from affidavit.analytics.upkeep import Upkeep
+    from affidavit.anchors.attest import hold_against_anchors
     from affidavit.anchors.configured import anchors_of
     from affidavit.anchors.schedule import Schedule
     from affidavit.cli import _output as output
     from affidavit.cli.anchor import line as anchored
+    from affidavit.sealer.rolling import Rolling
     from affidavit.sealer.run import Runner
 
     store, stop = log.seals, threading.Event()
@@ -155,5 +164,14 @@ def _stay(log: MongoLog, sealer: Sealer, config: AuditConfig, *, json: bool) -> 
         tell=lambda done: output.note(anchored(done)),
         complain=output.note,
     )
-    with schedule, Upkeep(Keeper(log.seals, log.rollups), complain=output.note):
+    verifying = Rolling(
+        store,
+        lambda: sealer.key.vkey,
+        config.rolling_percent if rolling else 0,
+        where="service",
+        tell=output.note,
+        hold=lambda report: hold_against_anchors(store, config, report),
+        first_s=5.0,
+    )
+    with schedule, verifying, Upkeep(Keeper(log.seals, log.rollups), complain=output.note):
         Runner(store, sealer, stop, where="service").run(tell, complain=output.note)

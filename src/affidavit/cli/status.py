@@ -14,6 +14,7 @@ from affidavit.cli._pipe import reader_is_gone
 
 if TYPE_CHECKING:
     from affidavit.anchors.health import AnchorState
+    from affidavit.config import AuditConfig
     from affidavit.sealer.health import Health
     from affidavit.store.mongo.log import MongoLog
     from affidavit.store.questions import LogStatus
@@ -33,9 +34,9 @@ def status(
     """Show each writer's counters, their sums, sealing and anchors. Reads no records.
 
     With --watch on a terminal: the metrics and the writers on one screen, until Ctrl-C.
-    Exits with 1 when records were lost or refused, a running writer is silent, or an anchor fails.
+    Exits with 1 when records were lost or refused, a running writer is silent, an anchor fails, or
+    the verification beside the sealer found something.
     """
-    from affidavit.cli._anchors import states
     from affidavit.cli._errors import FOUND_WRONG
 
     config = common.settings(collection)
@@ -46,19 +47,34 @@ def status(
 
             _watch.watch(config, log, output.console())
             return
-        found, anchors = log.reader.status(), states(config, log)
-        _print(found, _sealing(log), anchors, json=json, again=watch)
+        found, anchors = log.reader.status(), _anchors(config, log)
+        health = _sealing(log)
+        _print(found, health, anchors, json=json, again=watch)
         try:
             while watch and not reader_is_gone():
                 time.sleep(_EVERY_S)
-                found, anchors = log.reader.status(), states(config, log)
+                found, anchors = log.reader.status(), _anchors(config, log)
                 _print(found, _sealing(log), anchors, json=json, again=True)
         except KeyboardInterrupt:
             raise typer.Exit(0) from None
     wrong = found.totals.get("lost", 0) or found.totals.get("dead_lettered", 0)
     silent = any(writer.silent for writer in found.writers)
-    if wrong or silent or any(each.wrong for each in anchors or ()):
+    damaged = health is not None and health.damage is not None
+    if wrong or silent or damaged or any(each.wrong for each in anchors or ()):
         raise typer.Exit(FOUND_WRONG)
+
+
+def _anchors(config: AuditConfig, log: MongoLog) -> list[AnchorState] | None:
+    """Look at the anchors; where their settings are wrong, say so and go on."""
+    from affidavit.cli import _output as output
+    from affidavit.cli._anchors import states
+    from affidavit.errors import ConfigError
+
+    try:
+        return states(config, log)
+    except ConfigError as error:
+        output.note(f"anchors are not looked at: {error}")
+        return None
 
 
 def _sealing(log: MongoLog) -> Health | None:
@@ -89,9 +105,12 @@ def _print(
         output.as_json(said, indent=None if again else 2)
         return
     if health is not None:
-        from affidavit.cli._sealing import words
+        from affidavit.cli._sealing import alarm, words
 
         output.say(f"sealing: {words(health)}")
+        found_wrong = alarm(health)
+        if found_wrong is not None:
+            output.say(found_wrong)
     for each in anchors or ():
         from affidavit.cli._anchors import words as anchored
 

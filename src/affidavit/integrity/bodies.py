@@ -6,7 +6,7 @@ after that record itself has been found under its leaf.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
@@ -54,9 +54,16 @@ _MOST_MOVED: Final = 100
 class Bodies:
     """Compares records with leaves, and remembers what cannot be judged before the end."""
 
-    def __init__(self, reader: Reader, report: Report, now_ms: int, comparer: Comparer) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        report: Report,
+        now_ms: int,
+        comparer: Comparer,
+        clock: Callable[[], int] | None = None,
+    ) -> None:
         self._reader, self.report, self._now_ms = reader, report, now_ms
-        self._comparer = comparer
+        self._comparer, self._clock = comparer, clock
         self.told = Told()
         self.key_beside_application = False
         """Whether the log itself says that its key lies where an application runs."""
@@ -88,6 +95,8 @@ class Bodies:
         """Wait for comparisons that are under way."""
         for seen in self._comparer.rest():
             self._take(seen)
+        if self._clock is not None:
+            self._now_ms = self._clock()
 
     def times(self, span: Span) -> None:
         """Note the times of leaves, whether or not their records are read."""
@@ -271,6 +280,9 @@ class Bodies:
         for place in self._missing:
             if place.seq in self.told.explained.get(place.writer, ()):
                 self.report.counts["explained"] += 1
+                continue
+            if place.kind != LEDGER and horizon is not None and place.time_ms <= horizon + CLOCK_MS:
+                self.report.counts["expired"] += 1  # since this began
                 continue
             recent = place.time_ms >= self._last_ms - GRACE_MS  # it may have come since
             held = list(self._reader.records(place.writer, place.seq, 1)) if recent else []

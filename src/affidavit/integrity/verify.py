@@ -61,14 +61,17 @@ def verify(
     scope: Scope | None = None,
     progress: Callable[[int, int], None] | None = None,
     comparer: Comparer | None = None,
+    clock: Callable[[], int] | None = None,
 ) -> Report:
     """Verify a log and report. ``progress`` is told leaves done and leaves in all.
 
+    ``clock`` tells the time again at the end, for a verification that takes long: what is due by
+    then has expired.
     ``comparer`` reads the records, by default here and now; the findings are the same. Raises
     BadCheckpointError where the saved checkpoint is not of the pinned key's log; what the reader
     raises passes through.
     """
-    bodies = Bodies(reader, Report(), now_ms, comparer or Here(reader))
+    bodies = Bodies(reader, Report(), now_ms, comparer or Here(reader), clock)
     return _Verification(reader, trust, bodies, scope or Scope(), progress).run()
 
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from affidavit.event import Document
 from affidavit.sealer.intake import LOOK_BACK
+from affidavit.sealer.outcome import OUTCOME
 from affidavit.store.sealing import SealStore
 
 SELF_ATTESTED: Final = "self-attested"
@@ -40,6 +41,10 @@ class Health:
     """``self-attested`` or ``separated``; None before the first seal."""
     refused: int
     """Batches that the newest seal names as wrong."""
+    verified_age_s: float | None = None
+    """Since the whole log was last verified where it is sealed; None: it was not yet."""
+    damage: str | None = None
+    """What the newest such verification found, in words; None where nothing."""
 
 
 def look(store: SealStore, now: datetime) -> Health:
@@ -50,7 +55,7 @@ def look(store: SealStore, now: datetime) -> Health:
     mark_age_s = _age_s(mark, now)
     if mark is not None and mark_age_s is not None and (age_s is None or mark_age_s < age_s):
         sealer, age_s = {k: mark.get(k) for k in ("host", "pid", "program", "where")}, mark_age_s
-    waiting = _waiting(store, last)
+    waiting, verified = _waiting(store, last), store.newest_receipt(f"{OUTCOME}:")
     return Health(
         origin=None if identity is None else str(identity["origin"]),
         size=0 if last is None else int(last["size"]),
@@ -61,6 +66,8 @@ def look(store: SealStore, now: datetime) -> Health:
         waiting=len(waiting),
         level=None if not isinstance(by, dict) else _level(by, store.writers()),
         refused=0 if last is None else len(last.get("refused", ())),
+        verified_age_s=_age_s(verified, now),
+        damage=_damage(verified),
     )
 
 
@@ -79,6 +86,14 @@ def _level(by: Document, beats: dict[str, Document]) -> str:
         return SELF_ATTESTED
     hosts = {beat.get("host") for beat in beats.values()}
     return SELF_ATTESTED if by.get("host") in hosts else SEPARATED
+
+
+def _damage(verified: Document | None) -> str | None:
+    found = None if verified is None else verified.get("found")
+    if not isinstance(found, dict) or not found:
+        return None
+    told = ", ".join(f"{count} {kind}" for kind, count in found.items())
+    return f"{told}. First: {(verified or {}).get('first')}"
 
 
 def _age_s(document: Document | None, now: datetime) -> float | None:

@@ -13,9 +13,9 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from affidavit.analytics.upkeep import Turns
 from affidavit.config import AuditConfig
@@ -45,6 +45,16 @@ LEAST_S: Final = 0.5
 _log: Final = logging.getLogger("affidavit")
 
 
+class Beside(Protocol):
+    """What works on a thread of its own while this process seals."""
+
+    def start(self) -> None:
+        """Start the thread."""
+
+    def stop(self) -> None:
+        """Tell the thread to end, without waiting."""
+
+
 class InProcessSealer:
     """Seals from a logger's own thread; started, stopped and finished by its engine."""
 
@@ -55,16 +65,20 @@ class InProcessSealer:
         ready: threading.Event,
         is_away: Callable[[], bool],
         rollups: Turns | None = None,
+        beside: Callable[[Callable[[], str]], Sequence[Beside]] = lambda _: (),
     ) -> None:
         """``ready``: the store is set up. ``is_away``: it does not answer at the moment.
 
-        ``rollups`` are kept up by whoever seals.
+        ``rollups`` are kept up by whoever seals. ``beside`` makes, with a function that tells the
+        log's key, what is started when this process begins to seal.
         """
         self._store = store
         self._config = config
         self._ready = ready
         self._is_away = is_away
         self._rollups = rollups
+        self._make_beside = beside
+        self._beside: Sequence[Beside] = ()
         self._by = this_process(WHERE)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -82,13 +96,14 @@ class InProcessSealer:
     def stop(self) -> None:
         """Tell the thread to end; it does so after the question under way."""
         self._stop.set()
+        self._stop_beside()
 
     def finish(self, deadline_s: float) -> None:
         """On closing, after the last leaf batch was sent: seal it if this process seals.
 
         Waits until ``deadline_s``, a monotonic time, at most. Never raises.
         """
-        self._stop.set()
+        self.stop()
         thread = self._thread
         if thread is None or thread is threading.current_thread():
             return
@@ -131,12 +146,14 @@ class InProcessSealer:
             if not self._may_begin():
                 return LOOK_EVERY_S
             self._begin()
+            self._start_beside()
         sealer = self._sealer
         assert sealer is not None  # noqa: S101 - _begin has made it
         lost = sealer.lost
         sealer.step()
         if sealer.lost > lost:  # another one seals, and one is enough
             self._sealer = None
+            self._stop_beside()
             return LOOK_EVERY_S
         if time.monotonic() >= self._next_mark_s:
             self._mark("running")
@@ -173,6 +190,17 @@ class InProcessSealer:
         )
         self._mark("running")
 
+    def _start_beside(self) -> None:
+        self._beside = self._make_beside(lambda: self._reopen().vkey)
+        for each in self._beside:
+            each.start()
+        if self._stop.is_set():  # in the meantime
+            self._stop_beside()
+
+    def _stop_beside(self) -> None:
+        for each in self._beside:
+            each.stop()
+
     def _reopen(self) -> LogKey:
         return keys.open_key(self._store, self._config, create=False)
 
@@ -183,6 +211,7 @@ class InProcessSealer:
 
     def _rest(self, why: str) -> None:
         self._sealer = None
+        self._stop_beside()
         if why != self._told:
             self._told = why
             _log.info("affidavit: this process does not seal the log. %s", why)

@@ -27,6 +27,8 @@ class MemorySeals:
         self._tiles: dict[tuple[int, int], bytes] = {}
         self._marks: list[Document] = []
         self._receipts: dict[str, Document] = {}
+        self.damage: list[Document] = []
+        """What :meth:`note_damage` was told; it stands beside the ledger, not in it."""
 
     @classmethod
     def beside(cls, store: MemoryStore) -> MemorySeals:
@@ -104,6 +106,11 @@ class MemorySeals:
         self._answer()
         found = [name for name in self._receipts if prefix <= name < f"{prefix}~"]
         return dict(self._receipts[max(found)]) if found else None
+
+    def note_damage(self, details: Document) -> None:
+        """Keep what was found."""
+        self._answer()
+        self.damage.append(dict(details))
 
     def batch_names(self, since: datetime | None = None) -> Iterator[BatchName]:
         """Name the batches sent since then."""

@@ -95,6 +95,12 @@ class SealStore(Protocol):
     def newest_receipt(self, prefix: str) -> Document | None:
         """Give the receipt with the highest ``_id`` that begins so and goes on with digits."""
 
+    def note_damage(self, details: Document) -> None:
+        """Leave a ledger record, with its leaf, of a verification that found something.
+
+        Raises StoreRefused without the right to insert into the ledger.
+        """
+
     # -- leaf batches ----------------------------------------------------------------------------
 
     def batch_names(self, since: datetime | None = None) -> Iterator[BatchName]:

@@ -52,8 +52,8 @@ PURPOSE: Final = {
     "writer": "for applications: reads, and inserts records, ledger records and heartbeats",
     "reader": "for people: reads, and notes each reading in the ledger",
     "sealer": (
-        "for the sealer: reads, inserts seals, tiles, leaf batches built again, and heartbeats, "
-        "and keeps rollups up, which can be computed again"
+        "for the sealer: reads, inserts seals, tiles, leaf batches built again, heartbeats, and "
+        "ledger records of what it finds, and keeps rollups up, which can be computed again"
     ),
     "privacy": (
         "for erasing content on request: reads, replaces records, and tells the ledger; a change "
@@ -113,7 +113,7 @@ def privileges(database: str, names: Names, role: str) -> list[dict[str, Any]]:
         records = [names.records] if role == "writer" else []
         return read_and_insert(*records, names.ledger, leaf_batches, names.writers)
     if role == "sealer":
-        into = {seals, tiles, leaf_batches, names.writers}
+        into = {seals, tiles, leaf_batches, names.writers, names.ledger}
         return [
             *allow(sorted(into), "find", "insert"),
             *allow([name for name in (*sources, *views) if name not in into], "find"),

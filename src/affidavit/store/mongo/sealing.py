@@ -17,6 +17,7 @@ from affidavit.event import Dest, Document, LedgerEvent
 from affidavit.store.mongo.connect import Location
 from affidavit.store.mongo.driver import translated
 from affidavit.store.mongo.indexes import CORRECTION, JOINED
+from affidavit.store.mongo.ledger import Ledger
 from affidavit.store.mongo.names import SEALER
 from affidavit.store.sealing import BatchName
 
@@ -135,6 +136,10 @@ class MongoSeals:
         named = {"_id": {"$gte": prefix, "$lt": f"{prefix}~"}}
         with translated(f"read {self._seals.name}"):
             return self._seals.find_one(named, sort=[("_id", -1)], max_time_ms=MAX_TIME_MS)
+
+    def note_damage(self, details: Document) -> None:
+        """Insert a record into the ledger, by a writer of its own."""
+        Ledger(self._location).record(LedgerEvent.VERIFICATION_FAILED, details)
 
     # -- leaf batches ----------------------------------------------------------------------------
 

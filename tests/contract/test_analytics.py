@@ -249,6 +249,30 @@ def test_the_questions_have_answers() -> None:
         assert any(sums.calls for _key, sums in oracle.sums(question)), question
 
 
+ZONES = (
+    "Europe/Madrid", "America/New_York", "America/Sao_Paulo", "Asia/Kolkata", "Africa/Casablanca",
+    "Australia/Lord_Howe", "Pacific/Apia", "Asia/Beirut", "America/St_Johns",
+)  # fmt: skip
+
+
+def test_hours_days_and_months_of_every_zone(filled: Fill) -> None:
+    """Over years with leap days and changes of the clock, each key is the one Python gives."""
+    chance, numbered = random.Random(11), Numbered()
+    start, end = datetime(2023, 1, 1, tzinfo=UTC), datetime(2029, 1, 1, tzinfo=UTC)
+    moments = [start + (end - start) * chance.random() for _ in range(150)]
+    for year in (2024, 2026, 2028):  # leap days, and the hours around changes of the clock
+        for month, day in ((2, 29), (3, 29), (10, 25), (11, 1), (12, 31)):
+            if (month, day) != (2, 29) or year != 2026:
+                begin = datetime(year, month, day, tzinfo=UTC)
+                moments += [begin + timedelta(minutes=30 * n) for n in range(-4, 8)]
+    engine, oracle = filled([numbered.outcome(numbered.intent(at)) for at in moments])
+    for zone in ZONES:
+        for unit in ("hour", "day", "week", "month", "hour_of_day", "weekday"):
+            question = ask((unit,), since=start, until=end, zone=zone, measures=frozenset())
+            found = {key: sums.calls for key, sums in engine.sums(question)}
+            assert found == {key: sums.calls for key, sums in oracle.sums(question)}, (zone, unit)
+
+
 def test_distinct_values_are_counted(filled: Fill) -> None:
     """Users and sessions are counted once in each group."""
     engine, oracle = filled(odd_log(3))

@@ -27,6 +27,9 @@ from affidavit import (
     uninstrument,
 )
 from affidavit._engine import Stats
+from affidavit.analytics.answers import Answer
+from affidavit.analytics.cost import CostRow
+from affidavit.analytics.usage import UsageRow, UsageTotals
 from affidavit.testing import Captured, capture_events
 
 
@@ -143,3 +146,15 @@ def test_an_application() -> None:
         assert_type(captured, Captured)
         assert_type(captured.audit, AuditLogger)
         captured.store.unavailable = True
+
+
+async def ask() -> None:
+    """Answers have typed rows and totals, from either facade."""
+    with AuditLogger() as audit:
+        answer = audit.analytics.cost(by=["department", "day"], last="30d", where={"user": "ana"})
+        assert_type(answer, Answer[CostRow, CostRow])
+        assert_type(answer.totals.cost_usd, Decimal)
+        assert_type(answer.rows[0].key["day"], str | None)
+        audit.analytics.cost(lsat="30d")  # type: ignore[call-arg]
+    async with AsyncAuditLogger() as waiting:
+        assert_type(await waiting.analytics.usage(month="this"), Answer[UsageRow, UsageTotals])

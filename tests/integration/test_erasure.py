@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -340,39 +339,64 @@ def test_an_altered_record_is_not_made_good_by_erasing(
 # -- interrupted -----------------------------------------------------------------------------------
 
 
-@pytest.mark.serial
+KILLED_AT = {
+    "after half of the announcement": ("note", 1, 0),
+    "after the announcement": ("note", 2, 0),
+    "in the middle": ("replace", 2, 400),
+    "in the middle of a replacement": ("replace", 3, 500),
+    "before the receipt": ("replace", 5, 842),
+}
+"""In which method, at which of its calls, and how many records are erased by then."""
+
+
 @pytest.mark.requirement("R6")
-@pytest.mark.parametrize("wait_s", [0.0, 0.05, 0.2])
+@pytest.mark.parametrize("moment", KILLED_AT)
 def test_an_erasure_that_is_killed_can_be_finished(
-    held: Held, wait_s: float, capsys: pytest.CaptureFixture[str]
+    held: Held, moment: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Wherever it was killed, the log verifies in between, and nothing is left in the end."""
-    more = record(held.database, held.folder / "more", calls=400)
+    method, call, erased = KILLED_AT[moment]
+    record(held.database, held.folder / "more", calls=400)
     seal(held.database, held.key)
-    command = [sys.executable, "-m", "affidavit.cli", "erase", "--user", WHO, *ASK]
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    give_up_s = time.monotonic() + 30
-    ledger = held.database.llm_audit_ledger
-    while ledger.find_one({"event_type": "erasure"}) is None and child.poll() is None:
-        assert time.monotonic() < give_up_s
-        time.sleep(0.002)
-    time.sleep(wait_s)
-    child.send_signal(signal.SIGKILL)
-    child.wait()
+    part = "pairs[:100]" if "of a replacement" in moment else "pairs"
+    program = f"""
+import os, signal, sys
+from affidavit.lifecycle import erasure
+from affidavit.store.mongo.erasing import MongoErasing as M
+erasure.ANNOUNCED_AT_ONCE = 500
+was, seen = M.{method}, [0]
+def now(self, *arguments):
+    seen[0] += 1
+    pairs = arguments[0]
+    last = seen[0] == {call}
+    done = was(self, {part}) if last and {method!r} == "replace" else was(self, *arguments)
+    if last:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return done
+M.{method} = now
+from affidavit.cli import run
+sys.exit(run(sys.argv[1:]))
+"""
+    command = [sys.executable, "-c", program, "erase", "--user", WHO, *ASK]
+    died = subprocess.run(command, capture_output=True, check=False)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    assert held.database.llm_audit.count_documents({"erased": {"$exists": True}}) == erased
     code, report = verified(held, capsys)
-    assert (code, report["found"]) == (0, {})
-    done = {"event_type": "erasure", "details.phase": "done"}
-    whole = ledger.count_documents(done) == 1
-    assert report["counts"].get("erased", 0) <= 41 + 2 * len(more) + 1
+    assert (code, report["found"], report["counts"].get("erased", 0)) == (0, {}, erased)
+    begun = 0 if "half" in moment else 1
     code, said = told(capsys, "erase", "--user", "nobody", *ASK)
-    assert (code, len(said["interrupted"])) == ((0, 0) if whole else (1, 1))
+    assert (code, len(said["interrupted"])) == (begun, begun)
     code, receipts = told(capsys, "erase", "--finish", "--yes")
-    assert (code, len(receipts)) == (0, 0 if whole else 1)
-    assert ledger.count_documents(done) == 1
+    assert (code, len(receipts)) == (0, begun)
+    for receipt in receipts:
+        assert (receipt["erased"], receipt["already"]) == (842 - erased, erased)
+    if not begun:
+        assert run(["erase", "--user", WHO, *ASK]) == 0
+    done = {"event_type": "erasure", "details.phase": "done"}
+    assert held.database.llm_audit_ledger.count_documents(done) == 1
     seal(held.database, held.key)
     code, report = verified(held, capsys)
-    assert (code, report["found"]) == (0, {})
-    assert report["counts"]["erased"] == 41 + 2 * len(more) + 1
+    assert (code, report["found"], report["counts"]["erased"]) == (0, {}, 842)
     assert SAID.encode() not in everything(held.database)
 
 
@@ -404,6 +428,8 @@ def test_an_announcement_alone_is_no_order(held: Held, capsys: pytest.CaptureFix
     assert run(["erase", "--finish"]) == 2
     said = capsys.readouterr().err
     assert "subject of 1 records" in said
+    assert run(["doctor"]) == 1
+    assert "erasure-x of 1 records was announced and not finished" in capsys.readouterr().out
     assert "--yes" in said
     assert held.database.llm_audit.count_documents({"user_id": WHO}) == 40
 

@@ -32,6 +32,7 @@ def doctor(
     """
     from affidavit.cli import _output as output
     from affidavit.cli._anchors import findings as anchors
+    from affidavit.cli._erasing import findings as erasing
     from affidavit.cli._errors import FOUND_WRONG
     from affidavit.cli._sealing import findings as sealing
     from affidavit.store.findings import Level
@@ -40,7 +41,7 @@ def doctor(
     with common.opened(uri, config) as log:
         findings = list(log.examine())
         if not any(f.check == "connection" and f.level is Level.WRONG for f in findings):
-            findings += [*sealing(config, log), *anchors(config, log)]
+            findings += [*sealing(config, log), *anchors(config, log), *erasing(log)]
         findings += [*_spool(config, log.dataset), *_clients(config)]
     if json:
         output.as_json(findings)

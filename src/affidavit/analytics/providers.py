@@ -34,7 +34,7 @@ class ProviderRow(Row):
     cost_per_call: Interval | None
     """The same with its interval, in dollars."""
     cost_per_1k_tokens_usd: Decimal | None
-    """None where a call has no price: its tokens are not told apart."""
+    """Unpriced calls are taken to use as many tokens as others; None where they are the half."""
     latency_p50_ms: float | None
     latency_p95_ms: float | None
     latency_mean_ms: Interval | None
@@ -112,10 +112,11 @@ def _row(key: Mapping[str, str | None], sums: Sums, scores: Mapping[str, Scores]
 
 
 def _per_1k(sums: Sums) -> Decimal | None:
-    """Divide the cost by thousands of tokens; None where some calls have no price."""
-    if not sums.tokens or not sums.priced or sums.unpriced:
+    """Divide the cost by thousands of tokens, as if unpriced calls had used as many as others."""
+    if not sums.tokens or sums.priced <= sums.unpriced:
         return None
-    return (sums.cost_usd * 1000 / sums.tokens).quantize(Decimal("1E-9"))
+    tokens = Decimal(sums.tokens) * sums.priced / (sums.priced + sums.unpriced)
+    return (sums.cost_usd * 1000 / tokens).quantize(Decimal("1E-9"))
 
 
 def _score(scores: Scores) -> Interval | None:

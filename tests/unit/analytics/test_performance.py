@@ -131,15 +131,17 @@ def test_the_same_kind_of_work_is_compared() -> None:
 
 
 @pytest.mark.requirement("R16")
-def test_without_prices_there_is_no_cost_by_tokens() -> None:
-    """Tokens that cost nothing because nobody knows their price would make others look cheap."""
+def test_calls_without_a_price_do_not_make_others_look_cheap() -> None:
+    """Their tokens are left out of the cost by tokens, as far as they are like the others."""
     calls = Calls()
-    calls.add(cost="0.02")
+    calls.add(cost="0.02", times=2)
     calls.add(cost=None)
     found = providers(Oracle(calls.records), ask())
-    assert found.totals.cost_per_1k_tokens_usd is None
     assert found.totals.cost_per_call_usd == Decimal("0.02")
+    assert found.totals.cost_per_1k_tokens_usd == Decimal("0.016")  # 0.02 by 1250 tokens
     assert "1 calls have no price; means of cost leave them out." in found.notes
+    calls.add(cost=None)
+    assert providers(Oracle(calls.records), ask()).totals.cost_per_1k_tokens_usd is None
 
 
 @pytest.mark.requirement("R16")

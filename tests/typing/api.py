@@ -155,6 +155,6 @@ async def ask() -> None:
         assert_type(answer, Answer[CostRow, CostRow])
         assert_type(answer.totals.cost_usd, Decimal)
         assert_type(answer.rows[0].key["day"], str | None)
-        audit.analytics.cost(lsat="30d")  # type: ignore[call-arg]
+        audit.analytics.cost(latest="30d")  # type: ignore[call-arg]
     async with AsyncAuditLogger() as waiting:
         assert_type(await waiting.analytics.usage(month="this"), Answer[UsageRow, UsageTotals])

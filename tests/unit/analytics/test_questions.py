@@ -103,8 +103,8 @@ def test_an_unknown_key_or_keyword_is_named() -> None:
     """A mistyped key is no empty answer."""
     with pytest.raises(ConfigError, match=r"'colour' is no key. Use one of provider"):
         read(["colour"], {}, "UTC", NOW)
-    with pytest.raises(TypeError, match="Unknown keyword lsat"):
-        read("user", {"lsat": "30d"}, "UTC", NOW)
+    with pytest.raises(TypeError, match="Unknown keyword latest"):
+        read("user", {"latest": "30d"}, "UTC", NOW)
 
 
 def test_short_names_stand_for_keys() -> None:

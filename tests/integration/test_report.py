@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Log = Database[dict[str, Any]]
 
-pytestmark = pytest.mark.requirement("R37", "R13", "R15")
+pytestmark = pytest.mark.requirement("R37", "R13", "R15", "R18")
 
 HOSTILE = "<script>alert(1)</script>|`x`[a](http://example.com)\x1b[31m\u202e"
 

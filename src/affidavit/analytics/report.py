@@ -1,39 +1,25 @@
-"""A month's report: what is asked for it, and what it says. How it looks is in :mod:`.rendering`.
+"""A month's report: what it says, as sections. How it looks is in :mod:`.rendering`.
 
 Every figure comes from a question that can be asked by itself (``affidavit stats``, ``status``,
-``verify``); a report asks them all for one month of the reporting time zone.
+``verify``); :mod:`.month` asks them all for one month of the reporting time zone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Final, TypeVar
-from zoneinfo import ZoneInfo
+from typing import Any, Final
 
-from affidavit.analytics import cost as costs
-from affidavit.analytics import performance as performances
-from affidavit.analytics import usage as usages
 from affidavit.analytics.answers import Answer, Row, money, plain
-from affidavit.analytics.questions import Request, month_span, read
+from affidavit.analytics.month import NONE, TOP, Figures, Integrity
 from affidavit.event import Document, LedgerEvent
-from affidavit.store.analytics import Engine, TooManyGroups
-from affidavit.store.forensics import Forensics, Happened
-from affidavit.tally.times import time_key
-
-TOP: Final = 20
-"""Rows of a list of users."""
 
 MOST_LISTED: Final = 100
 """Ledger records that a report lists one by one."""
 
 _ALL: Final = "all"
-_NONE: Final = "(none)"
-
-R = TypeVar("R", bound=Row)
-T = TypeVar("T", bound=Row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,100 +57,6 @@ class Report:
     """Every answer, and the counts, as plain values."""
     whole: bool
     """Whether the month is over, and nothing was left out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Integrity:
-    """What can be said of the log's proofs when the report is made."""
-
-    origin: str | None = None
-    vkey: str | None = None
-    size: int = 0
-    sealed_at: datetime | None = None
-    level: str | None = None
-    waiting: int = 0
-    lag_s: float = 0.0
-    anchors: tuple[str, ...] = ()
-    verified: Mapping[str, Any] | None = None
-    """The outcome of a verification of now; None where none was asked for."""
-
-
-@dataclass(slots=True)
-class Figures:
-    """The answers of a month."""
-
-    month: str
-    zone: str
-    since: datetime
-    until: datetime
-    now: datetime
-    answers: dict[str, Answer[Any, Any]] = field(default_factory=dict)
-    errors: dict[str, int] = field(default_factory=dict)
-    happened: Happened = field(default_factory=Happened)
-    missing: list[str] = field(default_factory=list)
-
-
-def month_of(text: str, zone: str, now: datetime) -> str:
-    """Read ``2026-11``, ``this`` or ``last``. Raises ConfigError."""
-    this = time_key("month", now, ZoneInfo(zone))
-    if text == "this":
-        return this
-    if text == "last":
-        return time_key("month", month_span(this, ZoneInfo(zone)).before, ZoneInfo(zone))
-    month_span(text, ZoneInfo(zone))
-    return text.strip()
-
-
-def gather(
-    engine: Engine,
-    forensics: Forensics,
-    month: str,
-    zone: str,
-    budgets: Mapping[str, Mapping[str, Decimal]],
-    now: datetime,
-) -> Figures:
-    """Ask everything that a report says. Raises ConfigError and StoreError."""
-    span = month_span(month, ZoneInfo(zone))
-    found = Figures(month, zone, span.since, span.until, now)
-
-    def ask(
-        name: str,
-        by: tuple[str, ...],
-        question: Callable[[Engine, Request], Answer[R, T]],
-        top: int | None = None,
-    ) -> None:
-        asking = {"month": month, "top": top}
-        try:
-            found.answers[name] = question(engine, read(by, asking, zone, now))
-        except TooManyGroups:  # the totals are an answer all the same
-            found.missing.append(f"{name}: there are more groups than a report may hold.")
-            if not name.startswith("budget"):
-                found.answers[name] = question(engine, read((), asking, zone, now))
-
-    ask("cost by model", ("provider", "model"), costs.cost)
-    ask("cost by department", ("department",), costs.cost)
-    ask("cost by user", ("user",), costs.cost, TOP)
-    ask("cost by day", ("day",), costs.cost)
-    for who, amounts in budgets.items():
-        if amounts:
-            ask(f"budget by {who}", (who,), _budget(amounts), TOP)
-    ask("usage by department", ("department",), usages.usage)
-    ask("performance by model", ("provider", "model"), performances.performance)
-    ask("limits by user", ("user",), usages.limits, TOP)
-    request = read(("error",), {"month": month, "where": {"status": "failed"}}, zone, now)
-    try:
-        for (kind,), sums in engine.sums(request.sums()):
-            found.errors[kind or _NONE] = sums.calls
-    except TooManyGroups:
-        found.missing.append("failures by error: there are more groups than a report may hold.")
-    found.happened = forensics.happened(span.since, span.until)
-    return found
-
-
-def _budget(
-    amounts: Mapping[str, Decimal],
-) -> Callable[[Engine, Request], Answer[costs.BudgetRow, costs.BudgetRow]]:
-    return lambda engine, request: costs.budget(engine, request, amounts)
 
 
 def build(found: Figures, integrity: Integrity) -> Report:
@@ -486,7 +378,7 @@ def _verdict(integrity: Integrity) -> str:
 
 
 def _key(row: Row) -> str:
-    return ", ".join(value if value is not None else _NONE for value in row.key.values()) or _ALL
+    return ", ".join(value if value is not None else NONE for value in row.key.values()) or _ALL
 
 
 def _usd(amount: Decimal | None) -> str:

@@ -13,7 +13,7 @@ from affidavit.cli import _common as common
 from affidavit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from affidavit.analytics.report import Integrity
+    from affidavit.analytics.month import Integrity
     from affidavit.config import AuditConfig
     from affidavit.integrity.note import Signs
     from affidavit.store.mongo.log import MongoLog
@@ -90,20 +90,21 @@ def _write(
     json: bool,
 ) -> Integrity:
     from affidavit._monitor_settings import read_budgets
+    from affidavit.analytics import month as months
     from affidavit.analytics import rendering
-    from affidavit.analytics import report as reports
+    from affidavit.analytics.report import build
     from affidavit.cli import _output as output
     from affidavit.evidence.report import write_report
 
     now = datetime.now(UTC)
     zone = log.reporting_timezone
-    chosen = reports.month_of(month, zone, now)
+    chosen = months.month_of(month, zone, now)
     asked = {"month": chosen, "format": format_, "verify": trusted is not None}
     log.note_access("report", asked, None)
     integrity = _integrity(log, config, trusted, now)
     budgets = read_budgets(config.budgets)
-    found = reports.gather(log.calls, log.forensics, chosen, zone, budgets, now)
-    made = reports.build(found, integrity)
+    found = months.gather(log.calls, log.forensics, chosen, zone, budgets, now)
+    made = build(found, integrity)
     written = rendering.as_markdown(made) if format_ == "md" else rendering.as_html(made)
     if out is None:
         if json:

@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-from affidavit.analytics.report import Integrity
+from affidavit.analytics.month import Integrity
 from affidavit.errors import ConfigError
 from affidavit.evidence.out import new_file, new_folder
 from affidavit.integrity.errors import IntegrityError

@@ -76,9 +76,9 @@ def sums(count: int) -> Act:
 
 
 LOADS: dict[str, tuple[Act, Act]] = {
-    "the log 4, the application 1, alike": (inserts(200), inserts(50)),
-    "the log inserts, the application reads": (inserts(50), finds(200)),
-    "the log inserts, the application adds up": (inserts(60), sums(6)),
+    "alike, the application four times as much": (inserts(50), inserts(200)),
+    "the log inserts, the application reads": (inserts(120), finds(120)),
+    "the log inserts, the application adds up": (inserts(90), sums(2)),
 }
 """Three loads: the log's block, and the application's."""
 

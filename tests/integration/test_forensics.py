@@ -453,3 +453,26 @@ def test_a_question_without_an_index_gets_a_beginning() -> None:
     assert questions.bounded(Trail(user_id="u", session_id="s"), now) == (
         Trail(user_id="u", session_id="s"), None,
     )  # fmt: skip
+
+
+@pytest.mark.requirement("R21")
+def test_the_hashes_are_proved_like_the_rest_and_go_with_an_erasure(
+    log: Log, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever alters them is noticed; what was erased on request is not found by them any more."""
+    monkeypatch.setenv("AFFIDAVIT_SAID_KEY", KEY)
+    with AuditLogger() as audit:
+        for user in ("ana", "ben"):
+            with audit.call(provider="p", message=SECRET, user_id=user) as call:
+                call.complete(text="No.")
+    assert run(["seal", "--once"]) == 0
+    assert run(["verify"]) == 0
+    assert run(["erase", "--user", "ana", "--reason", "TICKET-1", "--yes"]) == 0
+    capsys.readouterr()
+    assert run(["verify"]) == 0
+    capsys.readouterr()
+    assert run(["said", SECRET, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["matches"]
+    assert [match["request"]["user_id"] for match in found] == ["ben"]
+    log.llm_audit.update_one({"user_id": "ben", "said": {"$exists": True}}, {"$unset": {"said": 1}})
+    assert run(["verify"]) == 14

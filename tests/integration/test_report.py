@@ -261,6 +261,20 @@ def test_more_groups_than_a_report_holds_leave_the_totals(
     assert "more groups" in report(capsys)
 
 
+def test_budgets_are_held_against_what_was_spent(
+    log: Log, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the settings have some, by user or by department."""
+    budgets = {"user": {"*": "0.1", "user_1": 5}, "department": {"research": 1}}
+    monkeypatch.setenv("AFFIDAVIT_BUDGETS", json.dumps(budgets))
+    answers = json.loads(report(capsys, "--json"))["answers"]
+    states = {row["user"]: row["state"] for row in answers["budget by user"]["rows"]}
+    assert (states["user_0"], states["user_1"]) == ("over", "within")
+    rows = {row["department"]: row for row in answers["budget by department"]["rows"]}
+    assert Decimal(rows["research"]["budget_usd"]) == 1
+    assert "| user\\_0 | 0.1 |" in report(capsys)
+
+
 def test_an_empty_month_is_a_report_too(log: Log, capsys: Any) -> None:
     """All zero, and no error."""
     capsys.readouterr()

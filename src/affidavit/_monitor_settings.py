@@ -55,6 +55,8 @@ THRESHOLDS: Final[dict[str, Threshold]] = {
     "writers_silent": Threshold("number", 0, None),
     "sealer_stopped": Threshold("number", 120, 900),
     "anchor_age": Threshold("number", 3, 12),
+    "anchor_failing": Threshold("number", 0, None, 600),
+    "verification_failed": Threshold("number", None, 0),
     "clock_offset": Threshold("number", 1, 10, 120),
     "budget_user": Threshold("number", 80, 100),
     "budget_department": Threshold("number", 80, 100),

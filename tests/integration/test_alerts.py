@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pymongo import MongoClient
+from pymongo.monitoring import CommandListener
 
 from affidavit import AuditLogger
 from affidavit._monitor_settings import THRESHOLDS
@@ -332,6 +334,44 @@ def test_an_anchor_that_is_behind_is_told_until_it_anchors(
         assert watch.told("anchor_age") == WARNED
 
 
+def test_an_anchor_that_fails_is_told_also_where_it_never_worked(
+    mongodb_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After ten minutes; it ends with the first receipt."""
+    folder = tmp_path / "outside"
+    folder.mkdir()
+    monkeypatch.setenv("AFFIDAVIT_ANCHOR_DIRECTORY", str(folder))
+    with AuditLogger() as audit:
+        record(audit)
+    assert run(["seal", "--once"]) == 0
+    folder.rmdir()
+    assert run(["anchor"]) == 1
+    with watching(mongodb_uri, {"anchor_directory": str(folder)}) as watch:
+        watch.look(120, times=7)
+        assert watch.told("anchor_failing") == WARNED[:1]
+        folder.mkdir()
+        assert run(["anchor"]) == 0
+        watch.look(120)
+        assert watch.told("anchor_failing") == WARNED
+
+
+def test_a_verification_that_found_something_is_told(mongodb_uri: str, database: Log) -> None:
+    """By its record in the ledger, for a day."""
+    with AuditLogger() as audit:
+        record(audit)
+    with watching(mongodb_uri) as watch:
+        watch.look()
+        one = database["llm_audit_ledger"].find_one({}, {"_id": 0})
+        assert one is not None
+        now = {"timestamp": datetime.now(UTC), "writer": "verifier", "seq": 0}
+        database["llm_audit_ledger"].insert_one(
+            {**one, **now, "event_type": "verification_failed", "details": {}}
+        )
+        watch.look(61)
+        watch.look(86_500)
+        assert watch.told("verification_failed") == ALARMED
+
+
 def test_a_clock_that_is_off_is_told_when_that_lasts(mongodb_uri: str) -> None:
     """This machine's runs ahead of the server's for two minutes, and is put right."""
     with watching(mongodb_uri) as watch:
@@ -591,6 +631,63 @@ def test_history_is_pruned_by_age(mongodb_uri: str) -> None:
         watch.look(91 * 86_400)
         kept = watch.store.history(since, 100)
         assert [e["what"] for e in kept if e["rule"] == "security_events"] == ["resolved"]
+
+
+def test_the_role_for_monitoring_is_enough_and_the_readers_lists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a server with access control; a reader may not silence."""
+    with Mongod.start(auth=True) as server:
+        root = server.uri_for(server.user or "", server.password or "", "wadm")
+        monkeypatch.setenv("AFFIDAVIT_MONGODB_URI", root)
+        assert run(["setup", "--roles"]) == 0
+        with server.client() as client:
+            for role in ("monitor", "reader"):
+                client["wadm"].command("createUser", role, pwd="pw", roles=[f"llm_audit_{role}"])
+        with AuditLogger(root) as audit:
+            audit.security_event(kind="k", severity="high")
+        one, other = (
+            server.uri_for(role, "pw", "wadm", auth_source="wadm") for role in ("monitor", "reader")
+        )
+        assert run(["monitor", "--once", "--uri", one]) == 1
+        assert run(["alerts", "silence", "pool_use", "--uri", one]) == 0
+        capsys.readouterr()
+        assert run(["alerts", "list", "--firing", "--json", "--uri", other]) == 1
+        assert json.loads(capsys.readouterr().out)["alerts"][0]["rule"] == "security_events"
+        assert run(["alerts", "silence", "pool_use", "--uri", other]) == 4
+        assert run(["monitor", "--once", "--uri", other]) == 4
+
+
+def test_a_look_at_an_idle_log_costs_less_than_a_command_a_second(
+    mongodb_uri: str, database: Log
+) -> None:
+    """All that is asked in half an hour of looks, with budgets and plans, on average."""
+    with AuditLogger() as audit:
+        record(audit)
+    commands: list[str] = []
+
+    class Counter(CommandListener):
+        def started(self, event: Any) -> None:
+            commands.append(event.command_name)
+
+        def succeeded(self, event: Any) -> None:
+            """Counted when it started."""
+
+        def failed(self, event: Any) -> None:
+            """Counted when it started."""
+
+    with (
+        MongoClient[Any](mongodb_uri, event_listeners=[Counter()], tz_aware=True) as client,
+        watching(client[database.name], {"budgets": {"user": {"*": 5}}}) as watch,
+    ):
+        watch.look()
+        commands.clear()
+        began_s = time.process_time()
+        watch.look(times=60)
+        used_s = time.process_time() - began_s
+    print(f"{len(commands) / 1800:.2f} commands/s, {100 * used_s / 1800:.3f} % of a core")
+    assert len(commands) < 1800
+    assert used_s < 0.01 * 1800
 
 
 def test_without_a_database_the_command_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

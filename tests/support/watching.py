@@ -99,8 +99,8 @@ class Watch:
 
 
 @contextmanager
-def watching(uri: str, settings: Mapping[str, Any] | None = None) -> Iterator[Watch]:
-    """Watch a log, with these settings."""
+def watching(uri: Any, settings: Mapping[str, Any] | None = None) -> Iterator[Watch]:
+    """Watch a log, by its address or over a client, with these settings."""
     with HttpReceiver() as receiver:
         given: Any = {
             "alert_webhooks": receiver.url(),

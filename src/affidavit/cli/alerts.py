@@ -154,8 +154,7 @@ def silence(
     with common.opened(uri, config) as log:
         store = alerts_of(log)
         if made is not None:
-            _note(store, "add", made, now)
-            store.add_silence(made)
+            _add(store, made, now)
         else:
             made = store.end_silence(str(end), now)
             if made is None:
@@ -169,6 +168,18 @@ def silence(
     else:
         until = output.moment(made.until)
         output.say(f"Silence {made.name}: {made.rule} {made.subject} until {until} UTC.")
+
+
+def _add(store: AlertStore, made: KeptSilence, now: datetime) -> None:
+    """Keep a silence and tell the ledger; one that the ledger did not take is ended again."""
+    from affidavit.errors import StoreError
+
+    store.add_silence(made)
+    try:
+        _note(store, "add", made, now)
+    except StoreError:
+        store.end_silence(made.name, datetime.now(UTC))
+        raise
 
 
 def _note(store: AlertStore, action: str, made: KeptSilence, now: datetime) -> None:

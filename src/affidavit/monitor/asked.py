@@ -10,12 +10,14 @@ from typing import Final
 
 from affidavit._monitor_settings import read_budgets
 from affidavit.config import AuditConfig
+from affidavit.event import LedgerEvent
 from affidavit.monitor.advice import degraded
 from affidavit.monitor.rules import Rule
 from affidavit.store.alerting import AlertStore, Spender
 from affidavit.store.monitoring import MonitorStore
 
 EVENTS_FOR: Final = timedelta(hours=1)
+VERIFIED_FOR: Final = timedelta(days=1)
 ANYBODY: Final = "*"
 
 _GROUPS: Final[dict[str, Spender]] = {"user": "user_id", "department": "department"}
@@ -39,12 +41,17 @@ def questions_of(
     wanted = {rule.name for rule in rules}
     made = [
         Question("security_events", float(config.monitor_every_s), lambda at: _events(store, at)),
+        Question("verification_failed", 60.0, lambda at: _verifications(store, at)),
         Question("query_plans", 3600.0, lambda _: degraded(monitoring)),
     ]
     for group, limits in read_budgets(config.budgets).items():
         if limits:
             made.append(_budget(group, _as_recorded(config, group, limits), store))
     return [question for question in made if question.rule in wanted]
+
+
+def _verifications(store: AlertStore, at: datetime) -> dict[str, float]:
+    return {"": float(store.ledger_records(LedgerEvent.VERIFICATION_FAILED, at - VERIFIED_FOR))}
 
 
 def _events(store: AlertStore, at: datetime) -> dict[str, float]:

@@ -177,6 +177,20 @@ _RULES: Final[tuple[Rule, ...]] = (
         by="anchor",
     ),
     Rule(
+        "anchor_failing",
+        "anchors whose last try failed, or whose receipts are wrong",
+        "anchors",
+        "`affidavit status` says why the anchor failed; docs/how-to/anchors.md.",
+        metric="affidavit_anchor_failing",
+        by="anchor",
+    ),
+    Rule(
+        "verification_failed",
+        "verifications within a day that found something",
+        "verifications",
+        "Run `affidavit verify`: it names the first bad record and what was done to it.",
+    ),
+    Rule(
         "clock_offset",
         "difference between the database's clock and this machine's",
         "s",

@@ -86,5 +86,8 @@ class AlertStore(Protocol):
     def severe_events(self, since: datetime) -> Mapping[str, int]:
         """Count security events of high or critical severity since then, by their kind."""
 
+    def ledger_records(self, event: LedgerEvent, since: datetime) -> int:
+        """Count the ledger's records of one kind since then."""
+
     def spent(self, by: Spender, since: datetime) -> Mapping[str, Decimal]:
         """Add up what each has cost since then, in US dollars."""

@@ -176,6 +176,12 @@ class MongoAlerts:
             found = self._records.aggregate(stages, maxTimeMS=MAX_TIME_MS)
             return {str(group["_id"]): int(group["count"]) for group in found}
 
+    def ledger_records(self, event: LedgerEvent, since: datetime) -> int:
+        """Count them by the index on kind of record and time."""
+        wanted = {"event_type": event.value, "timestamp": {"$gte": since}}
+        with translated(f"read {self._noted.name}"):
+            return self._noted.count_documents(wanted, maxTimeMS=MAX_TIME_MS)
+
     def spent(self, by: Spender, since: datetime) -> Mapping[str, Decimal]:
         """Add up costs, from the index on finished calls."""
         used = Reader(self._location, None).usage(by, since, None)

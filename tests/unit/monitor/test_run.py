@@ -1,0 +1,274 @@
+"""The loop against a store that dies at any step: nothing is lost, and nothing is noted twice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from affidavit import AuditConfig
+from affidavit.errors import StoreUnavailable
+from affidavit.monitor.rules import rules_of
+from affidavit.monitor.run import Monitor, Post
+from affidavit.monitor.sample import Sample
+from affidavit.store.alerting import Held, KeptSilence
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from decimal import Decimal
+
+    from affidavit.event import Document, LedgerEvent
+    from affidavit.monitor.notify.base import Message
+
+pytestmark = pytest.mark.requirement("R23", "R24")
+
+START = datetime(2026, 11, 23, tzinfo=UTC)
+DEAD = "affidavit_records_dead_lettered"
+OFF: dict[str, Any] = {
+    name: {"off": True} for name in ("no_data", "records_lost", "slow_writes", "store_unreachable")
+}
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@dataclass
+class World:
+    """What outlives a process: the store, the receiver, the time; and when the next kill comes."""
+
+    at: datetime = START
+    state: dict[str, Any] = field(default_factory=dict)
+    holder: str | None = None
+    until: datetime = START
+    fence: int = 0
+    ledger: dict[str, str] = field(default_factory=dict)
+    history: dict[str, str] = field(default_factory=dict)
+    arrived: list[tuple[str, str]] = field(default_factory=list)
+    dead: float = 0.0
+    steps: int = 0
+    kill_at: frozenset[int] = frozenset()
+
+    def now(self) -> datetime:
+        """The time."""
+        return self.at
+
+    def seconds(self) -> float:
+        """The same, for what is timed."""
+        return self.at.timestamp()
+
+    def happens(self) -> None:
+        """Count a step towards the next kill; a kill comes before it or after it."""
+        self.steps += 1
+        if self.steps in self.kill_at:
+            raise Killed
+
+
+class Store:
+    """The contract of AlertStore in memory; each call may be the last."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def take(self, holder: str, for_s: float) -> Held | None:
+        """Take the lease."""
+        world = self._world
+        world.happens()
+        if holder != world.holder:
+            if world.at < world.until:
+                return None
+            world.holder, world.fence = holder, world.fence + 1
+        world.until = world.at + timedelta(seconds=for_s)
+        return Held(world.fence, dict(world.state))
+
+    def save(self, holder: str, fence: int, state: Mapping[str, Any], for_s: float) -> bool:
+        """Replace the state."""
+        world = self._world
+        world.happens()
+        if (holder, fence) != (world.holder, world.fence):
+            return False
+        world.state, world.until = dict(state), world.at + timedelta(seconds=for_s)
+        world.happens()
+        return True
+
+    def release(self, holder: str, fence: int) -> None:
+        """Give the lease back."""
+        if (holder, fence) == (self._world.holder, self._world.fence):
+            self._world.until = self._world.at
+
+    def peek(self) -> tuple[Document, str | None]:
+        """Give the state."""
+        return self._world.state, self._world.holder
+
+    def silences(self, now: datetime) -> Sequence[KeptSilence]:
+        """There are none."""
+        return []
+
+    def add_silence(self, silence: KeptSilence) -> None:
+        """Not used here."""
+
+    def end_silence(self, name: str, now: datetime) -> KeptSilence | None:
+        """Not used here."""
+
+    def remember(self, entry_id: str, at: datetime, entry: Mapping[str, Any]) -> None:
+        """Add to the history, once."""
+        self._world.happens()
+        self._world.history[entry_id] = entry["what"]
+        self._world.happens()
+
+    def history(self, since: datetime, limit: int) -> Sequence[Document]:
+        """Not used here."""
+        return []
+
+    def forget(self, before: datetime) -> int:
+        """There is nothing old."""
+        return 0
+
+    def note(self, event: LedgerEvent, details: Mapping[str, Any], at: datetime) -> None:
+        """Add to the ledger, unless it is there."""
+        self._world.happens()
+        self._world.ledger.setdefault(details["change"], event.value)
+        self._world.happens()
+
+    def severe_events(self, since: datetime) -> Mapping[str, int]:
+        """There are none."""
+        return {}
+
+    def ledger_records(self, event: LedgerEvent, since: datetime) -> int:
+        """There are none."""
+        return 0
+
+    def spent(self, by: str, since: datetime) -> Mapping[str, Decimal]:
+        """Nothing was."""
+        return {}
+
+
+class Samples:
+    """Samples of one metric."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def take(self) -> Sample | None:
+        """Take one."""
+        sample = Sample(self._world.at)
+        sample.put(DEAD, self._world.dead)
+        return sample
+
+    def keep(self, sample: Sample) -> None:
+        """Elsewhere."""
+
+
+class Receiver:
+    """Takes every message, unless the process ends before or after."""
+
+    name = "receiver"
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def send(self, message: Message) -> None:
+        """Take it."""
+        self._world.happens()
+        self._world.arrived.append((message.id, message.data["what"]))
+        self._world.happens()
+
+
+def started(world: World, holder: str) -> Monitor:
+    """A process that watches."""
+    return Monitor(
+        Store(world),
+        Samples(world),
+        rules_of(AuditConfig(monitoring_thresholds=OFF)),
+        [Receiver(world)],
+        (),
+        Post("log", holder, "host", now=world.now, clock_s=world.seconds),
+    )
+
+
+def lived(kill_at: frozenset[int], *, processes: int = 1) -> World:
+    """Let an alert fire, resolve and fire again, under kills; who is killed is started anew."""
+    world, number = World(kill_at=kill_at), 0
+    running = [started(world, f"first {n}") for n in range(processes)]
+    for dead in (0, 0, 1, 1, 1, 0, 0, 0, 2, 2, 2, 2, 2, 2, 2):
+        world.dead = dead
+        for _ in range(3):
+            world.at += timedelta(seconds=30)
+            for place, monitor in enumerate(running):
+                try:
+                    monitor.step()
+                except Killed:
+                    number += 1
+                    running[place] = started(world, f"after {number}")
+    return world
+
+
+def test_without_kills_each_change_arrives_once() -> None:
+    """Firing, resolved, firing again; as in the ledger and the history."""
+    world = lived(frozenset())
+    wanted = ["firing", "resolved", "firing"]
+    assert [what for _, what in world.arrived] == wanted
+    assert list(world.history.values()) == wanted
+    assert list(world.ledger.values()) == ["alert_firing", "alert_resolved", "alert_firing"]
+
+
+@given(st.frozensets(st.integers(1, 120), max_size=6), st.integers(1, 3))
+def test_whatever_is_killed_every_change_arrives_and_is_noted_once(
+    kill_at: frozenset[int], processes: int
+) -> None:
+    """A message may come twice, under one id; the ledger and the history never have it twice."""
+    world = lived(kill_at, processes=processes)
+    wanted = ["firing", "resolved", "firing"]
+    first = list(dict.fromkeys(world.arrived))
+    assert [what for _, what in first] == wanted
+    assert list(world.history.values()) == wanted
+    assert list(world.ledger.values()) == ["alert_firing", "alert_resolved", "alert_firing"]
+    twice = sum(count - 1 for count in Counter(world.arrived).values())
+    assert twice <= len(kill_at)
+
+
+def test_a_process_that_stood_still_tells_nothing_after_another_took_over() -> None:
+    """It wakes up between its look and its save."""
+    world = World()
+    one, other = started(world, "one"), started(world, "other")
+    assert one.step().acting
+    assert not other.step().acting
+    world.at += timedelta(seconds=3600)  # "one" stands still
+    world.dead = 1
+    assert other.step().acting
+    assert [what for _, what in world.arrived] == ["firing"]
+    assert not one.step().acting
+    assert len(world.arrived) == 1
+
+
+def test_a_store_that_is_away_for_less_than_a_minute_is_not_told() -> None:
+    """An election is no alert."""
+    world = World()
+    monitor = Monitor(
+        Store(world),
+        Samples(world),
+        rules_of(AuditConfig()),
+        [Receiver(world)],
+        (),
+        Post("log", "me", "host", now=world.now, clock_s=world.seconds),
+    )
+    monitor.step()
+    away: Any = monitor._store
+    taken, away.take = away.take, _unavailable
+    for _ in range(2):
+        world.at += timedelta(seconds=20)
+        assert not monitor.step().reached
+    away.take = taken
+    world.at += timedelta(seconds=20)
+    assert monitor.step().reached
+    assert world.arrived == []
+
+
+def _unavailable(*_: object) -> Held | None:
+    msg = "away"
+    raise StoreUnavailable(msg)

@@ -17,6 +17,7 @@ import typer.main
 from affidavit.cli._app import app
 from affidavit.config import SETTINGS
 from affidavit.monitor.metrics import ALL
+from scripts.reference_answers import answers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -199,7 +200,12 @@ def _metric(metric: Metric) -> str:
     return f"| `{metric.name}` | {metric.kind} | {metric.unit} | {labels} | {metric.help}{base} |"
 
 
-PARTS = {"settings.md": settings, "cli.md": command, "metrics.md": metrics}
+PARTS = {
+    "settings.md": settings,
+    "cli.md": command,
+    "metrics.md": metrics,
+    "analytics.md": answers,
+}
 
 
 if __name__ == "__main__":

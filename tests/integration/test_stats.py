@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -291,6 +292,20 @@ def test_this_month_and_the_last_are_months(audit: AuditLogger) -> None:
     this, last = (audit.analytics.cost(month=month) for month in ("this", "last"))
     assert this.since == last.until
     assert "The time asked for is not over yet." in this.notes
+
+
+def test_people_are_found_by_name_where_identity_is_keyed(log: Log, tmp_path: Path) -> None:
+    """Who holds the key asks for a name; the records, and the ledger, hold the token."""
+    key = tmp_path / "key"
+    key.write_bytes(b"k" * 40)
+    with AuditLogger(log, seal="off", identity="keyed", redaction_key=str(key)) as audit:
+        with audit.call(provider="p", message="hello", user_id="ana") as call:
+            call.complete(text="hi", cost_usd="0.5")
+        found = audit.analytics.cost(by="user", where={"user": "ana"}, last="1d")
+    (row,) = found.rows
+    assert row.cost_usd == Decimal("0.5")
+    assert str(row.key["user"]).startswith("keyed:")
+    assert accesses(log)[-1]["filter"]["user_id"] == row.key["user"]
 
 
 def test_another_zone_in_the_settings_is_said(

@@ -37,7 +37,9 @@ class Answer(Generic[R, T]):
     question: str
     """``cost``, ``usage``, …"""
     asked: Mapping[str, Any]
+    """Keys, filters and times, as the ledger notes them."""
     rows: tuple[R, ...]
+    """The largest first; where a key is a time, in its order."""
     totals: T
     """Of all rows, also of those beyond ``top``."""
     since: datetime
@@ -46,9 +48,11 @@ class Answer(Generic[R, T]):
     timezone: str
     """The reporting time zone: days and months are its own."""
     source: Literal["rollups", "records"]
+    """``rollups`` or ``records``."""
     as_of: datetime
     """What was stored by then is counted."""
     notes: tuple[str, ...] = ()
+    """What the sums leave out, what of them is a guess, why it was not quicker."""
 
     def as_dict(self) -> dict[str, Any]:
         """Give it as plain values: money as decimal texts, times in ISO 8601."""
@@ -75,7 +79,8 @@ class Answer(Generic[R, T]):
     def as_csv(self) -> str:
         """Write the rows as CSV (RFC 4180), with a line of names; no totals.
 
-        A text that a spreadsheet would take for a formula gets an apostrophe in front.
+        A text that a spreadsheet would take for a formula gets an apostrophe in front, and what
+        cannot be printed is written as an escape.
         """
         rows = [flat(row) for row in self.rows]
         out = io.StringIO()
@@ -169,9 +174,14 @@ def ratio(part: float, whole: float) -> float | None:
 def _cell(value: Any) -> Any:
     if isinstance(value, dict | list):
         return json.dumps(value)
-    if isinstance(value, str) and value.startswith(_FORMULA) and not _is_number(value):
-        return f"'{value}"
-    return value
+    if not isinstance(value, str):
+        return value
+    shown = value if value.isprintable() else "".join(map(_printable, value))
+    return f"'{shown}" if value.startswith(_FORMULA) and not _is_number(value) else shown
+
+
+def _printable(character: str) -> str:
+    return character if character.isprintable() else f"\\u{ord(character):04x}"
 
 
 def _is_number(text: str) -> bool:

@@ -18,7 +18,8 @@ from affidavit.analytics import providers as comparisons
 from affidavit.analytics import usage as usages
 from affidavit.analytics import whatif as alternatives
 from affidavit.analytics.answers import Answer, Row
-from affidavit.analytics.questions import Asking, Request, month_span, read
+from affidavit.analytics.questions import ALIASES, Asking, Request, month_span, read
+from affidavit.config import AuditConfig
 from affidavit.errors import ConfigError
 from affidavit.pricing import load, read_overrides
 from affidavit.tally.times import time_key
@@ -158,6 +159,8 @@ class Analytics:
         given = dict(asking)
         if given.get("month") in {"this", "last"}:
             given["month"] = _month(given["month"], zone)
+        if given.get("where"):
+            given["where"] = _tokens(given["where"], log.config)
         request = read(by, given, zone, kept=log.kept)
         made = found(log, request)
         config = log.config
@@ -251,6 +254,22 @@ class AsyncAnalytics:
     async def close(self) -> None:
         """Close what was opened; the next question opens it again."""
         await asyncio.to_thread(self._asked.close)
+
+
+def _tokens(where: Mapping[str, str | None], config: AuditConfig) -> dict[str, str | None]:
+    """Write people as the records name them: by tokens, where identity is keyed."""
+    if config.identity != "keyed":
+        return dict(where)
+    from affidavit.pipeline.redact import act
+    from affidavit.pipeline.redact.configured import policy_of
+    from affidavit.pipeline.redact.record import KEYED
+
+    key, found = policy_of(config).key, dict(where)
+    for given, value in where.items():
+        name = ALIASES.get(given, given)
+        if key is not None and name in KEYED and value and not value.startswith("keyed:"):
+            found[given] = act.identity(key, name, value)
+    return found
 
 
 def _month(which: str, zone: str) -> str:

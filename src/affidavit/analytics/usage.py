@@ -61,8 +61,10 @@ class PersonRow(Row):
     """One user, now and before."""
 
     state: PersonState
+    """``new``, ``kept`` or ``lapsed``."""
     calls: int
     calls_before: int
+    """In the 90 days before, or as long as the time asked for."""
     first_at: datetime | None
     last_at: datetime | None
 

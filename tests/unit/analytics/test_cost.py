@@ -228,6 +228,15 @@ def test_csv_has_names_rows_and_no_formulas() -> None:
     assert rows[1][header.index("cost_usd")] == "-0.25"
 
 
+def test_content_cannot_steer_the_terminal() -> None:
+    """Control characters and bidirectional marks of a name come out as escapes."""
+    calls = Calls()
+    calls.add(user_id="\x1b[2J\u202egnp\n")
+    found = cost(Oracle(calls.records), ask())
+    assert "\\u001b[2J\\u202egnp\\u000a" in found.as_csv()
+    assert not set(found.as_csv() + found.as_json()) & {"\x1b", "\u202e"}
+
+
 def test_an_empty_answer_is_an_answer() -> None:
     """Without calls there are no rows, zero totals and a line of names."""
     found = cost(Oracle([]), ask())

@@ -140,6 +140,10 @@ def test_other_prices_give_corrections_and_a_second_run_none(
     after = {each["_id"]: each for each in log.llm_audit.find()}
     assert {key: after[key] for key in before} == before
     assert asked(capsys, "unpriced")["unpriced"][0]["provider"] == "openai"
+    assert run(["stats", "cost", "--by", "model", "--since", "1d", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    costs = {row["key"]: Decimal(row["cost_usd"]) for row in answer["rows"]}
+    assert costs == {"gpt-5": Decimal("7.015"), "llama": Decimal("0.00275")}
     (noted, _second) = log.llm_audit_ledger.find({"event_type": "repricing"}).sort("_id", 1)
     assert noted["details"]["corrected"] == 15
     assert noted["details"]["cost_nano_diff"] == -4_750_000

@@ -23,6 +23,8 @@ from affidavit.pricing.schedule import When
 LARGEST_FILE: Final = 1024 * 1024
 """Bytes a file may have."""
 
+LARGEST_FACTOR: Final = 1000
+
 TIERS: Final = ("batch", "flex", "priority", "fast")
 """Tiers that can have a multiplier."""
 
@@ -101,8 +103,8 @@ def _entry(table: Mapping[str, Any], where: str) -> Override:
         model=_pattern(table, "model", where),
         when=_when(table, where),
         prices=prices,
-        multiplier=_amount(table.get("multiplier", 1), f"{where}: multiplier"),
-        tiers={tier: _amount(table[tier], f"{where}: {tier}") for tier in TIERS if tier in table},
+        multiplier=_factor(table, "multiplier", where),
+        tiers={tier: _factor(table, tier, where) for tier in TIERS if tier in table},
     )
     if not prices and made.multiplier == 1 and not made.tiers:
         msg = f"{where} says no price and no multiplier. Add `input` and `output`, or remove it."
@@ -141,6 +143,14 @@ def _amount(value: Any, where: str) -> Decimal:
         msg = f"{where} = {value!r} is no amount from 0 on. Write a number, such as 1.25."
         raise ConfigError(msg)
     return amount
+
+
+def _factor(table: Mapping[str, Any], key: str, where: str) -> Decimal:
+    factor = _amount(table.get(key, 1), f"{where}: {key}")
+    if factor > LARGEST_FACTOR:
+        msg = f"{where}: {key} = {factor} multiplies prices by more than {LARGEST_FACTOR}. Correct it."
+        raise ConfigError(msg)
+    return factor
 
 
 def _when(table: Mapping[str, Any], where: str) -> When:

@@ -145,7 +145,7 @@ def rounded(yocto: int) -> int:
 
 
 def scaled(prices: Prices, factor: Decimal) -> Prices:
-    """Multiply the prices of tokens; those of pieces stay."""
+    """Multiply the prices of tokens, half-even to 18 decimals; those of pieces stay."""
     if factor == 1:
         return prices
     return {
@@ -157,9 +157,16 @@ def scaled(prices: Prices, factor: Decimal) -> Prices:
 def _times(price: Price, factor: Decimal) -> Price:
     if isinstance(price, tuple):
         base, tiers = price
-        dearer = tuple((start, _EXACT.multiply(each, factor)) for start, each in tiers)
-        return _EXACT.multiply(base, factor), dearer
-    return _EXACT.multiply(price, factor)
+        above = tuple((start, _product(dearer, factor)) for start, dearer in tiers)
+        return _product(base, factor), above
+    return _product(price, factor)
+
+
+def _product(price: Decimal, factor: Decimal) -> Decimal:
+    exact = _EXACT.multiply(price, factor)
+    exponent = exact.as_tuple().exponent
+    fits = not isinstance(exponent, int) or exponent >= -_DECIMALS
+    return exact if fits else exact.quantize(_SMALLEST, context=_EXACT)
 
 
 def _compiled(prices: Prices, total_input: int) -> tuple[_Term, ...]:
@@ -204,3 +211,5 @@ def _yocto(kind: str, price: Decimal) -> int:
 
 
 _LARGEST: Final = Decimal(1_000_000_000)
+_DECIMALS: Final = 18
+_SMALLEST: Final = Decimal(1).scaleb(-_DECIMALS)

@@ -87,6 +87,17 @@ def test_a_discount_multiplies_the_lists_prices() -> None:
     assert cost(own_batch, tier="batch") == LISTED * 36 // 100
 
 
+def test_a_factor_with_many_decimals_is_no_error_later() -> None:
+    """A third of a price of sixteen decimals: what it costs is rounded, and is not refused."""
+    third = '[[price]]\nprovider = "openrouter"\nmultiplier = 0.333333333333333333\nbatch = 1e-15'
+    usage = Usage(300, 0, cache_write=300)
+    for tier in ("standard", "batch"):
+        found = price(
+            usage._replace(tier=tier), "openrouter", "google/gemini-2.5-flash", NOW, book(third)
+        )
+        assert found.status == "priced"
+
+
 def test_a_model_that_no_list_has_gets_a_price() -> None:
     """Your own server, say: any name of provider and model will do."""
     mine = '[[price]]\nprovider = "llm.internal"\nmodel = "llama-*"\ninput = 0.05\noutput = 0.2'
@@ -120,6 +131,8 @@ def test_the_books_name_changes_with_the_file() -> None:
         ('[[price]]\nprovider = "p"\ninput = -1', "input = -1"),
         ('[[price]]\nprovider = "p"\ninput = nan', "is no amount"),
         ('[[price]]\nprovider = "p"\ninput = true', "is no amount"),
+        ('[[price]]\nprovider = "p"\nbatch = 1e30', "by more than 1000"),
+        ('[[price]]\nprovider = "p"\nmultiplier = 1001', "by more than 1000"),
         ('[[price]]\nprovider = "p"\ninput = "x"', "is no amount"),
         ('[[price]]\nprovider = "p"\ninput = 1e-20', "more decimals"),
         ('[[price]]\nprovider = "p"\ninput = 1\nfrom = "soon"', "from must be"),

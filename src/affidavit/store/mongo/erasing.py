@@ -16,7 +16,7 @@ from affidavit.event import Document, LedgerEvent
 from affidavit.store.erasing import Chosen
 from affidavit.store.mongo.connect import Location
 from affidavit.store.mongo.driver import translated
-from affidavit.store.mongo.indexes import JOINED
+from affidavit.store.mongo.indexes import CORRECTION, JOINED
 from affidavit.store.mongo.ledger import Ledger
 from affidavit.store.mongo.roles import role_name
 
@@ -61,8 +61,11 @@ class MongoErasing:
                         yield document
             for group in _groups(calls):
                 first = self._records.find({"_id": {"$in": [*_object_ids(group), *group]}})
-                tied = {"call_id": {"$in": group}, "event_type": {"$in": list(JOINED)}}
-                for document in chain(first, self._records.find(tied)):
+                tied = (
+                    self._records.find({"call_id": {"$in": group}, "event_type": kinds})
+                    for kinds in ({"$in": list(JOINED)}, CORRECTION)
+                )
+                for document in chain(first, *tied):
                     if document["_id"] not in seen:
                         seen.add(document["_id"])
                         yield document

@@ -27,6 +27,8 @@ OF_OUTCOME: Final = (
     "output_tokens",
     "cached_tokens",
     "reasoning_tokens",
+    "cost_status",
+    "price_book",
     "finish_reason",
     "time_to_first_token_ms",
     "error_type",

@@ -264,9 +264,21 @@ def test_a_bundle_verifies_with_a_shell_and_openssl(bundle: Path) -> None:
     assert told.stdout.count("right") == 3
 
 
-def by_shell(bundle: Path) -> subprocess.CompletedProcess[str]:
+def test_the_script_compares_the_key_and_says_what_was_checked(held: Held, bundle: Path) -> None:
+    """With the key that the auditor was given; kind, time and call are those of the entries."""
+    told = by_shell(bundle, held.key.vkey)
+    assert told.returncode == 0, told.stdout + told.stderr
+    lines = [line for line in told.stdout.splitlines() if line.startswith("right")]
+    assert all(f"call {held.call_id}" in line and " UTC," in line for line in lines)
+    assert "llm_request of " in lines[0]
+    assert "Compare the key" not in told.stdout
+    other = by_shell(bundle, Signer("ev/other").vkey)
+    assert (other.returncode, "WRONG" in other.stdout) == (1, True)
+
+
+def by_shell(bundle: Path, *known: str) -> subprocess.CompletedProcess[str]:
     """Run the script that lies in the bundle."""
-    command = ["sh", "check.sh"]
+    command = ["sh", "check.sh", *known]
     return subprocess.run(command, cwd=bundle, capture_output=True, text=True, check=False)
 
 

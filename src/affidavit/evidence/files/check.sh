@@ -1,11 +1,14 @@
 #!/bin/sh
-# Checks one bundle with nothing but a shell and openssl. Usage: sh check.sh  (inside the bundle)
+# Checks one bundle with nothing but a shell and openssl 3. Usage, inside the bundle:
+#   sh check.sh "THE KEY THAT YOU WERE GIVEN"
 #
 # For each record: every disclosed part opens its commitment in entry.json, the entry is a leaf of
 # the log whose checkpoint is in the proof, and that checkpoint is signed by the key in log.vkey.
-# Whether log.vkey is the right key, nobody can tell from the bundle: compare it.
+# Whether log.vkey is the right key, nobody can tell from the bundle: without a key it is printed, to
+# be compared. A script that came with the bundle may have been changed with it: read it, or take it
+# from the project, and run it inside the bundle.
 set -eu
-cd "$(dirname "$0")"
+[ -d records ] || cd "$(dirname "$0")"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -19,6 +22,11 @@ name=${vkey%%+*}
 { printf '\060\052\060\005\006\003\053\145\160\003\041\000'
   printf '%s' "${vkey#*+*+}" | plain | tail -c 32; } >"$work/key.der"
 echo "key    $vkey"
+if [ $# -gt 0 ] && [ "$1" != "$vkey" ]; then
+    echo "WRONG  log.vkey is not the key that you gave: the bundle proves nothing"; exit 1
+fi
+# What stands in clear in an entry; a quotation mark inside a text is written with a backslash.
+said() { sed -n 's/.*[,{]"'"$1"'":"\{0,1\}\([^",]*\).*/\1/p' "$2"; }
 
 for folder in records/*/; do
     entry=${folder}entry.json
@@ -54,5 +62,8 @@ for folder in records/*/; do
     sed -n 3p "$work/text" | plain >"$work/root"
     cmp -s "$work/node" "$work/root" && [ "$last" -eq 0 ] || {
         echo "WRONG  $entry is not in the log"; exit 1; }
-    echo "right  $folder"
+    ms=$(said t "$entry")
+    when=$(date -u -d "@${ms%???}" '+%Y-%m-%d %H:%M:%S UTC' 2>/dev/null || echo "$ms ms since 1970")
+    echo "right  $folder $(said type "$entry") of $when, call $(said call "$entry")"
 done
+[ $# -gt 0 ] || echo "Compare the key above with the one that you were given, on another way."

@@ -258,6 +258,11 @@ def test_a_reference_that_looks_like_a_card_is_found_as_it_is_stored(
         audit.annotate(call.call_id, kind="decision", name="paid", ref="4111 1111 1111 1111")
     (entry,) = every_entry(store, Trail(ref="4111 1111 1111 1111"))
     assert "4111 1111" not in entry.record["details"]["ref"]
+    assert run(["timeline", "--ref", "4111 1111 1111 1111"]) == 0
+    assert "4111 1111" not in str(list(log.llm_audit_ledger.find()))
+    assert told(every_entry(store, Trail(ref="4111 1111 1111 1111"))) == [
+        "annotation", "audit_access",
+    ]  # fmt: skip
 
 
 # -- addresses -------------------------------------------------------------------------------------
@@ -320,7 +325,7 @@ def test_without_a_key_the_stored_text_is_searched_and_the_limit_told(
     assert [match.request["request_data"]["message"] for match in found.matches] == [
         "Analyze BTCUSDT"
     ]
-    assert "no said_key" in found.notes[0]
+    assert "The stored texts were searched" in found.notes[0]
     assert questions.said(store, "old question", None).matches
     assert not questions.said(store, "sell high", None).matches  # that was the answer
     with pytest.raises(ConfigError, match="4,096 characters"):
@@ -360,6 +365,8 @@ def test_a_text_of_a_real_call_is_found_by_the_command(
     (match,) = json.loads(capsys.readouterr().out)["matches"]
     assert match["request"]["call_id"] == call.call_id
     assert run(["said", SECRET]) == 0
+    assert call.call_id in capsys.readouterr().out
+    assert run(["said", SECRET[:40], "--stored"]) == 0
     assert call.call_id in capsys.readouterr().out
 
 

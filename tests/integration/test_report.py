@@ -167,11 +167,17 @@ def test_a_report_in_a_folder_is_signed_and_can_be_checked(
     assert "signed   by the log's key, as given" in capsys.readouterr().out
     assert run(["report", "--check", "november"]) == 0
     assert "compare it" in capsys.readouterr().out
+    (folder / "manifest.note").rename(tmp_path / "note")
+    assert run(["report", "--check", "november", "--vkey", vkey]) == 1
+    assert "The manifest is not signed" in capsys.readouterr().out
+    (tmp_path / "note").rename(folder / "manifest.note")
+    (folder / "README.txt").write_text("Trust me.")
     (folder / "report.html").write_text("Nothing was spent.")
     (folder / "extra.html").write_text("Look here instead.")
     assert run(["report", "--check", "november"]) == 1
     told = capsys.readouterr().out
     assert "report.html is not the file" in told
+    assert "README.txt is not the file" in told
     assert "extra.html is not named" in told
 
 

@@ -112,6 +112,10 @@ def said(
             f"The text has {wanted.words} words. Within a longer one it is sure to be found from "
             f"{FOUND} words on; a shorter one where it was a text, or a line, by itself."
         )
+    if not found:
+        notes.append(
+            "Requests of before said_key was set have no hashes: --stored searches their texts."
+        )
     if len(found) == _CANDIDATES:
         notes.append(f"Only the newest {_CANDIDATES:,} requests were compared: use --until.")
     return Said("hash", judged(found, wanted), tuple(notes))
@@ -135,14 +139,14 @@ def judged(requests: Sequence[Mapping[str, Any]], wanted: Wanted) -> tuple[Match
 def _by_text(store: Forensics, text: str, since: datetime | None, until: datetime | None) -> Said:
     if not text.strip() or len(text) > LONGEST_TEXT:
         msg = (
-            f"Without said_key a text of 1 to {LONGEST_TEXT:,} characters is looked for, and this "
+            f"Without hashes a text of 1 to {LONGEST_TEXT:,} characters is looked for, and this "
             f"one has {len(text):,}. Choose a passage of it."
         )
         raise ConfigError(msg)
     found = store.requests_by_text(text, since, until, MOST_MATCHES)
     limit = (
-        "There is no said_key here, so the stored texts were searched: what redaction took out, "
-        "what was cut off, and other line breaks or spaces are not found."
+        "The stored texts were searched, and no hashes: what redaction took out, what was cut off, "
+        "and other line breaks or spaces are not found."
     )
     notes = [limit]
     if len(found) == MOST_MATCHES:

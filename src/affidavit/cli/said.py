@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _MOST_BYTES = 1024**2
 
 
-def said(
+def said(  # noqa: PLR0913 - one parameter for each option
     text: Annotated[
         str | None,
         typer.Argument(help="The text; better --file, which no list of processes shows."),
@@ -27,6 +27,9 @@ def said(
         Path | None,
         typer.Option("--file", help="A file with the text; - is standard input."),
     ] = None,
+    stored: Annotated[
+        bool, typer.Option("--stored", help="Search the stored texts, also with said_key.")
+    ] = False,
     since: common.Since = None,
     until: common.Until = None,
     uri: common.Uri = None,
@@ -49,7 +52,8 @@ def said(
     config = common.settings(collection, legacy_timezone)
     prints = fingerprints_of(config)
     with common.opened(uri, config) as log:
-        found = forensics.said(log.forensics, wanted, prints, start, end)
+        by = None if stored else prints
+        found = forensics.said(log.forensics, wanted, by, start, end)
         asked = {**forensics.asked_of(wanted, prints), "since": start, "until": end}
         told = {name: value for name, value in asked.items() if value is not None}
         log.note_access("said", told, len(found.matches))

@@ -75,29 +75,26 @@ def write_report(
         texts["log.vkey"] = f"{current_vkey(store, identity)}\n"
     if last is not None:
         texts["checkpoint"] = str(last["cp"])
+    origin = None if identity is None else str(identity["origin"])
+    size = 0 if last is None else int(last["size"])
+    readme = (files("affidavit.evidence") / "files" / "README-report.txt").read_text("utf-8")
+    texts["README.txt"] = readme.format(
+        month=about["month"],
+        origin=origin or "not sealed by anybody",
+        made=about["made"],
+        report=" and ".join(name for name in report if name != "report.json"),
+    )
     told = {}
     for name, text in texts.items():
         data = text.encode()
         new_file(out / name).write_bytes(data)
         told[name] = {"sha256": sha256(data).hexdigest(), "bytes": len(data)}
-    origin = None if identity is None else str(identity["origin"])
-    size = 0 if last is None else int(last["size"])
     manifest = {"format": FORMAT, **about, "origin": origin, "size": size, "files": told}
     whole = (json.dumps(manifest, indent=2, sort_keys=True) + "\n").encode()
     new_file(out / _MANIFEST).write_bytes(whole)
     if signer is not None:
         note = sign_note(f"{FORMAT}\n{sha256(whole).hexdigest()}\n", signer)
         new_file(out / _NOTE).write_text(str(note), encoding="utf-8")
-    text = (files("affidavit.evidence") / "files" / "README-report.txt").read_text("utf-8")
-    new_file(out / "README.txt").write_text(
-        text.format(
-            month=about["month"],
-            origin=origin or "not sealed by anybody",
-            made=about["made"],
-            report=" and ".join(name for name in report if name.startswith("report.")),
-        ),
-        "utf-8",
-    )
     return manifest
 
 
@@ -122,7 +119,7 @@ def check_report(path: Path, vkey: str | None = None) -> Checked:
         for name, digest in hashes.items()
         if _digest(path, name) != digest
     ]
-    named = {*hashes, _MANIFEST, _NOTE, "README.txt"}
+    named = {*hashes, _MANIFEST, _NOTE}
     problems += [
         f"{found.name} is not named in the manifest."
         for found in sorted(path.iterdir())
@@ -134,6 +131,8 @@ def check_report(path: Path, vkey: str | None = None) -> Checked:
         wrong = _wrong_signature(path, whole, key)
         signed = wrong is None
         problems += [] if wrong is None else [wrong]
+    elif vkey is not None:
+        problems.append("The manifest is not signed, so the key cannot show who made it.")
     return Checked(month, origin, tuple(problems), signed, vkey is not None)
 
 

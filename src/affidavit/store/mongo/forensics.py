@@ -135,9 +135,7 @@ class MongoForensics:
 
     def _refs(self, ref: str) -> list[str]:
         """Give what may be stored for a reference: redaction takes some for cards or secrets."""
-        noted: Document = {"event_type": _ANNOTATION, "details": {"ref": ref}}
-        Redactor(policy_of(self._config)).redact(noted)
-        return [ref, str(noted["details"]["ref"])]
+        return [ref, stored_ref(self._config, ref)]
 
     # -- who read of it --------------------------------------------------------------------------
 
@@ -320,6 +318,13 @@ class MongoForensics:
     def _shown(self, record: Document) -> Document:
         shown: Document = plain(legacy.read(record, self._zone))
         return shown
+
+
+def stored_ref(config: AuditConfig, ref: str) -> str:
+    """Give a reference as it is stored in an annotation, under these settings."""
+    noted: Document = {"event_type": _ANNOTATION, "details": {"ref": ref}}
+    Redactor(policy_of(config)).redact(noted)
+    return str(noted["details"]["ref"])
 
 
 def _behind(place: Cursor | None) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from affidavit.store.mongo import adoption, doctor, setup, zone
 from affidavit.store.mongo.connect import locate
 from affidavit.store.mongo.driver import translated
 from affidavit.store.mongo.erasing import MongoErasing
-from affidavit.store.mongo.forensics import MongoForensics
+from affidavit.store.mongo.forensics import MongoForensics, stored_ref
 from affidavit.store.mongo.ledger import Ledger
 from affidavit.store.mongo.patient import PatientSeals
 from affidavit.store.mongo.read import Reader
@@ -51,6 +51,8 @@ def _redacted(wanted: Mapping[str, Any], config: AuditConfig | None = None) -> d
             value = noted.get(name)
             if isinstance(value, str) and not value.startswith("keyed:"):
                 noted[name] = act.identity(key, name, value) if key is not None else "[withheld]"
+    if config is not None and isinstance(noted.get("ref"), str):
+        noted["ref"] = stored_ref(config, noted["ref"])
     if isinstance(noted.get("text"), str):
         from affidavit.pipeline.redact import Policy, Redactor
 

@@ -87,7 +87,7 @@ class BudgetRow(Row):
     projected_usd: Decimal
     """At the month's end, if it goes on as it went so far; of a month that is over, the actual."""
     state: BudgetState
-    """``within``, ``near`` (from 80 percent), ``will be over`` (projected), ``over``, ``no budget``."""
+    """``within``, ``near`` (from 80 %), ``will be over`` (projected), ``over`` or ``no budget``."""
 
 
 def cost(engine: Engine, request: Request) -> Answer[CostRow, CostRow]:

@@ -148,7 +148,7 @@ def _amount(value: Any, where: str) -> Decimal:
 def _factor(table: Mapping[str, Any], key: str, where: str) -> Decimal:
     factor = _amount(table.get(key, 1), f"{where}: {key}")
     if factor > LARGEST_FACTOR:
-        msg = f"{where}: {key} = {factor} multiplies prices by more than {LARGEST_FACTOR}. Correct it."
+        msg = f"{where}: {key} = {factor} multiplies by more than {LARGEST_FACTOR}. Correct it."
         raise ConfigError(msg)
     return factor
 

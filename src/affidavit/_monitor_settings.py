@@ -90,7 +90,8 @@ def read_thresholds(setting: Mapping[str, Any] | None) -> dict[str, Threshold]:
 def read_budgets(setting: Mapping[str, Any] | None) -> dict[str, dict[str, Decimal]]:
     """Read the budgets: ``{"user": {"*": 10, "ana": "25.50"}, "department": {"research": 500}}``.
 
-    US dollars for each calendar month, in UTC; ``*`` is whoever is not named. Raises ConfigError.
+    US dollars for each calendar month of the reporting time zone; ``*`` is whoever is not named.
+    Raises ConfigError.
     """
     found: dict[str, dict[str, Decimal]] = {name: {} for name in _WHO}
     for name, given in (setting or {}).items():
@@ -197,7 +198,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "budgets",
         "table",
         None,
-        "US dollars a calendar month (UTC) for users and departments: "
+        "US dollars a calendar month (of reporting_timezone) for users and departments: "
         '`{"user": {"*": 10, "ana": 25}, "department": {"research": 500}}`. `*` is whoever is not '
         "named. Alerts come at 80 and 100 %.",
         hidden="users",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import time_machine
 
-from affidavit.cli._alerting import Samples
+from affidavit.cli._alerting import Samples, spent_in
 from affidavit.cli._metrics import looker_of
 from affidavit.config import AuditConfig
 from affidavit.monitor.asked import questions_of
@@ -60,7 +60,7 @@ class Watch:
             Samples(looker, History(monitoring)),
             rules,
             targets_of(config),
-            questions_of(config, store, monitoring, rules),
+            questions_of(config, rules, store, monitoring, spent_in(log)),
             Post(
                 log=monitoring.log,
                 holder=secrets.token_hex(4),

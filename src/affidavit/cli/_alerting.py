@@ -6,7 +6,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from datetime import datetime
+    from decimal import Decimal
+
     from affidavit.config import AuditConfig
+    from affidavit.monitor.asked import Spent
     from affidavit.monitor.history import History
     from affidavit.monitor.reading import Looker, Readings
     from affidavit.monitor.rules import Rule
@@ -67,9 +71,26 @@ def monitor_for(config: AuditConfig, log: MongoLog) -> Monitor:
         Samples(looker_of(config, log), History(monitoring)),
         rules,
         targets_of(config),
-        questions_of(config, store, monitoring, rules),
+        questions_of(config, rules, store, monitoring, spent_in(log)),
         post,
     )
+
+
+def spent_in(log: MongoLog) -> Spent:
+    """Give what asks for a month's costs: from rollups where they reach, else from the records."""
+
+    def ask(group: str, at: datetime) -> dict[str, Decimal]:
+        from zoneinfo import ZoneInfo
+
+        from affidavit.analytics.questions import read
+
+        zone = log.reporting_timezone
+        month = f"{at.astimezone(ZoneInfo(zone)):%Y-%m}"
+        asked = read((group,), {"month": month}, zone, now=at, kept=log.kept)
+        found = log.calls.sums(asked.sums("cost"))
+        return {key[0]: sums.cost_usd for key, sums in found if key[0] is not None}
+
+    return ask
 
 
 def rows(config: AuditConfig, state: dict[str, Any]) -> list[dict[str, Any]]:

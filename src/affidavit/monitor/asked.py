@@ -13,14 +13,16 @@ from affidavit.config import AuditConfig
 from affidavit.event import LedgerEvent
 from affidavit.monitor.advice import degraded
 from affidavit.monitor.rules import Rule
-from affidavit.store.alerting import AlertStore, Spender
+from affidavit.store.alerting import AlertStore
 from affidavit.store.monitoring import MonitorStore
 
 EVENTS_FOR: Final = timedelta(hours=1)
+BUDGETS_EVERY_S: Final = 300.0
 VERIFIED_FOR: Final = timedelta(days=1)
 ANYBODY: Final = "*"
 
-_GROUPS: Final[dict[str, Spender]] = {"user": "user_id", "department": "department"}
+Spent = Callable[[str, datetime], Mapping[str, Decimal]]
+"""Gives what each ``user`` or ``department`` has cost in the month of that time, in US dollars."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +33,15 @@ class Question:
     every_s: float
     """How old the answer may be."""
     ask: Callable[[datetime], Mapping[str, float]]
-    """Gives a value for each subject. Raises StoreError."""
+    """Gives a value for each subject. Raises AffidavitError."""
 
 
 def questions_of(
-    config: AuditConfig, store: AlertStore, monitoring: MonitorStore, rules: Iterable[Rule]
+    config: AuditConfig,
+    rules: Iterable[Rule],
+    store: AlertStore,
+    monitoring: MonitorStore,
+    spent: Spent,
 ) -> list[Question]:
     """Make the questions of the rules that are in force. Raises ConfigError."""
     wanted = {rule.name for rule in rules}
@@ -46,7 +52,7 @@ def questions_of(
     ]
     for group, limits in read_budgets(config.budgets).items():
         if limits:
-            made.append(_budget(group, _as_recorded(config, group, limits), store))
+            made.append(_budget(group, _as_recorded(config, group, limits), spent))
     return [question for question in made if question.rule in wanted]
 
 
@@ -58,18 +64,8 @@ def _events(store: AlertStore, at: datetime) -> dict[str, float]:
     return {kind: float(count) for kind, count in store.severe_events(at - EVENTS_FOR).items()}
 
 
-def _budget(group: str, limits: Mapping[str, Decimal], store: AlertStore) -> Question:
-    spender = _GROUPS[group]
-    return Question(
-        f"budget_{group}",
-        300.0,
-        lambda at: shares(store.spent(spender, month_start(at)), limits),
-    )
-
-
-def month_start(at: datetime) -> datetime:
-    """Give the first moment of a time's month; ``at`` is in UTC."""
-    return at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+def _budget(group: str, limits: Mapping[str, Decimal], spent: Spent) -> Question:
+    return Question(f"budget_{group}", BUDGETS_EVERY_S, lambda at: shares(spent(group, at), limits))
 
 
 def shares(spent: Mapping[str, Decimal], limits: Mapping[str, Decimal]) -> dict[str, float]:

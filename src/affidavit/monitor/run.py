@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
-from affidavit.errors import StoreError, StoreRefused
+from affidavit.errors import AffidavitError, StoreError, StoreRefused
 from affidavit.event import LedgerEvent
 from affidavit.monitor import outbox
 from affidavit.monitor.alerts import (
@@ -377,7 +377,7 @@ class Monitor:
 def _answer(question: Question, at: datetime) -> Observed:
     try:
         return Known(question.ask(at))
-    except StoreError as error:
+    except AffidavitError as error:
         return NotKnown(str(error))
 
 

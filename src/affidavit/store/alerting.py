@@ -17,12 +17,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from affidavit.event import Document, LedgerEvent
-
-Spender = Literal["user_id", "department"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +85,3 @@ class AlertStore(Protocol):
 
     def ledger_records(self, event: LedgerEvent, since: datetime) -> int:
         """Count the ledger's records of one kind since then."""
-
-    def spent(self, by: Spender, since: datetime) -> Mapping[str, Decimal]:
-        """Add up what each has cost since then, in US dollars."""

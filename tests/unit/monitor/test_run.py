@@ -20,7 +20,6 @@ from affidavit.store.alerting import Held, KeptSilence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from decimal import Decimal
 
     from affidavit.event import Document, LedgerEvent
     from affidavit.monitor.notify.base import Message
@@ -142,10 +141,6 @@ class Store:
     def ledger_records(self, event: LedgerEvent, since: datetime) -> int:
         """There are none."""
         return 0
-
-    def spent(self, by: str, since: datetime) -> Mapping[str, Decimal]:
-        """Nothing was."""
-        return {}
 
 
 class Samples:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any, Final
 
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from affidavit.event import EPOCH, Document, EventType, LedgerEvent
-from affidavit.store.alerting import Held, KeptSilence, Spender
+from affidavit.store.alerting import Held, KeptSilence
 from affidavit.store.mongo.connect import Location
 from affidavit.store.mongo.driver import translated
 from affidavit.store.mongo.ledger import Ledger
-from affidavit.store.mongo.read import Reader
 
 MAX_TIME_MS: Final = 10_000
 
@@ -181,11 +179,6 @@ class MongoAlerts:
         wanted = {"event_type": event.value, "timestamp": {"$gte": since}}
         with translated(f"read {self._noted.name}"):
             return self._noted.count_documents(wanted, maxTimeMS=MAX_TIME_MS)
-
-    def spent(self, by: Spender, since: datetime) -> Mapping[str, Decimal]:
-        """Add up costs, from the index on finished calls."""
-        used = Reader(self._location, None).usage(by, since, None)
-        return {row.group: row.cost_usd for row in used if row.group is not None}
 
 
 _SILENCE_FIELDS: Final = ("rule", "subject", "since", "until", "by", "reason")

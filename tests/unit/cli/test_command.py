@@ -46,23 +46,7 @@ def test_wrong_usage_is_exit_code_2(
 def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
     """--help of each works and says something."""
     names = [command.name or "" for command in _app.app.registered_commands]
-    assert {
-        "tail",
-        "search",
-        "show",
-        "status",
-        "stats",
-        "seal",
-        "checkpoint",
-        "anchor",
-        "verify",
-        "prove",
-        "export",
-        "setup",
-        "doctor",
-        "config",
-        "demo",
-    } == {*names}
+    assert {"tail", "search", "show", "timeline", "said", "status", "stats", "doctor"} <= {*names}
     for name in [*names, "dead-letters"]:
         assert run([name, "--help"]) == 0
         assert len(capsys.readouterr().out.splitlines()) > 4

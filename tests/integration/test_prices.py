@@ -11,10 +11,11 @@ import pytest
 
 from affidavit import AuditConfig, AuditLogger, canonical
 from affidavit.analytics.correcting import Corrector
-from affidavit.analytics.reprice import Written, reprice
+from affidavit.analytics.reprice import Repriced, Written, reprice
 from affidavit.cli import run
+from affidavit.errors import StoreRefused
 from affidavit.integrity.note import Signer
-from affidavit.pricing import load
+from affidavit.pricing import load, read_overrides
 from affidavit.sealer.keys import LogKey
 from affidavit.sealer.run import seal_once
 from affidavit.sealer.sealing import Sealer
@@ -221,27 +222,43 @@ def test_corrections_are_sealed_and_provable(
 
 
 def test_two_runs_at_once_count_once(log: Log, tmp_path: Path, mongodb_uri: str) -> None:
-    """Both have the same id for a call and a book: the second's is refused, and noted as that."""
+    """Both have the same id for a call and a book: the second one's is refused, and it ends."""
     config = AuditConfig(spool_dir=str(tmp_path / "spool"))
     span = Span(datetime.now(UTC) - timedelta(hours=1), datetime.now(UTC), model="gpt-5")
     (tmp_path / "prices.toml").write_text(CHEAPER)
-    from affidavit.pricing import read_overrides
-
     book = load(read_overrides(str(tmp_path / "prices.toml")))
     start = total_nano(log)
-    with open_log(log, config) as opened:
-        store = prices_of(opened)
+    done = Repriced(book.name)
 
-        def both(made: Sequence[Any]) -> Written:
-            """Write after another run has written the same."""
-            with Corrector(lambda chosen: connect(mongodb_uri, chosen), config) as other:
-                assert other(made) == Written(stored=10)
-            with Corrector(lambda chosen: connect(mongodb_uri, chosen), config) as write:
-                return write(made)
+    def both(made: Sequence[Any]) -> Written:
+        """Write after another run has written the same."""
+        with Corrector(lambda chosen: connect(mongodb_uri, chosen), config) as other:
+            assert other(made) == Written(stored=10)
+        with Corrector(lambda chosen: connect(mongodb_uri, chosen), config) as write:
+            return write(made)
 
-        done = reprice(store, span, book, both)
-    assert (done.corrected, done.refused) == (10, 10)
+    with open_log(log, config) as opened, pytest.raises(StoreRefused, match="first correction"):
+        reprice(prices_of(opened), span, book, both, into=done)
+    assert done.corrected == 0
     assert total_nano(log) == start - 10 * 750_000
+
+
+def test_a_set_up_of_an_older_version_is_said_to_be_so(
+    log: Log, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its validator knows no corrections: one dead letter, not thousands, and what helps."""
+    rules = log.command("listCollections", filter={"name": "llm_audit"})
+    held = rules["cursor"]["firstBatch"][0]["options"]["validator"]
+    older = json.loads(json.dumps(held).replace(', "correction"', ""))
+    assert older != held
+    log.command("collMod", "llm_audit", validator=older)
+    own_prices(tmp_path, monkeypatch)
+    assert run(["prices", "reprice", "--since", "1h"]) == 4
+    assert "affidavit setup" in capsys.readouterr().err
+    assert not corrections(log)
+    noted = log.llm_audit_ledger.find_one({"event_type": "repricing"})
+    assert noted is not None
+    assert noted["details"]["corrected"] == 0
 
 
 def test_pages_give_each_call_once(log: Log) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 from affidavit._engine import Engine, State
 from affidavit.analytics.reprice import Written
 from affidavit.config import AuditConfig
+from affidavit.errors import StoreRefused
 from affidavit.event import Dest, Document
 from affidavit.pipeline.snapshot import take
 from affidavit.store.base import Store
@@ -18,6 +19,11 @@ SERVICE: Final = "affidavit prices"
 
 _WAIT_S: Final = 60.0
 _CLOSE_S: Final = 30.0
+_NOT_TAKEN: Final = (
+    "MongoDB does not take the first correction, so no more are sent. Either another run prices "
+    "the same calls at this moment, or the set-up is of an older version: run `affidavit setup`. "
+    "`affidavit dead-letters list` says which."
+)
 
 
 class Corrector:
@@ -36,12 +42,25 @@ class Corrector:
         self._config = AuditConfig(**{**config.given(), **changed})
 
     def __call__(self, corrections: Sequence[tuple[bytes, Document]]) -> Written:
-        """Write some and wait for what becomes of them."""
+        """Write some and wait for what becomes of them.
+
+        The first goes alone: raises StoreRefused where the database does not take it, so that not
+        thousands become dead letters.
+        """
         if self._engine is None:
             self._engine = Engine(lambda: self._opened(self._config), self._config)
             self._engine.start()
+            first = self._write(self._engine, corrections[:1])
+            if first.refused:
+                raise StoreRefused(_NOT_TAKEN)
+            rest = self._write(self._engine, corrections[1:])
+            return Written(*(a + b for a, b in zip(first, rest, strict=True)))
+        return self._write(self._engine, corrections)
+
+    @staticmethod
+    def _write(engine: Engine, corrections: Sequence[tuple[bytes, Document]]) -> Written:
         tickets = [
-            self._engine.submit(Dest.RECORDS, identity, take(document, plain=False), wait=True)
+            engine.submit(Dest.RECORDS, identity, take(document, plain=False), wait=True)
             for identity, document in corrections
         ]
         states = [State.LOST if each is None else each.wait(_WAIT_S) for each in tickets]

@@ -73,6 +73,14 @@ class Repriced:
     by_model: dict[tuple[str | None, str | None], tuple[int, int]] = field(default_factory=dict)
     """Provider and model → calls corrected, and their difference."""
 
+    def add(self, made: Document) -> None:
+        """Count a correction."""
+        key, difference = (made.get("provider"), made.get("model")), _difference(made)
+        calls, sum_nano = self.by_model.get(key, (0, 0))
+        self.by_model[key] = (calls + 1, sum_nano + difference)
+        self.corrected += 1
+        self.cost_nano_diff += difference
+
     @property
     def cost_usd_diff(self) -> Decimal:
         """The difference in dollars."""
@@ -85,14 +93,15 @@ def reprice(
     book: Book,
     write: Write | None,
     progress: Callable[[Repriced, datetime], None] | None = None,
+    into: Repriced | None = None,
 ) -> Repriced:
     """Price the calls of a span by a book, and correct those that cost something else by it.
 
     Without ``write`` nothing is written. ``progress`` is told the state and the time that was
-    reached, after each page. Raises what the store raises: what was written until then stands, and
-    the same run again goes on where it ended.
+    reached, after each page; ``into`` is where it is counted. Raises what the store raises: what
+    was written until then stands and is counted, and the same run again goes on where it ended.
     """
-    done = Repriced(book.name)
+    done = Repriced(book.name) if into is None else into
     for page in store.outcomes(span, PAGE):
         ids = [each["call_id"] for each in page if isinstance(each.get("call_id"), str)]
         before = store.corrections(ids)
@@ -105,6 +114,8 @@ def reprice(
             went = write(made)
             done.waiting += went.waiting
             done.refused += went.refused
+        for _id, document in made:
+            done.add(document)
         if progress is not None:
             progress(done, page[-1]["timestamp"])
     return done
@@ -179,12 +190,11 @@ def _look(
         else:
             done.unchanged += 1
         return None
-    difference = made[1]["details"]["cost_nano_diff"]
-    calls, sum_nano = done.by_model.get((provider, model), (0, 0))
-    done.by_model[provider, model] = (calls + 1, sum_nano + difference)
-    done.corrected += 1
-    done.cost_nano_diff += difference
     return made
+
+
+def _difference(made: Document) -> int:
+    return int(made["details"]["cost_nano_diff"])
 
 
 def _identity(call_id: str, book: str, corrections: int) -> bytes:

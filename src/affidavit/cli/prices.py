@@ -210,6 +210,7 @@ def reprice(
     Exits with 1 when corrections were refused.
     """
     from affidavit.analytics.correcting import Corrector
+    from affidavit.analytics.reprice import Repriced
     from affidavit.analytics.reprice import reprice as price_again
     from affidavit.cli import _output as output
     from affidavit.cli._errors import FOUND_WRONG
@@ -221,12 +222,15 @@ def reprice(
     with common.opened(uri, config) as log:
         log.note_access("prices reprice", {**_asked(span), "dry_run": dry_run}, None)
         store, progress = prices_of(log), _progress(span, output.note)
+        done = Repriced(book.name)
         if dry_run:
-            done = price_again(store, span, book, None, progress)
+            price_again(store, span, book, None, progress, done)
         else:
-            with Corrector(lambda chosen: connect(where, chosen), config) as write:
-                done = price_again(store, span, book, write, progress)
-            log.note_repricing(_noted(span, done))
+            try:
+                with Corrector(lambda chosen: connect(where, chosen), config) as write:
+                    price_again(store, span, book, write, progress, done)
+            finally:  # also of a run that is broken off
+                log.note_repricing(_noted(span, done))
     if json:
         output.as_json(_report(done, dry_run=dry_run))
     else:

@@ -1,4 +1,4 @@
-"""The six roles on a server with access control: what each can do, and all that it cannot."""
+"""The roles on a server with access control: what each can do, and all that it cannot."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def setup(  # noqa: PLR0913, PLR0917 - one parameter for each option
         typer.Option("--change-ttl", help="Confirm a retention that removes records there are."),
     ] = False,
     roles: Annotated[
-        bool, typer.Option("--roles", help="Make the six roles too (needs a user administrator).")
+        bool, typer.Option("--roles", help="Make the roles too (needs a user administrator).")
     ] = False,
     close_adoption: Annotated[
         bool,

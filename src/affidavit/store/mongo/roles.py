@@ -1,4 +1,4 @@
-"""Six roles, each with no more than its work needs.
+"""The roles, each with no more than its work needs.
 
 None of those for daily work may update, delete, drop, rename or change records: whoever holds the
 writer's password can add to the log and cannot rewrite it. One may update records, to erase content

@@ -9,11 +9,12 @@ from typing import Any, Final
 
 from affidavit.event import Document
 from affidavit.integrity.errors import BadBatch, IntegrityError
+from affidavit.integrity.leaves import LeafBatch
 from affidavit.integrity.note import Signs, VerifierKey
 from affidavit.sealer.cover import Cover, spans
 from affidavit.sealer.draft import Draft, Taken
 from affidavit.sealer.gaps import GRACE, Watch, is_silent, may_come, silent_writers
-from affidavit.sealer.rebuild import has_leaves, rebuild
+from affidavit.sealer.rebuild import has_leaves, part_of, rebuild
 from affidavit.sealer.replay import note, place_of
 from affidavit.store.sealing import BatchName, SealStore
 
@@ -284,13 +285,26 @@ class Intake:
             for other in self._store.batches([batch.id]):  # it came late, or a wrong one is there
                 self._take_one(draft, other, draft.now)
             for low, high in draft.cover(writer).sealed.missing(batch.s0, batch.s0 + batch.n):
-                draft.gap(writer, low, high)
+                self._build_past(draft, signer, batch, low, high)
         for low, high in found.absent:
             draft.gap(writer, low, high)
         for low, high in found.unproved:
             draft.cover(writer).pass_over(low, high)
         if found.end < end:
             self.more = True
+
+    def _build_past(
+        self, draft: Draft, signer: Signs, batch: LeafBatch, start: int, end: int
+    ) -> None:
+        """Seal what a wrong batch stands in the way of: all but the number whose name it took."""
+        while start < end:
+            part = part_of(batch, start, end, signer)
+            if start > batch.s0 and self._store.add_batch(part.as_document()):
+                self._take_one(draft, part.as_document(), draft.now)
+                draft.rebuilt += 1
+                return
+            draft.gap(batch.w, start, start + 1)
+            start += 1
 
     def _forget(self, beats: dict[str, Document], now: datetime) -> None:
         """Let go of writers that have ended; they can be looked up again."""

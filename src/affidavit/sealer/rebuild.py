@@ -72,6 +72,13 @@ def rebuild(store: SealStore, signer: Signs, writer: str, start: int, end: int) 
     return found
 
 
+def part_of(batch: LeafBatch, start: int, end: int, signer: Signs) -> LeafBatch:
+    """Build a batch of some consecutive numbers of another one."""
+    part = slice(start - batch.s0, end - batch.s0)
+    leaves, times_ms, classes = batch.leaves[part], batch.times_ms[part], batch.k[part]
+    return build(batch.w, start, leaves, times_ms, classes, FIRST, signer, made=REBUILT)
+
+
 def has_leaves(document: Document) -> bool:
     """Whether a record is of the kind that leaves are made of."""
     return "salt" in document or "salts" in document

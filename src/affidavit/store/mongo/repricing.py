@@ -43,7 +43,7 @@ class MongoRepricing:
         while True:
             asked = {**_match(span), "timestamp": {"$gte": since, "$lt": span.until}}
             if seen:
-                asked["_id"] = {"$nin": seen}
+                asked["_id"] = {"$not": {"$in": seen}}
             with translated("read finished calls"):
                 found = list(
                     self._records.find(asked, _WANTED, max_time_ms=MAX_TIME_MS)

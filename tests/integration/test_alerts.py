@@ -21,7 +21,7 @@ from affidavit.cli import run
 from affidavit.demo.mongod import Mongod
 from affidavit.errors import AffidavitError
 from tests.support.proxy import Proxy
-from tests.support.receivers import HttpReceiver
+from tests.support.receivers import HttpReceiver, SmtpReceiver
 from tests.support.watching import SECRET, beat, until, watching
 
 if TYPE_CHECKING:
@@ -550,6 +550,51 @@ def test_a_silence_by_the_command_holds_notices_back_and_the_ledger_has_all(
     assert noted is not None
     assert (noted["details"]["reason"], noted["details"]["action"]) == ("a drill", "add")
     assert noted["actor"]["os_user"]
+
+
+def test_the_command_sends_a_test_to_every_target_and_says_which_failed(
+    mongodb_uri: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A post, a mail and a log line; exit code 1 where one did not take it."""
+    with HttpReceiver() as hooks, SmtpReceiver() as mails:
+        settings = {
+            "WEBHOOKS": hooks.url("/t0ken"),
+            "WEBHOOK_SECRET": SECRET,
+            "PRIVATE_ADDRESSES": "true",
+            "SMTP": f"smtp://127.0.0.1:{mails.port}",
+            "EMAIL_TO": "ops@example.org",
+            "EMAIL_FROM": "affidavit@example.org",
+        }
+        for name, value in settings.items():
+            monkeypatch.setenv(f"AFFIDAVIT_ALERT_{name}", value)
+        assert run(["alerts", "test"]) == 0
+        assert json.loads(hooks.posted[0].body)["type"] == "affidavit.test"
+        assert mails.mails[0]["Subject"].startswith("[TEST] alerts of ")
+        hooks.statuses.append(500)
+        assert run(["alerts", "test"]) == 1
+        assert run(["config"]) == 0
+    shown = capsys.readouterr()
+    assert "answered with status 500" in shown.out
+    assert "t0ken" not in shown.out + shown.err
+    assert SECRET not in shown.out + shown.err
+
+
+def test_a_silence_is_ended_early_by_its_name(
+    mongodb_uri: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it held back is told then; one that has ended cannot be ended."""
+    with watching(mongodb_uri) as watch, AuditLogger() as audit:
+        assert run(["alerts", "silence", "*", "--for", "1h", "--json"]) == 0
+        name = json.loads(capsys.readouterr().out)["name"]
+        audit.security_event(kind="k", severity="high")
+        watch.look()
+        assert watch.told("security_events") == []
+        assert run(["alerts", "silence", "--end", name]) == 0
+        watch.look()
+        assert watch.told("security_events") == ALARMED[:1]
+        assert run(["alerts", "silence", "--end", name]) == 2
+        assert run(["alerts", "silence", "no_such_rule"]) == 2
+        assert run(["alerts", "silence", "*", "--for", "900d"]) == 2
 
 
 @pytest.mark.serial

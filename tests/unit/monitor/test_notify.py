@@ -7,6 +7,7 @@ import hmac
 import json
 import logging
 import socket
+import threading
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,11 @@ from affidavit import AuditConfig
 from affidavit.errors import ConfigError, MissingExtra
 from affidavit.monitor.notify import address
 from affidavit.monitor.notify.base import DeliveryFailed, Message
+from affidavit.monitor.notify.bounded import Bounded
 from affidavit.monitor.notify.configured import targets_of
 from affidavit.monitor.notify.webhook import WebhookTarget
 from tests.support.receivers import HttpReceiver, SmtpReceiver, certificate
+from tests.support.watching import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -262,6 +265,52 @@ def test_no_line_break_in_a_title_becomes_a_header() -> None:
         mail(receiver.port).send(odd)
     assert receiver.mails[0]["Bcc"] is None
     assert receiver.recipients == [["ops@example.org", "on-call@example.org"]]
+
+
+# -- limits ----------------------------------------------------------------------------------------
+
+
+class Hanging:
+    """A target that takes as long as it is told."""
+
+    name = "hanging"
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.taken: list[str] = []
+
+    def send(self, message: Message) -> None:
+        """Wait, then take it."""
+        self.go.wait(30)
+        self.taken.append(message.id)
+
+
+def test_a_delivery_that_hangs_ends_at_the_limit_and_takes_nothing_meanwhile() -> None:
+    """A resolver or a plug-in may wait for ever; the monitor does not."""
+    hanging = Hanging()
+    bounded = Bounded(hanging, limit_s=0.1)
+    with pytest.raises(DeliveryFailed, match="took longer"):
+        bounded.send(MESSAGE)
+    with pytest.raises(DeliveryFailed, match="still busy"):
+        bounded.send(MESSAGE)
+    hanging.go.set()
+    until(lambda: hanging.taken == [MESSAGE.id], "the end of the first")
+    until(lambda: not bounded._left or not bounded._left.is_alive(), "its thread's end")
+    bounded.send(MESSAGE)
+    assert len(hanging.taken) == 2
+
+
+def test_whatever_a_target_raises_is_a_failed_delivery_without_its_text() -> None:
+    """A plug-in's error may hold its address."""
+
+    class Broken(Hanging):
+        def send(self, message: Message) -> None:
+            msg = f"s3cret {message.id}"
+            raise ValueError(msg)
+
+    with pytest.raises(DeliveryFailed, match="ValueError") as failed:
+        Bounded(Broken()).send(MESSAGE)
+    assert "s3cret" not in str(failed.value)
 
 
 # -- the rest --------------------------------------------------------------------------------------

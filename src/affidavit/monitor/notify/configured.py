@@ -6,6 +6,7 @@ from affidavit.config import AuditConfig
 from affidavit.errors import ConfigError
 from affidavit.monitor.notify.address import parse_webhook
 from affidavit.monitor.notify.base import Target
+from affidavit.monitor.notify.bounded import Bounded
 from affidavit.monitor.notify.log import LogTarget
 
 
@@ -14,7 +15,7 @@ def targets_of(config: AuditConfig) -> list[Target]:
 
     Raises ConfigError and MissingExtra. Nothing is connected to.
     """
-    made: list[Target] = [LogTarget()]
+    made: list[Target] = []
     if config.alert_smtp is not None:
         made.append(_mail(config))
     elif config.alert_email_to is not None:
@@ -26,7 +27,8 @@ def targets_of(config: AuditConfig) -> list[Target]:
 
         urls = config.alert_apprise.split()
         made += [AppriseTarget(url, number) for number, url in enumerate(urls, 1)]
-    return list({target.name: target for target in made}.values())
+    bounded = {target.name: Bounded(target) for target in made}
+    return [LogTarget(), *bounded.values()]
 
 
 def _mail(config: AuditConfig) -> Target:

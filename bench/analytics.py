@@ -1,7 +1,7 @@
 """How fast the console's questions are answered: ``make bench-analytics`` (``N=`` calls).
 
 A log of ``N`` calls is loaded, sealed and folded into rollups, a fifth of it first. Each question
-of ``questions.toml`` is asked at both sizes, through the engine that uses rollups, and at the end of
+of ``questions.toml`` is asked at both sizes through the engine that uses rollups, and at the end of
 the records alone, too. Then: bytes, and what keeping rollups up costs beside writing.
 """
 

@@ -19,6 +19,7 @@ from itertools import pairwise
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from affidavit.errors import StoreRefused
 from affidavit.event import Document
 from affidavit.integrity.leaves import RECORDS
 from affidavit.store.rollups import SIDES, Numbers, RollupStore, as_list, as_numbers
@@ -41,6 +42,9 @@ GIVE_UP: Final = timedelta(days=7)
 
 THEIRS: Final = timedelta(seconds=30)
 """So long another keeper's group is left to it."""
+
+BUILDING: Final = timedelta(minutes=2)
+"""Rebuilding that has done nothing for so long has ended; groups take seconds."""
 
 PRUNE_EVERY: Final = timedelta(hours=1)
 _MOST_READ: Final = 20_000
@@ -298,19 +302,28 @@ def rebuild(
     rollups: RollupStore,
     since: datetime | None = None,
     tell: Callable[[int, int], None] | None = None,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> int:
     """Build the other side from the log, and let it answer from then on; returns the calls.
 
     Questions are answered by the present side meanwhile. ``since`` leaves out what happened before
-    that time, a day's start; seals older than that by more than a day are not read.
+    that time, a day's start; seals older than that by more than a day are not read. Raises
+    StoreRefused while another process does this.
     """
     zone, floor = rollups.zone(), Keeper(seals, rollups).floor()
     if floor is not None and (since is None or since < floor):
         since = floor
     current = rollups.current()
     side = SIDES[0] if current is None or current["side"] == SIDES[1] else SIDES[1]
+    other = rollups.state(side)
+    if other is not None and other.get("building") and clock() - other["folded_at"] < BUILDING:
+        msg = (
+            f"Rollups are being made anew at the moment (seen {other['folded_at']:%H:%M:%S} UTC). "
+            "Wait for it; one that was stopped is forgotten after two minutes."
+        )
+        raise StoreRefused(msg)
     rollups.start_over(side, zone, since, -1 if since is None else _before(seals, since))
-    total = Keeper(seals, rollups, side=side).catch_up(tell)
+    total = Keeper(seals, rollups, side=side, clock=clock).catch_up(tell)
     rollups.switch(side)
     return total
 

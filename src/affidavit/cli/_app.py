@@ -25,6 +25,7 @@ from affidavit.cli import (
     reconcile,
     redact,
     report,
+    rollups,
     said,
     seal,
     search,
@@ -99,6 +100,7 @@ app.command("monitor")(monitor.monitor)
 app.add_typer(alerts.commands, name="alerts")
 app.command("config")(config.config)
 app.add_typer(prices.commands, name="prices")
+app.add_typer(rollups.commands, name="rollups")
 app.add_typer(redact.commands, name="redact")
 app.add_typer(dead_letters.commands, name="dead-letters")
 app.command("demo")(demo.demo)

@@ -3,12 +3,12 @@
 There are two *sides*, of which one answers questions while the other can be built anew. Each side
 has a state:
 
-``{_id: side, zone, since, k, serial, at, folded_at, missing, pending}``: the seals up to ``k`` are
-in its cells, but for the numbers in ``missing``, ``[k, writer, first, count]`` each, whose records
-were not there when they were looked for. ``at`` is when seal ``k`` was made. Nothing before
+``{_id: side, zone, since, k, serial, at, folded_at, missing, pending, building}``: the seals up to
+``k`` are in its cells, but for the numbers in ``missing``, ``[k, writer, first, many]`` each, whose
+records were not there when they were looked for. ``at`` is when seal ``k`` was made. Nothing before
 ``since`` is in the cells. ``pending`` is the group under way, written down before anything of it is
 applied: ``{serial, to, late, missing, at, begun}``, the seals up to ``to``, the numbers in ``late``
-that have come since, and without those in ``missing``.
+that have come since, and without those in ``missing``. ``building``: it has not answered yet.
 
 Durability and errors are those of :mod:`affidavit.store.sealing`.
 """
@@ -70,6 +70,9 @@ class RollupStore(Protocol):
 
     def prune(self, side: str, since: datetime, zone: str) -> int:
         """Remove the cells, and days of cells, that lie before ``since``; tell how many cells."""
+
+    def sizes(self, side: str) -> dict[str, int]:
+        """Count the cells of each kind."""
 
     # -- what is folded --------------------------------------------------------------------------
 

@@ -302,7 +302,7 @@ def contribution(  # noqa: C901 - one measure after another
     if fact.is_unpriced:
         plain.append(("unpriced", 1))
     if fact.cost_nano is not None:
-        plain += [("priced", 1), ("cost_nano", fact.cost_nano)]
+        plain += [("priced", 1), *([("cost_nano", fact.cost_nano)] if fact.cost_nano else [])]
         plain += [("estimated", 1)] if fact.cost_status == "estimated" else []
         rest.append((f"spread.{bucket_of(fact.cost_nano)}", 1))
     plain += [(name, value) for name in _TOKENS if (value := getattr(fact, name))]

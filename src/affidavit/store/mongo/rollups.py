@@ -24,7 +24,7 @@ from affidavit.store.mongo.driver import translated
 from affidavit.store.mongo.ledger import Ledger
 from affidavit.store.mongo.zone import reporting_timezone
 from affidavit.store.rollups import SIDES
-from affidavit.tally.cells import SHAPES, USERS, Cell, Part, slot_text
+from affidavit.tally.cells import DAYS, HOURS, SHAPES, TEAMS, USERS, Cell, Part, slot_text
 from affidavit.tally.times import local_day
 
 MAX_TIME_MS: Final = 60_000
@@ -100,7 +100,7 @@ class MongoRollups:
         with translated(f"write {self._states.name}"):
             self._states.delete_one({"_id": side})
             self._cells[side].delete_many({})
-            self._states.insert_one(_fresh(side, zone, since, k))
+            self._states.insert_one(_fresh(side, zone, since, k, building=True))
 
     def switch(self, side: str) -> None:
         """Let this side answer."""
@@ -108,6 +108,7 @@ class MongoRollups:
         document = {"_id": _CURRENT, "side": side, "zone": state.get("zone", "UTC")}
         with translated(f"write {self._states.name}"):
             self._states.replace_one({"_id": _CURRENT}, document, upsert=True)
+            self._states.update_one({"_id": side}, {"$set": {"building": False}})
 
     def write_down(self, state: Document, group: Document) -> bool:
         """Write down a group, where nobody has gone on in between."""
@@ -159,6 +160,24 @@ class MongoRollups:
                 cells.update_many({**held, **some}, _without(gone))
                 removed += cells.delete_many({**held, "d": {}}).deleted_count
         return removed
+
+    def sizes(self, side: str) -> dict[str, int]:
+        """Count the cells of each kind, by the beginnings of their ids."""
+        named = {
+            "hours": HOURS,
+            "days": DAYS,
+            "days of departments": TEAMS,
+            "months of users": USERS,
+        }
+        cells = self._cells[side]
+        with translated(f"count {cells.name}"):
+            return {
+                what: cells.count_documents(
+                    {"_id": {"$gte": shape.letter, "$lt": f"{shape.letter}~"}},
+                    maxTimeMS=MAX_TIME_MS,
+                )
+                for what, shape in named.items()
+            }
 
     # -- what is folded --------------------------------------------------------------------------
 
@@ -221,7 +240,9 @@ def _numbers(writer: str, first: int, many: int) -> dict[str, Any]:
     return {"writer": writer, "seq": {"$gte": first, "$lt": first + many}}
 
 
-def _fresh(side: str, zone: str, since: datetime | None, k: int) -> Document:
+def _fresh(
+    side: str, zone: str, since: datetime | None, k: int, *, building: bool = False
+) -> Document:
     now = datetime.now(UTC)
     return {
         "_id": side,
@@ -233,6 +254,7 @@ def _fresh(side: str, zone: str, since: datetime | None, k: int) -> Document:
         "folded_at": now,
         "missing": [],
         "pending": None,
+        "building": building,
     }
 
 

@@ -1,0 +1,432 @@
+"""Rollups are what the records add up to: after crashes, races, late records and corrections."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from bson.decimal128 import Decimal128
+from bson.int64 import Int64
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from affidavit.analytics.keeper import Keeper, rebuild
+from affidavit.errors import StoreRefused
+from affidavit.sealer.run import seal_once
+from affidavit.store.analytics import SumQuestion
+from affidavit.store.mongo.rollup_totals import RollupCalls
+from affidavit.tally.sums import MEASURES
+from tests.support.documents import Numbered
+from tests.support.oracle import Oracle
+from tests.support.rollups import cells, fold, keeper, send_leaves, set_up
+from tests.support.sealing import sealer_of
+from tests.support.servers import fresh_database
+
+if TYPE_CHECKING:
+    from pymongo.database import Database
+
+    from affidavit.store.mongo.log import MongoLog
+
+    Log = Database[dict[str, Any]]
+
+pytestmark = pytest.mark.requirement("R13", "R14", "R15", "R16")
+
+NOW = datetime(2026, 11, 3, 12, tzinfo=UTC)
+ALL = frozenset(MEASURES)
+
+
+@pytest.fixture
+def log(database: Log) -> Iterator[MongoLog]:
+    """A log that is set up, with days of Madrid."""
+    with set_up(database) as opened:
+        yield opened
+
+
+def call(numbered: Numbered, chance: random.Random, at: datetime | None = None) -> dict[str, Any]:
+    """An outcome of the last fortnight, in which summer ended."""
+    moment = at or NOW - timedelta(milliseconds=chance.randrange(14 * 86_400_000))
+    outcome = numbered.outcome(numbered.intent(moment), chance.choice(["completed", "failed"]))
+    outcome |= {
+        "timestamp": moment,
+        "user_id": f"u{chance.randrange(5)}",
+        "department": chance.choice(["research", "sales", None]),
+        "model": chance.choice(["m1", "m2"]),
+        "input_tokens": chance.randrange(1000),
+    }
+    outcome["response_data"]["cost_usd"] = Decimal128(str(chance.randrange(10**6) / 10**6))
+    outcome["response_data"]["processing_time_ms"] = chance.random() * 2000
+    return outcome
+
+
+def correction(numbered: Numbered, outcome: dict[str, Any], nano: int) -> dict[str, Any]:
+    """A correction of a call's cost, made later."""
+    kept = ("user_id", "department", "provider", "model", "status", "call_id")
+    return numbered.document(
+        "correction",
+        NOW + timedelta(days=1),
+        effective_at=outcome["timestamp"],
+        details={"cost_nano_diff": Int64(nano), "cost_status_before": "priced"},
+        response_data={"provider_used": outcome["response_data"].get("provider_used")},
+        **{name: outcome[name] for name in kept},
+    )
+
+
+def store(database: Log, writers: int = 3, calls: int = 40, seed: int = 1) -> list[dict[str, Any]]:
+    """Store calls of some writers, and corrections of some."""
+    chance, made = random.Random(seed), list[dict[str, Any]]()
+    for number in range(writers):
+        numbered = Numbered(f"w{seed}-{number}")
+        for _ in range(calls):
+            made.append(call(numbered, chance))
+            if chance.random() < 0.2:
+                made.append(correction(numbered, made[-1], chance.randrange(-1000, 1000)))
+    database.llm_audit.insert_many(made)
+    return made
+
+
+def ask(by: tuple[str, ...] = (), **more: Any) -> SumQuestion:
+    """A question about the fortnight, in Madrid."""
+    asked: dict[str, Any] = {"zone": "Europe/Madrid", **more}
+    since = asked.pop("since", NOW - timedelta(days=15))
+    return SumQuestion(since, asked.pop("until", NOW + timedelta(days=1)), by, **asked)
+
+
+FITTING = (
+    ask(measures=ALL),
+    ask(("provider", "model"), measures=ALL),
+    ask(("hour",), measures=frozenset({"counts", "cost", "latency"})),
+    ask(("day", "department"), measures=ALL),
+    ask(("user_id",)),
+    ask(("month", "user_id")),
+    ask(("day",), filters={"user_id": "u1"}),
+    ask(("status", "error_type")),
+)
+
+
+def agree(log: MongoLog, database: Log, questions: Iterable[SumQuestion] = FITTING) -> None:
+    """Check that rollups answer, and as adding in Python does."""
+    oracle = Oracle(database.llm_audit.find())
+    for question in questions:
+        assert log.calls.source(question).name == "rollups", log.calls.source(question)
+        found = {key: sums.only(question.measures) for key, sums in log.calls.sums(question)}
+        assert found == dict(oracle.sums(question)), question
+
+
+def same_when_rebuilt(log: MongoLog, database: Log) -> None:
+    """Check that building the other side from the log gives the same documents."""
+    current = log.rollups.current()
+    assert current is not None
+    before = cells(database, current["side"])
+    rebuild(log.seals, log.rollups)
+    other = log.rollups.current()
+    assert other is not None
+    assert other["side"] != current["side"]
+    assert cells(database, other["side"]) == before
+
+
+def test_rollups_are_what_records_add_up_to(log: MongoLog, database: Log) -> None:
+    """Hours, days, departments, months of users: each question is answered from rollups."""
+    store(database)
+    assert fold(log, database) > 0
+    agree(log, database)
+    same_when_rebuilt(log, database)
+
+
+def test_folding_goes_on_where_it_was(log: MongoLog, database: Log) -> None:
+    """New seals are added to the cells there are, and nothing is added twice."""
+    for seed in range(4):
+        store(database, calls=15, seed=seed)
+        fold(log, database, most=7)
+        assert keeper(log).catch_up() == 0
+    agree(log, database)
+    same_when_rebuilt(log, database)
+
+
+def test_a_call_that_is_about_another_day_counts_there(log: MongoLog, database: Log) -> None:
+    """A record that arrives days late is counted at its own time, once."""
+    numbered, chance = Numbered("late"), random.Random(4)
+    store(database)
+    fold(log, database)
+    database.llm_audit.insert_many(
+        [call(numbered, chance, NOW - timedelta(days=10, hours=n)) for n in range(5)]
+    )
+    fold(log, database)
+    agree(log, database)
+    same_when_rebuilt(log, database)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_keeper_may_be_killed_at_any_moment(
+    log: MongoLog, database: Log, mongodb_uri: str, seed: int
+) -> None:
+    """SIGKILL again and again: whoever comes next finishes the group, and nothing counts twice."""
+    chance = random.Random(seed)
+    for part in range(10):
+        store(database, writers=2, calls=12, seed=100 * seed + part)
+        send_leaves(database, 5)
+        seal_once(sealer_of(log.seals))
+    killed = 0
+    while killed < 6:
+        command = [sys.executable, "-m", "tests.support.rollup_worker", mongodb_uri]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as worker:
+            assert worker.stdout is not None
+            assert worker.stdout.readline() == "ready\n"
+            time.sleep(chance.random() * 0.03)
+            worker.kill()
+            killed += 1
+            if "done" in worker.stdout.read():
+                break
+    assert killed > 1
+    keeper(log).catch_up()
+    agree(log, database)
+    same_when_rebuilt(log, database)
+
+
+def test_two_keepers_do_no_harm(log: MongoLog, database: Log) -> None:
+    """Several at once, in groups of one seal: each group is in each cell once."""
+    for seed in range(8):
+        store(database, writers=2, calls=10, seed=seed)
+        send_leaves(database)
+        seal_once(sealer_of(log.seals))
+
+    def keep() -> None:
+        one = keeper(log, most_leaves=1, clock=lambda: datetime.now(UTC) + timedelta(days=1))
+        for _ in range(60):
+            one.step()
+
+    threads = [threading.Thread(target=keep) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    keeper(log).catch_up()
+    agree(log, database)
+    same_when_rebuilt(log, database)
+
+
+def test_a_record_behind_its_leaf_is_waited_for_and_then_counted_once(
+    log: MongoLog, database: Log
+) -> None:
+    """A sealed number without a record holds its seal up for a minute; later it is added alone."""
+    made = store(database, writers=1, calls=20)
+    behind = made[7]
+    send_leaves(database)
+    seal_once(sealer_of(log.seals))
+    database.llm_audit.delete_one({"_id": behind["_id"]})
+    assert keeper(log).step() is None
+    later = keeper(log, clock=lambda: datetime.now(UTC) + timedelta(minutes=2))
+    assert later.step() is not None
+    state = log.rollups.state("a")
+    assert state is not None
+    [[_, writer, seq, many]] = state["missing"]
+    assert (writer, seq, many) == (behind["writer"], behind["seq"], 1)
+    database.llm_audit.insert_one(behind)
+    fresh = keeper(log, clock=lambda: datetime.now(UTC) + timedelta(minutes=4))
+    assert fresh.step() == 1
+    assert fresh.step() is None
+    state = log.rollups.state("a")
+    assert state is not None
+    assert state["missing"] == []
+    agree(log, database)
+    before = {name: {k: v for k, v in cell.items() if k != "late"}
+              for name, cell in cells(database).items()}  # fmt: skip
+    rebuild(log.seals, log.rollups)
+    assert cells(database, "b") == before
+
+
+def test_only_one_rebuilds(log: MongoLog, database: Log) -> None:
+    """A second rebuilding is refused while the first is under way, and not after it died."""
+    store(database)
+    fold(log, database)
+    log.rollups.start_over("b", "Europe/Madrid", None, -1)
+    with pytest.raises(StoreRefused, match="made anew at the moment"):
+        rebuild(log.seals, log.rollups)
+    later = datetime.now(UTC) + timedelta(minutes=3)
+    rebuild(log.seals, log.rollups, clock=lambda: later)
+    assert cells(database, "b") == cells(database, "a")
+
+
+class CrashError(Exception):
+    """Stands for the end of a process."""
+
+
+class Failing:
+    """A rollup store whose user dies before or after one of its writes."""
+
+    def __init__(self, store: Any, at: int) -> None:
+        self._store, self._left = store, at
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._store, name)
+        if name not in {"write_down", "add", "finish"}:
+            return found
+
+        def act(*arguments: Any) -> Any:
+            self._tick()
+            answer = found(*arguments)
+            self._tick()
+            return answer
+
+        return act
+
+    def _tick(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise CrashError
+
+
+ACTIONS = st.one_of(
+    st.tuples(st.just("store"), st.integers(0, 10**6)),
+    st.tuples(st.just("seal"), st.just(0)),
+    st.tuples(st.just("fold"), st.just(0)),
+    st.tuples(st.just("crash"), st.integers(0, 7)),
+)
+
+
+@given(actions=st.lists(ACTIONS, min_size=3, max_size=9))
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_happens_rebuilding_gives_the_same(
+    mongod: Any, actions: list[tuple[str, int]]
+) -> None:
+    """Recording, sealing, folding and crashes in any order: as if folded once, at the end."""
+    with fresh_database(mongod.uri) as database, set_up(database) as log:
+        for place, (act, number) in enumerate(actions):
+            if act == "store":
+                store(database, writers=1, calls=4, seed=100 * number + place)
+            elif act == "seal":
+                send_leaves(database, 3)
+                seal_once(sealer_of(log.seals))
+            elif act == "fold":
+                keeper(log, most_leaves=5).step()
+            else:
+                failing: Any = Failing(log.rollups, number)
+                try:
+                    Keeper(log.seals, failing, most_leaves=5).catch_up()
+                except CrashError:
+                    continue
+        store(database, writers=1, calls=2, seed=99)
+        fold(log, database)
+        agree(log, database)
+        same_when_rebuilt(log, database)
+
+
+TIMES = st.integers(0, 16 * 86_400_000).map(lambda ms: NOW - timedelta(days=15, milliseconds=-ms))
+
+
+@given(since=TIMES, until=TIMES, by=st.sampled_from(FITTING))
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_span_is_answered_exactly(
+    asked: tuple[RollupCalls, Oracle], since: datetime, until: datetime, by: SumQuestion
+) -> None:
+    """A span may begin and end anywhere: ends inside a day or an hour are added up beside it."""
+    if since >= until:
+        since, until = until, since + timedelta(milliseconds=1)
+    engine, oracle = asked
+    question = ask(by.by, since=since, until=until, measures=by.measures, filters=by.filters)
+    found = {key: sums.only(question.measures) for key, sums in engine.sums(question)}
+    assert found == dict(oracle.sums(question))
+
+
+@pytest.fixture(scope="module")
+def asked(mongod: Any) -> Iterator[tuple[RollupCalls, Oracle]]:
+    """A log of a fortnight, to ask things of."""
+    with fresh_database(mongod.uri) as database, set_up(database) as log:
+        store(database, writers=3, calls=60)
+        fold(log, database)
+        engine = log.calls
+        assert isinstance(engine, RollupCalls)
+        yield engine, Oracle(database.llm_audit.find())
+
+
+@pytest.mark.parametrize("counter", ["cost_nano", "calls", "input_tokens"])
+@pytest.mark.parametrize("by", [("user_id",), ("user_id", "department"), ("model",)])
+def test_the_highest_are_those_of_all(
+    asked: tuple[RollupCalls, Oracle], by: tuple[str, ...], counter: str
+) -> None:
+    """Ranking in the store gives what ranking every group gives, exact sums included."""
+    engine, oracle = asked
+    for since in (NOW - timedelta(days=20), datetime(2026, 10, 24, 22, tzinfo=UTC)):
+        question = ask(by, since=since)
+        every = sorted(
+            oracle.sums(question),
+            key=lambda row: (-getattr(row[1], counter), tuple(v or "" for v in row[0])),
+        )
+        found = engine.highest(question, counter, 3)
+        assert [(key, sums.only(question.measures)) for key, sums in found] == every[:3]
+
+
+def test_users_are_counted(asked: tuple[RollupCalls, Oracle]) -> None:
+    """Once each, whatever department they are of."""
+    engine, oracle = asked
+    for question in (ask(), ask(filters={"department": "sales"}), ask(filters={"user_id": "u1"})):
+        assert dict(engine.distinct(question, "user_id")) == dict(
+            oracle.distinct(question, "user_id")
+        )
+
+
+def test_expired_days_leave_the_rollups_too(log: MongoLog, database: Log) -> None:
+    """When a day's records have expired its cells go, and days of users out of their months."""
+    store(database)
+    fold(log, database)
+    since = datetime(2026, 10, 28, 23, tzinfo=UTC)
+    log.rollups.note("a", {"since": since})
+    assert log.rollups.prune("a", since, "Europe/Madrid") > 0
+    assert log.rollups.prune("a", since, "Europe/Madrid") == 0
+    kept = cells(database)
+    assert all(cell["at"] >= since for name, cell in kept.items() if name[0] != "u")
+    assert not any("d" in cell and set(cell["d"]) & {"20", "28"} for cell in kept.values())
+    for question in FITTING:  # whoever asks for more gets the rest from the records
+        found = {key: sums.only(question.measures) for key, sums in log.calls.sums(question)}
+        assert found == dict(Oracle(database.llm_audit.find()).sums(question))
+    database.llm_audit.delete_many({"timestamp": {"$lt": since}})
+    later = datetime.now(UTC) + timedelta(minutes=2)  # or it would wait for what is missing
+    rebuild(log.seals, log.rollups, since, clock=lambda: later)
+    built = cells(database, "b")
+    for cell in (*built.values(), *kept.values()):
+        del cell["k"]  # a seal of which only expired records are gone may have been the newest
+    assert built == kept
+
+
+def test_a_log_that_is_not_sealed_is_asked_itself(log: MongoLog, database: Log) -> None:
+    """Without seals or rollups, or far behind them, the records answer, and the source says why."""
+    engine = log.calls
+    store(database)
+    assert "no rollups yet" in engine.source(FITTING[0]).notes[0]
+    fold(log, database)
+    assert engine.source(FITTING[0]).name == "rollups"
+    assert "days of Europe/Madrid" in engine.source(ask(zone="UTC")).notes[0]
+    store(database, seed=2)
+    send_leaves(database)
+    old = {"$set": {"sent_at": datetime.now(UTC) + timedelta(seconds=-90)}}
+    database.llm_audit_leaf_batches.update_many({"w": {"$regex": "^w2"}}, old)
+    database.llm_audit_seals.update_many(
+        {"_id": {"$gte": 0}}, {"$set": {"mark": datetime.now(UTC) - timedelta(minutes=9)}}
+    )
+    assert "behind the log" in engine.source(FITTING[0]).notes[0]
+    seal_once(sealer_of(log.seals))
+    assert engine.source(FITTING[0]).name == "rollups"
+    aged = {"$set": {"at": datetime.now(UTC) - timedelta(minutes=9)}}
+    database.llm_audit_seals.update_many({"_id": {"$gte": 0}}, aged)
+    assert "seals behind" in engine.source(FITTING[0]).notes[0]
+    found = dict(engine.sums(FITTING[0]))
+    outcomes = {"event_type": "llm_response"}
+    assert found[()].calls == database.llm_audit.count_documents(outcomes)
+
+
+def test_an_absurd_amount_does_not_stop_it(log: MongoLog, database: Log) -> None:
+    """Sums beyond 64 bits are kept as decimals, exactly."""
+    numbered, made = Numbered("huge"), []
+    for _ in range(20):
+        outcome = call(numbered, random.Random(1), NOW)
+        outcome["response_data"]["cost_usd"] = Decimal128("999999999999.000000001")
+        made.append(outcome)
+        database.llm_audit.insert_one(outcome)
+        fold(log, database)
+    agree(log, database, [ask(("user_id",)), ask(("model",)), ask()])

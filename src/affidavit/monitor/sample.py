@@ -250,8 +250,10 @@ def _sizes(made: Sample, now: Readings) -> None:
 def _growth(made: Sample, now: Readings, total: int) -> float | Unknown:
     """Give MB a day: from the history, else from what the last day's records take."""
     past = now.past
-    if isinstance(past, Point) and now.at - past.at >= LEAST_SPAN:
-        days = (now.at - past.at) / timedelta(days=1)
+    # A bucket's last value is from its end, or before where nobody looked any more.
+    then = past.at + timedelta(seconds=past.seconds) if isinstance(past, Point) else now.at
+    if isinstance(past, Point) and now.at - then >= LEAST_SPAN:
+        days = (now.at - then) / timedelta(days=1)
         made.notes[metrics.GROWTH] = f"over {days:.1f} days of history"
         return (total - past.last * GIB) / MIB / days
     records = _largest(now.sizes)

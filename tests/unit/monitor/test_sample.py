@@ -109,10 +109,18 @@ def test_size_is_data_and_indexes_of_every_collection() -> None:
 
 def test_growth_is_reckoned_from_history() -> None:
     """Two days ago the log took half."""
-    past = Point(NOW - timedelta(days=2), 3600, 1, 0, 0, 0, 32 / 1024)
+    past = Point(NOW - timedelta(days=2, hours=1), 3600, 1, 0, 0, 0, 32 / 1024)
     made = sample(None, Readings(NOW, sizes=[size()], past=past))
     assert made.one(GROWTH) == pytest.approx(16)
     assert "2.0 days" in made.notes[GROWTH]
+
+
+def test_an_hour_that_has_just_ended_is_no_history_yet() -> None:
+    """Its last value may be minutes old."""
+    past = Point(NOW - timedelta(minutes=70), 3600, 1, 0, 0, 0, 32 / 1024)
+    made = sample(None, Readings(NOW, sizes=[size()], past=past))
+    assert made.one(GROWTH) is None
+    assert "less than an hour" in made.why(GROWTH)
 
 
 def test_without_history_growth_is_estimated_and_says_so() -> None:

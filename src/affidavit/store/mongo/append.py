@@ -130,7 +130,8 @@ class MongoStore:
             each = [(int(pool.active_sockets), int(pool.opts.max_pool_size)) for pool in pools]
         except (AttributeError, RuntimeError, TypeError, ValueError, OverflowError):
             return None
-        return max(each, key=lambda pool: pool[0] / pool[1], default=None) if each else None
+        bounded = [pool for pool in each if pool[1] > 0]
+        return max(bounded, key=lambda pool: pool[0] / pool[1], default=None)
 
     def compresses_blocks(self) -> bool:
         """Whether set-up noted zstd or zlib blocks for the records collection."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +12,7 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
 from affidavit import AuditLogger
+from affidavit.analytics.facade import Analytics
 from affidavit.cli import run
 from affidavit.config import AuditConfig
 from affidavit.demo.mongod import Mongod
@@ -155,6 +156,24 @@ def test_readers_see_records_ledger_and_views(as_role: Callable[[str], Log], rol
     for name in ("llm_audit", "llm_audit_ledger", "llm_audit_writers", "llm_calls", "llm_outcomes"):
         list(database[name].find().limit(1))
     assert refused(database["orders"].find_one)
+
+
+@pytest.mark.requirement("R13")
+@pytest.mark.parametrize("role", ["writer", "reader"])
+def test_applications_and_people_may_ask(as_role: Callable[[str], Log], role: str) -> None:
+    """Every question of analytics is answered with the rights of the role, and noted."""
+    at = datetime.now(UTC) - timedelta(minutes=5)
+    as_role("writer").llm_audit.insert_many(Numbered(f"w-{ObjectId()}").call(at))
+    with open_log(as_role(role), AuditConfig()) as log:
+        asked = Analytics(lambda: log)
+        assert asked.cost(last="1d").totals.calls
+        assert asked.usage(last="1d").totals.users
+        assert asked.performance(last="1d").totals.calls
+        assert asked.providers(last="1d").totals.calls
+        assert asked.calls(last="1d").rows
+        assert asked.people(last="1d").rows
+        assert asked.limits(last="1d").totals.calls
+        assert asked.budget().question == "budget"
 
 
 def test_the_service_cannot_read_content(as_role: Callable[[str], Log]) -> None:

@@ -275,6 +275,29 @@ def test_pages_give_each_call_once(log: Log) -> None:
             assert len(found) == len(set(found)) == 18
 
 
+def test_calls_of_before_there_were_prices_get_one(
+    database: Log, mongodb_uri: str, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:  # fmt: skip
+    """They have no status and no cost; users stay the keyed tokens that they were stored as."""
+    monkeypatch.setenv("AFFIDAVIT_MONGODB_URI", mongodb_uri)
+    monkeypatch.setenv("AFFIDAVIT_SPOOL_DIR", str(tmp_path / "spool"))
+    monkeypatch.setenv("AFFIDAVIT_IDENTITY", "keyed")
+    monkeypatch.setenv("AFFIDAVIT_REDACTION_KEY", "hex:" + 32 * "a7")
+    monkeypatch.chdir(tmp_path)
+    with AuditLogger(database, seal="off", pricing="off") as audit:
+        for _ in range(3):
+            ask(audit, "openai", "gpt-5", user_id="ana")
+    (row,) = asked(capsys, "unpriced")["unpriced"]
+    assert (row["calls"], row["reason"]) == (3, "has_a_price_now")
+    done = asked(capsys, "reprice", "--since", "1h")
+    assert (done["corrected"], Decimal(done["cost_usd_diff"])) == (3, 3 * GPT_5)
+    assert asked(capsys, "unpriced")["unpriced"] == []
+    users = set(database.llm_audit.distinct("user_id", {"event_type": "llm_response"}))
+    assert {each["user_id"] for each in corrections(database)} == users
+    assert all(user.startswith("keyed:") for user in users)
+
+
 def test_erased_calls_keep_their_cost(
     log: Log, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

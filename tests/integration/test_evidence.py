@@ -23,6 +23,7 @@ from affidavit.cli import run
 from affidavit.errors import StoreUnavailable
 from affidavit.evidence.apart import Apart
 from affidavit.integrity import verify as integrity_verify
+from affidavit.integrity.checkpoint import Checkpoint, sign_checkpoint
 from affidavit.integrity.findings import Report
 from affidavit.integrity.note import Signer
 from affidavit.integrity.trust import Trust
@@ -349,6 +350,37 @@ def test_an_export_verifies_like_the_log(
     assert told["counts"]["matched"] == told["size"]
     assert told["not_looked_at"] == []
     assert (exported / "tile/0/000").stat().st_size == 256 * 32
+
+
+def test_an_export_is_held_against_the_folder_of_anchors(
+    held: Held,
+    exported: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """By the newest checkpoint that is not larger; another history of the same log is found."""
+    folder = tmp_path / "anchors"
+    folder.mkdir()
+    monkeypatch.setenv("AFFIDAVIT_ANCHOR_DIRECTORY", str(folder))
+
+    def verified() -> Docs:
+        capsys.readouterr()
+        run(["verify", str(exported), "--vkey", held.key.vkey, "--json"])
+        found: Docs = json.loads(capsys.readouterr().out)
+        return found
+
+    assert verified()["level"] == "separated"
+    saved = held.saved.read_text()
+    size = int(saved.split("\n")[1])
+    (folder / f"{size}.checkpoint").write_text(saved)
+    newer = Checkpoint(held.key.name, 10**6, bytes(32))
+    (folder / f"{10**6}.checkpoint").write_text(sign_checkpoint(newer, held.key))
+    assert verified()["level"] == "anchored"
+    other = Checkpoint(held.key.name, size, bytes(32))
+    (folder / f"{size}.checkpoint").write_text(sign_checkpoint(other, held.key))
+    told = verified()
+    assert (told["level"], told["found"]) == ("none", {"rolled_back": 1})
 
 
 def test_an_export_verifies_without_the_package(held: Held, exported: Path) -> None:

@@ -7,7 +7,9 @@ raises the level of a verification, and one that the log did not grow from is a 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import sha256
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from affidavit.anchors.authority import Authority
@@ -78,6 +80,38 @@ def hold_against_anchors(store: SealStore, config: AuditConfig, report: Report) 
     if report.kinds:
         report.level = Level.NONE
         report.finish()
+
+
+def hold_export_against_folder(
+    seals: Iterable[Document], config: AuditConfig, report: Report
+) -> None:
+    """Add to a report on an export what the configured folder of anchors shows of that log.
+
+    Only where the report is clean so far. The newest checkpoint counts that is not larger than the
+    export, which may be older; receipts of other anchors are in the store, not in an export.
+    """
+    if not report.clean or not report.size or config.anchor_directory is None:
+        return
+    folder = Directory(Path(config.anchor_directory).expanduser())
+    try:
+        known = folder.newest(at_most=report.size)
+    except (AnchorFailed, OSError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        report.limits.append(f"what the {folder.name} shows. {why}")
+        return
+    if known is None or known.origin != report.origin:
+        report.limits.append(f"what the {folder.name} shows: nothing of this log that is so old")
+        return
+    # Each seal's root was replayed, and every checkpoint is a seal's.
+    if not any((seal["size"], bytes(seal["root"])) == (known.size, known.root) for seal in seals):
+        text = f"The export did not grow from the {known.size} leaves that the {folder.name} shows."
+        report.add(Kind.ROLLED_BACK, text, index=known.size)
+        report.level = Level.NONE
+        report.finish()
+        return
+    report.anchored.append(f"{folder.name}: {known.size} of {report.size} leaves")
+    if report.pinned_by != NOTHING and _RISE.index(report.level) < _RISE.index(Level.ANCHORED):
+        report.level = Level.ANCHORED
 
 
 def _shown(store: SealStore, anchor: Anchor) -> _Shown | None:

@@ -45,11 +45,16 @@ class Directory:
             raise AnchorFailed(msg) from error
         return Receipt(newest.note, place=str(place))
 
-    def newest(self) -> Checkpoint | None:
-        """Read the largest checkpoint that was written whole. Raises AnchorFailed, and OSError."""
+    def newest(self, at_most: int | None = None) -> Checkpoint | None:
+        """Read the largest checkpoint that was written whole; with ``at_most`` leaves, if given.
+
+        Raises AnchorFailed, and OSError.
+        """
         names = [_NAME.fullmatch(each.name) for each in self.folder.iterdir()]
         sizes = [int(name[1]) for name in names if name is not None]
         for size in sorted(sizes, reverse=True):
+            if at_most is not None and size > at_most:
+                continue
             path = self.folder / f"{size}.checkpoint"
             data = _read(path)
             if not data.endswith(b"\n"):

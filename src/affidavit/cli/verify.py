@@ -133,7 +133,9 @@ def _verified(
             return verify_bundle(path, known, pinned_by, saved)
         keys = [VerifierKey.parse(key) for key in witnesses]
         trust = Trust(known, pinned_by, saved, keys)
-        return _live(trust, scope, place) if path is None else _folder(path, trust, scope)
+        if path is None:
+            return _live(trust, scope, place)
+        return _folder(path, trust, scope, place.config)
     except IntegrityError as error:  # a key or checkpoint of the caller's, which is none
         raise ConfigError(str(error)) from error
 
@@ -164,12 +166,14 @@ def _comparer(seals: SealStore, place: _Place) -> AbstractContextManager[Compare
     return Apart(common.address(place.uri), place.config, jobs) if jobs > 1 else nullcontext()
 
 
-def _folder(path: Path, trust: Trust, scope: Scope) -> Report:
+def _folder(path: Path, trust: Trust, scope: Scope, config: AuditConfig) -> Report:
+    from affidavit.anchors.attest import hold_export_against_folder
     from affidavit.evidence.folder import ExportFolder
 
     folder = ExportFolder(path)
     report = _run(folder, trust, scope)
     folder.check_manifest(report, trust.keys)
+    hold_export_against_folder(folder.seals(), config, report)
     return report
 
 

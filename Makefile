@@ -15,7 +15,7 @@ DEPENDENCIES := $(VENV)/.dependencies
 PACKAGE := $(VENV)/.package
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-sdks test-litellm check check-lint check-types check-layers check-spelling \
+.PHONY: help setup demo test test-sdks test-litellm test-apprise check check-lint check-types check-layers check-spelling \
     check-licences bench bench-redaction bench-analytics requirements campaign-faults campaign-canary campaign-tamper lock wheel-size clean
 
 help: ## Show this help
@@ -54,6 +54,9 @@ test-sdks: setup ## Run the tests of capture with the oldest supported SDKs (abo
 
 test-litellm: setup ## Run the tests of LiteLLM's callback, and of the guard on uvloop (about 1 minute; needs the index)
 	@$(BIN)/python -m scripts.test_litellm $(PYTEST_ARGS)
+
+test-apprise: setup ## Run the tests of alerts by Apprise (seconds; needs the index)
+	@$(BIN)/python -m scripts.test_apprise $(PYTEST_ARGS)
 
 check: check-lint check-types check-layers check-spelling check-licences ## Lint, types, layers, spelling and licences (with -k: all, also after a failure)
 

@@ -19,6 +19,8 @@ from affidavit.store.mongo.connect import locate
 from affidavit.store.mongo.forensics import MongoForensics
 from affidavit.store.mongo.ledger import Ledger
 from affidavit.store.mongo.setup import ensure
+from bench import forensics as bench
+from bench.measure import Effort
 from tests.support.documents import START, Numbered, old_call, old_security, stages
 
 if TYPE_CHECKING:
@@ -483,3 +485,11 @@ def test_the_hashes_are_proved_like_the_rest_and_go_with_an_erasure(
     assert [match["request"]["user_id"] for match in found] == ["ben"]
     log.llm_audit.update_one({"user_id": "ben", "said": {"$exists": True}}, {"$unset": {"said": 1}})
     assert run(["verify"]) == 14
+
+
+@pytest.mark.requirement("R28")
+def test_what_the_questions_take_can_be_measured() -> None:
+    """The benchmark works, at miniature size, and gives finite figures."""
+    figures = bench.run(Effort.TINY)
+    assert len(figures) == 10
+    assert all(0 < figure.value < 60_000 for figure in figures)

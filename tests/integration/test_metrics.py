@@ -201,6 +201,21 @@ def test_the_role_for_monitoring_sees_sizes(guarded: Mongod) -> None:
     assert withheld(looked(guarded, "seeing")) == {"profiler"}
 
 
+def test_a_collection_that_the_role_does_not_know_is_left_out_of_the_size(
+    guarded: Mongod,
+) -> None:
+    """Its name begins like the log's, and nobody granted anything on it."""
+    root = guarded.uri_for(guarded.user or "", guarded.password or "", NAME)
+    with MongoClient[dict[str, Any]](root) as client:
+        client[NAME].llm_audit_of_somebody.insert_one({})
+        try:
+            sizes = looked(guarded, "monitor")["sizes"]
+        finally:
+            client[NAME].drop_collection("llm_audit_of_somebody")
+    assert "llm_audit" in {size.collection for size in sizes}
+    assert "llm_audit_of_somebody" not in {size.collection for size in sizes}
+
+
 def test_the_metrics_of_a_reader_say_unknown(
     guarded: Mongod, capsys: pytest.CaptureFixture[str]
 ) -> None:

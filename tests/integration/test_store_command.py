@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from affidavit.cli import run
 from affidavit.config import AuditConfig
 from affidavit.monitor.advice import judge_plans
 from affidavit.store import monitor_of, open_log
+from affidavit.store.mongo import advising
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,6 +94,24 @@ def test_a_slow_question_without_an_index_is_found_by_the_profiler(
     assert found["kind"] == "missing"
     assert '"conversation_id": 1, "timestamp": -1' in found["commands"][0]
     assert "c-9" not in json.dumps(found)
+
+
+@pytest.mark.requirement("R26", "R33")
+def test_a_question_that_takes_long_is_stopped_and_its_plan_shown(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking at plans must not become the load that it warns of."""
+    body = "function() { sleep(20); return true; }"
+    slow = {"$expr": {"$function": {"body": body, "args": [], "lang": "js"}}}
+    command = {"find": "llm_audit", "filter": slow}
+    question = advising.Question("a slow one", command, "llm_audit")
+    monkeypatch.setattr(advising, "PLAN_MS", 100)
+    monkeypatch.setattr(advising, "questions", lambda _: iter([question]))
+    with open_log(log, AuditConfig()) as opened:
+        started_s = time.monotonic()
+        [plan] = monitor_of(opened).plans(run=True)
+    assert time.monotonic() - started_s < 0.7  # 40 records would take 0.8 s
+    assert plan.scans
 
 
 @pytest.mark.requirement("R26", "R33")

@@ -111,10 +111,15 @@ class MongoMonitor:
 
     def sizes(self) -> Sequence[Size]:
         """Ask for each collection's size, the records' first."""
-        return [found for name in self._collections() if (found := self._size(name)) is not None]
+        fixed, others = self._collections()
+        found = [self._size(name) for name in fixed]
+        for name in others:
+            with contextlib.suppress(StoreRefused):  # a role knows the log's own collections only
+                found.append(self._size(name))
+        return [size for size in found if size is not None]
 
-    def _collections(self) -> list[str]:
-        """Name the log's collections; the fixed ones where they may not be listed."""
+    def _collections(self) -> tuple[list[str], list[str]]:
+        """Name the log's collections: those it always has, and others, where they may be listed."""
         names = self.location.names
         fixed = [
             *(names.records, names.ledger, names.writers, names.leaf_batches),
@@ -125,8 +130,8 @@ class MongoMonitor:
                 filter={"type": "collection", "name": {"$regex": f"^{names.records}_"}}
             )
         except OperationFailure:
-            return fixed
-        return [*fixed, *sorted(set(listed) - set(fixed))]
+            return fixed, []
+        return fixed, sorted(set(listed) - set(fixed))
 
     def _size(self, name: str) -> Size | None:
         stages: list[Mapping[str, Any]] = [
@@ -283,7 +288,8 @@ class MongoMonitor:
 
     def indexes(self) -> Sequence[IndexUse]:
         """Read every index; see :mod:`affidavit.store.mongo.advising`."""
-        found = advising.indexes(self._local, self._collections())
+        fixed, others = self._collections()
+        found = advising.indexes(self._local, [*fixed, *others])
         names = self.location.names
         made = {
             names.records: indexes.of_records(1),

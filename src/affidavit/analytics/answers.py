@@ -85,7 +85,8 @@ class Answer(Generic[R, T]):
         rows = [flat(row) for row in self.rows]
         out = io.StringIO()
         written = csv.writer(out)
-        columns = [name for name in (rows[0] if rows else flat(self.totals)) if name != "key"]
+        empty = dict.fromkeys(self.asked.get("by", ())) | flat(self.totals)
+        columns = [name for name in (rows[0] if rows else empty) if name != "key"]
         written.writerow(columns)
         for row in rows:
             written.writerow([_cell(row[name]) for name in columns])

@@ -215,7 +215,8 @@ def _row(key: Mapping[str, str | None], sums: Sums, was: Sums | None, total: Sum
         key=key,
         calls=sums.calls,
         priced=sums.priced,
-        unpriced=sums.unpriced,
+        # A correction may price a failed call that nobody missed a price of.
+        unpriced=max(0, sums.unpriced),
         estimated=sums.estimated,
         tokens=sums.tokens,
         input_tokens=sums.input_tokens,
@@ -243,10 +244,12 @@ def _merged(groups: Mapping[Key, Sums] | Mapping[str | None, Sums]) -> Sums:
 def _notes(engine: Engine, request: Request, total: Sums) -> list[str]:
     """Say what the sums leave out, and what of them is a guess."""
     notes = []
-    if total.unpriced:
+    if total.unpriced > 0:
         models = engine.sums(request.sums("cost", by=("provider", "model")))
         without = sorted(
-            ((sums.unpriced, key) for key, sums in models if sums.unpriced), reverse=True, key=str
+            ((sums.unpriced, key) for key, sums in models if sums.unpriced > 0),
+            reverse=True,
+            key=str,
         )
         without.sort(key=lambda pair: -pair[0])
         named = [f"{provider or '?'} {model or '?'} ({n})" for n, (provider, model) in without]

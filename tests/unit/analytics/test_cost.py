@@ -125,6 +125,15 @@ def test_what_has_expired_is_said() -> None:
     assert not cost(Oracle(calls.records), asked).notes
 
 
+def test_a_failed_call_that_gets_a_price_leaves_nothing_below_zero() -> None:
+    """Nobody missed a price of a failure without tokens; a correction may still give it one."""
+    calls = Calls()
+    (failed,) = calls.add(cost=None, status="failed", tokens_used=0)
+    calls.correct(failed, 5, before="unpriced")
+    found = cost(Oracle(calls.records), ask())
+    assert (found.totals.unpriced, found.totals.cost_usd) == (0, Decimal("5E-9"))
+
+
 def test_unpriced_and_estimated_calls_are_noted() -> None:
     """An answer says which models have no price, and that estimates are among the sums."""
     calls = Calls()
@@ -241,4 +250,4 @@ def test_an_empty_answer_is_an_answer() -> None:
     """Without calls there are no rows, zero totals and a line of names."""
     found = cost(Oracle([]), ask())
     assert (found.rows, found.totals.cost_usd, found.totals.share) == ((), Decimal(0), None)
-    assert found.as_csv().startswith("calls,")
+    assert found.as_csv().startswith("user,calls,")

@@ -9,7 +9,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
-from affidavit.analytics.answers import Answer, Row, answer, order, ratio
+from affidavit.analytics.answers import Answer, Row, answer, money, order, ratio
 from affidavit.analytics.questions import Request
 from affidavit.store.analytics import Engine, Key
 from affidavit.tally.sums import Sums, usd
@@ -110,6 +110,9 @@ def cost(engine: Engine, request: Request) -> Answer[CostRow, CostRow]:
             f"The time before is not whole, because records from before {kept:%Y-%m-%d %H:%M} UTC "
             "have expired: the trend shows more growth than there was."
         )
+    if request.span.since < request.now < request.span.until:
+        projected = (total.cost_usd * _pace(request)).quantize(_NINE, ROUND_HALF_EVEN)
+        notes.append(f"At the same pace it will be {money(projected)} USD at the end of that time.")
     totals = _row({}, total, before, total)
     return answer("cost", request, source, order(request, rows, sizes), totals, *notes)
 
@@ -155,9 +158,7 @@ def budget(
     source = engine.source(question)
     spent = {key[0]: sums for key, sums in engine.sums(question)}
     spent |= {who: Sums() for who in budgets if who != "*" and who not in spent}
-    passed = (now - request.span.since).total_seconds()
-    length = (request.span.until - request.span.since).total_seconds()
-    pace = Decimal(length) / Decimal(passed) if passed > 0 else Decimal(1)
+    pace = _pace(request)
     rows = []
     for who, sums in spent.items():
         allowed = budgets.get(who or "", budgets.get("*") if who is not None else None)
@@ -176,6 +177,14 @@ def budget(
     if not budgets:
         notes.append(f"There are no budgets by {request.names[0]}: see the setting budgets.")
     return answer("budget", request, source, rows, totals, *notes)
+
+
+def _pace(request: Request) -> Decimal:
+    """Tell how many times what has passed the whole time is; 1 when it is over, or not begun."""
+    span = request.span
+    passed = (min(request.now, span.until) - span.since).total_seconds()
+    length = (span.until - span.since).total_seconds()
+    return Decimal(length) / Decimal(passed) if passed > 0 else Decimal(1)
 
 
 def _budget(

@@ -190,6 +190,16 @@ def test_budgets_against_actual_and_projected() -> None:
     assert any(note.startswith("Projected from 2026-11-16 00:00") for note in found.notes)
 
 
+def test_the_cost_of_a_month_under_way_is_projected() -> None:
+    """A note says what the month will cost at the same pace; of a finished one it does not."""
+    calls = Calls(start=datetime(2026, 11, 3, tzinfo=UTC))
+    calls.add(cost="12")
+    asked = ask("user", month="2026-11", now=datetime(2026, 11, 16, tzinfo=UTC))
+    notes = cost(Oracle(calls.records), asked).notes
+    assert "At the same pace it will be 24 USD at the end of that time." in notes
+    assert not any("pace" in note for note in cost(Oracle(calls.records), ask()).notes)
+
+
 def test_a_month_that_is_over_is_not_projected() -> None:
     """Of a finished month, the projection is what was spent; near its end is near."""
     calls = Calls(start=datetime(2026, 10, 3, tzinfo=UTC))

@@ -26,7 +26,7 @@ from affidavit.pipeline.build import Parts
 
 if TYPE_CHECKING:
     from affidavit._call import CallState
-    from affidavit.logger import Recorder
+    from affidavit._recorder import Recorder
 
 
 GRACE_S: Final = 1.0

@@ -17,8 +17,9 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, Final, Literal, Unpack
 
+from affidavit._recorder import Recorder
 from affidavit.config import AuditConfig, Settings
-from affidavit.logger import AuditLogger, Recorder
+from affidavit.logger import AuditLogger
 
 _log: Final = logging.getLogger("affidavit")
 

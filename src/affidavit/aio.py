@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 from affidavit import _awaiting, context
 from affidavit._awaiting import GRACE_S
 from affidavit._call import CallState
-from affidavit.event import Document
-from affidavit.logger import (
+from affidavit._recorder import (
     AnnotationKind,
     Dimensions,
     F,
@@ -22,6 +21,7 @@ from affidavit.logger import (
     Severity,
     check_dimensions,
 )
+from affidavit.event import Document
 
 if TYPE_CHECKING:
     from affidavit.analytics.facade import AsyncAnalytics

@@ -34,7 +34,7 @@ from affidavit.errors import AuditUnavailable
 from affidavit.event import EventType
 
 if TYPE_CHECKING:
-    from affidavit.logger import Recorder
+    from affidavit._recorder import Recorder
 
 _log: Final = logging.getLogger("affidavit")
 TOO_MANY: Final = 429

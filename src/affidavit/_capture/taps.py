@@ -36,7 +36,7 @@ from affidavit._capture.ids import mark
 from affidavit._capture.wire import AwsEventStream, Reader, ServerSentEvents
 
 if TYPE_CHECKING:
-    from affidavit.logger import Recorder
+    from affidavit._recorder import Recorder
 
 _READERS: Final[dict[str, Callable[[], Reader]]] = {
     "text/event-stream": ServerSentEvents,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from affidavit._capture.asked import Dialect
-    from affidavit.logger import Recorder
+    from affidavit._recorder import Recorder
 
 SDKS: Final = ("openai", "anthropic")
 """SDKs whose clients are captured, by the name they are imported by."""

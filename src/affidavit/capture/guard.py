@@ -29,7 +29,7 @@ from affidavit import context, providers
 from affidavit.errors import UnauditedEgress
 
 if TYPE_CHECKING:
-    from affidavit.logger import Recorder
+    from affidavit._recorder import Recorder
 
 Mode = Literal["record", "refuse", "off"]
 """Record a security event; record it and stop the connection; or neither."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 
     from affidavit._call import CallState
-    from affidavit.logger import Recorder
+    from affidavit._recorder import Recorder
 
 _log: Final = logging.getLogger("affidavit")
 

@@ -21,7 +21,7 @@ from affidavit.errors import AuditUnavailable, MissingExtra
 
 if TYPE_CHECKING:
     from affidavit._call import CallState
-    from affidavit.logger import Recorder
+    from affidavit._recorder import Recorder
 
 _log: Final = logging.getLogger("affidavit")
 

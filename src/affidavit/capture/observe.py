@@ -17,7 +17,7 @@ from affidavit import _apart, context
 from affidavit._call import CallState, Report
 
 if TYPE_CHECKING:
-    from affidavit.logger import Recorder
+    from affidavit._recorder import Recorder
 
 F = TypeVar("F", bound=Callable[..., Any])
 

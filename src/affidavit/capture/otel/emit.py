@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from affidavit._call import CallState
-    from affidavit.logger import Recorder
+    from affidavit._recorder import Recorder
 
 _log: Final = logging.getLogger("affidavit")
 

@@ -16,7 +16,7 @@ from affidavit.pipeline import build
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
-    from affidavit.logger import Recorder
+    from affidavit._recorder import Recorder
 
 SCOPE: Final = "affidavit"
 """Instrumentation scope of the spans that Affidavit emits; they are not recorded again."""

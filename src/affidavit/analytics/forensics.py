@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from affidavit.errors import ConfigError
 from affidavit.event import Document
@@ -27,7 +27,7 @@ _CANDIDATES: Final = 1000
 LONGEST_TEXT: Final = 4096
 """Characters of a text that is looked for without a key, as it is stored."""
 
-Verdict = Literal["whole", "passages"]
+Verdict = Literal["whole", "passages", "lines"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,9 @@ class Match:
     """A request that had some of the text."""
 
     verdict: Verdict
-    """``whole``: the text, or a line or paragraph of it, was a text, or a line, of the request."""
+    """``whole``: the text was a text, or a line, of the request. ``passages``: words in a row are
+    in both. ``lines``: only a line or paragraph of the text was a text, or a line, of it.
+    """
     numbers: int
     """Hashes that are alike; of a text of this length the request can have few in common by chance.
     """
@@ -128,11 +130,14 @@ def judged(requests: Sequence[Mapping[str, Any]], wanted: Wanted) -> tuple[Match
         field = request.get(FIELD)
         held = field.get("h") if isinstance(field, Mapping) else None
         numbers = {n for n in held if isinstance(n, int)} if isinstance(held, list) else set()
-        whole, passages = numbers & wanted.whole, numbers & wanted.passages
-        if whole or passages:
-            verdict: Verdict = "whole" if whole else "passages"
-            matches.append(Match(verdict, len(whole) + len(passages), dict(request)))
-    matches.sort(key=lambda match: (match.verdict != "whole", -match.numbers))
+        passages, lines = numbers & wanted.passages, numbers & wanted.lines
+        whole = wanted.whole in numbers
+        if whole or passages or lines:
+            verdict: Verdict = "whole" if whole else "passages" if passages else "lines"
+            count = whole + len(passages) + len(lines)
+            matches.append(Match(verdict, count, dict(request)))
+    ranks = {verdict: rank for rank, verdict in enumerate(get_args(Verdict))}
+    matches.sort(key=lambda match: (ranks[match.verdict], -match.numbers))
     return tuple(matches[:MOST_MATCHES])
 
 

@@ -40,14 +40,17 @@ SPAN: Final = 12
 FOUND: Final = PASSAGE + SPAN - 1
 """Words in a row that are always found."""
 
-MOST: Final = 256
-"""Numbers of one record; the newest turns of a conversation come first."""
+MOST: Final = 2048
+"""Numbers of one record, some 13,000 words; the newest turns of a conversation come first."""
 
 LEAST_LINE: Final = 3
 """Words from which a line of a longer text gets a number of its own."""
 
 LONGEST_QUESTION: Final = 50_000
 """Words of a text that is looked for."""
+
+_LONGEST: Final = 500_000
+"""Characters of a text that are looked at; a longer one has no number as a whole."""
 
 _BITS: Final = 52
 """Of a number: every JSON reader keeps it exact, and a chance hit stays rarer than one in a billion
@@ -84,8 +87,10 @@ def words(text: str) -> list[str]:
 class Wanted:
     """A text that is looked for, as numbers."""
 
-    whole: frozenset[int]
-    """Of the text, and of its lines and paragraphs, each as a whole."""
+    whole: int
+    """Of the text as a whole."""
+    lines: frozenset[int]
+    """Of its lines and paragraphs."""
     passages: frozenset[int]
     """Of every passage."""
     words: int
@@ -93,7 +98,7 @@ class Wanted:
     @property
     def numbers(self) -> list[int]:
         """All numbers, in a stable order."""
-        return sorted(self.whole | self.passages)
+        return sorted({self.whole} | self.lines | self.passages)
 
 
 class Fingerprints:
@@ -140,27 +145,27 @@ class Fingerprints:
         if len(said) > LONGEST_QUESTION:
             msg = f"it has {len(said):,} words, and {LONGEST_QUESTION:,} at most can be looked for"
             raise ValueError(msg)
-        parts = [said, *map(words, text.splitlines()), *map(words, re.split(r"\n\s*\n", text))]
-        least = min(LEAST_LINE, len(said))
-        whole = frozenset(self._whole(part) for part in parts if len(part) >= least)
-        return Wanted(whole, frozenset(map(self._passage, _passages(said))), len(said))
+        parts = [*map(words, text.splitlines()), *map(words, re.split(r"\n\s*\n", text))]
+        lines = frozenset(self._whole(part) for part in parts if len(part) >= LEAST_LINE)
+        whole, passages = self._whole(said), frozenset(map(self._passage, _passages(said)))
+        return Wanted(whole, lines - {whole}, passages, len(said))
 
     def of_text_itself(self, text: str) -> str:
         """Give a keyed hash of exactly this text, to note what was asked without noting it."""
         return hmac.digest(self._key, b"asked\0" + text.encode("utf-8", "replace"), "sha256").hex()
 
     def _of_text(self, text: str) -> Iterator[int]:
-        said = words(text)
+        said = words(text[:_LONGEST])
         if not said:
             return
-        yield self._whole(said)
-        lines = text.splitlines()
-        if len(lines) > 1:
-            for line in lines:
-                part = words(line)
-                if len(part) >= LEAST_LINE:
-                    yield self._whole(part)
+        if len(text) <= _LONGEST:
+            yield self._whole(said)
         yield from map(self._passage, winnowed(_passages(said)))
+        lines = text[:_LONGEST].splitlines()
+        for line in lines if len(lines) > 1 else ():
+            part = words(line)
+            if len(part) >= LEAST_LINE:
+                yield self._whole(part)
 
     def _whole(self, said: Sequence[str]) -> int:
         return self._number(f"w {' '.join(said)}")
@@ -182,24 +187,26 @@ def fingerprints_of(config: AuditConfig) -> Fingerprints | None:
     return Fingerprints(_key(config.said_key, "said_key")) if config.said_key else None
 
 
-def winnowed(passages: Sequence[str]) -> Iterator[str]:
+def winnowed(passages: Iterable[str]) -> Iterator[str]:
     """Choose passages: of any :data:`SPAN` in a row at least one, by their words alone."""
-    queue: deque[tuple[int, int]] = deque()
-    last = -1
+    queue: deque[tuple[int, int, str]] = deque()
+    at = last = -1
     for at, passage in enumerate(passages):
         rank = crc32(passage.encode("utf-8", "surrogatepass"))
         while queue and queue[-1][0] >= rank:
             queue.pop()
-        queue.append((rank, at))
+        queue.append((rank, at, passage))
         if queue[0][1] <= at - SPAN:
             queue.popleft()
-        if (at >= SPAN - 1 or at == len(passages) - 1) and queue[0][1] != last:
+        if at >= SPAN - 1 and queue[0][1] != last:
             last = queue[0][1]
-            yield passages[last]
+            yield queue[0][2]
+    if 0 <= at < SPAN - 1:
+        yield queue[0][2]
 
 
-def _passages(said: Sequence[str]) -> list[str]:
-    return [" ".join(said[at : at + PASSAGE]) for at in range(len(said) - PASSAGE + 1)]
+def _passages(said: Sequence[str]) -> Iterator[str]:
+    return (" ".join(said[at : at + PASSAGE]) for at in range(len(said) - PASSAGE + 1))
 
 
 def _texts(request: Mapping[str, Any]) -> Iterator[str]:

@@ -55,13 +55,13 @@ def test_enough_words_in_a_row_are_found_wherever_they_stand(
 )
 def test_case_space_punctuation_and_invisible_characters_do_not_matter(question: str) -> None:
     """The whole text is found as it was meant."""
-    assert sent("The price of Project Atlantis is 400.") & PRINTS.of_question(question).whole
+    assert sent("The price of Project Atlantis is 400.") & {PRINTS.of_question(question).whole}
 
 
 def test_a_line_of_a_longer_text_is_found_by_itself() -> None:
     """A short line that was pasted among others."""
     numbers = sent("Translate this:\n\nAtlantis launches in March.\n\nThank you very much.")
-    assert numbers & PRINTS.of_question("Atlantis launches in March").whole
+    assert numbers & {PRINTS.of_question("Atlantis launches in March").whole}
 
 
 def test_scripts_without_spaces_are_compared_by_characters() -> None:
@@ -82,25 +82,49 @@ def test_turns_contents_and_inputs_are_all_looked_at() -> None:
         ),
         ("input", ["Buy nothing today"]),
     ):
-        assert sent(value, name) & question.whole
+        assert sent(value, name) & {question.whole}
 
 
 def test_a_long_conversation_keeps_its_newest_turns_and_says_that_it_was_cut() -> None:
     """The field is bounded; older turns were in the records before."""
-    said = [" ".join(f"{word}of{turn}" for word in WORDS) for turn in range(9)]
+    said = [" ".join(f"{word}of{turn}" for word in WORDS) for turn in range(40)]
     turns = [{"role": "user", "content": text} for text in said]
     turns.append({"role": "user", "content": "the newest of all turns"})
     made = PRINTS.of_record({"event_type": "llm_request", "request_data": {"messages": turns}})
     assert made is not None
     assert len(made["h"]) == MOST
     assert made["cut"] > 0
-    assert set(made["h"]) & PRINTS.of_question("the newest of all turns").whole
+    assert set(made["h"]) & {PRINTS.of_question("the newest of all turns").whole}
 
 
 def test_another_key_gives_other_numbers() -> None:
     """Nobody finds a text with a key of his own."""
     other = Fingerprints(bytes(32)).of_question("The price of Project Atlantis is 400")
-    assert not sent("The price of Project Atlantis is 400") & (other.whole | other.passages)
+    assert not sent("The price of Project Atlantis is 400") & set(other.numbers)
+
+
+def test_a_line_that_two_texts_share_is_told_from_the_whole() -> None:
+    """A greeting in both is no sign that the text was sent."""
+    question = PRINTS.of_question("Kind regards from Ana\nThe offer is 400")
+    numbers = sent("Something else\nKind regards from Ana")
+    assert numbers & question.lines
+    assert question.whole not in numbers
+
+
+def test_a_huge_text_is_looked_at_in_bounded_time() -> None:
+    """Four million characters: its beginning, and no number of the whole."""
+    made = PRINTS.of_record(
+        {
+            "event_type": "llm_request",
+            "request_data": {"message": "all work and no play " * 200_000},
+        }
+    )
+    assert made is not None
+    assert len(made["h"]) < 100
+    long = " ".join(f"word{number}" for number in range(300_000))
+    made = PRINTS.of_record({"event_type": "llm_request", "request_data": {"message": long}})
+    assert made is not None
+    assert (len(made["h"]), made["cut"]) == (MOST, 1)
 
 
 def test_only_requests_carry_the_field() -> None:
@@ -135,7 +159,7 @@ def test_the_numbers_are_of_what_was_sent_before_redaction() -> None:
     config = AuditConfig(said_key=f"hex:{KEY.hex()}")
     record = stored(config, message)
     assert "ana@" not in str(record["request_data"])
-    assert set(record["said"]["h"]) & PRINTS.of_question(message).whole
+    assert set(record["said"]["h"]) & {PRINTS.of_question(message).whole}
     assert all(0 <= number < 2**52 for number in record["said"]["h"])
 
 

@@ -333,6 +333,35 @@ def test_status_watch_draws_metrics_and_ends_by_ctrl_c(log: Log, mongodb_uri: st
     assert text.rfind("\x1b[?1049l") > text.rfind("\x1b[?1049h")  # the screen before is back
 
 
+def test_status_watch_outlives_a_database_that_is_away(private_mongod: Mongod) -> None:
+    """It says so, keeps what was known, and goes on when the database is back."""
+    uri = f"{private_mongod.uri.rstrip('/')}/{NAME}?serverSelectionTimeoutMS=500"
+    record(uri, 2)
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "affidavit.cli", "status", "--watch", "--uri", uri]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "160", "LINES": "50"}
+    with subprocess.Popen(
+        command, stdin=follower, stdout=follower, stderr=follower, env=environment,
+        start_new_session=True,
+    ) as shown:  # fmt: skip
+        os.close(follower)
+        read_until(leader, lambda t: "audit_writes_per_minute" in t)
+        private_mongod.kill()
+        assert "does not answer" in read_until(leader, lambda t: "does not answer" in t)
+        private_mongod.restart()
+        assert is_back(read_until(leader, is_back))
+        shown.send_signal(signal.SIGINT)
+        read_until(leader, lambda _: shown.poll() is not None)
+        assert shown.wait(20) == 0
+    os.close(leader)
+
+
+def is_back(text: str) -> bool:
+    """Whether the screen drawn last is whole, and says nothing of a database that is away."""
+    last = text.rpartition("Ctrl-C ends this")[2]
+    return "affidavit_cost_last_day_dollars" in last and "does not answer" not in last
+
+
 def read_until(terminal: int, enough: Any, for_s: float = 30.0) -> str:
     """What a terminal shows until something is true."""
     text, end_s = "", time.monotonic() + for_s

@@ -47,25 +47,32 @@ def watch(
     console: Console,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Draw until Ctrl-C, which ends it like any other end. Raises StoreUnavailable."""
+    """Draw until Ctrl-C, which ends it like any other end.
+
+    While the database does not answer, that is shown, with what was known last. Raises
+    StoreUnavailable where it does not answer at the start.
+    """
     from rich.live import Live
 
     looker = looker_of(config, log)
     readings: deque[Readings] = deque(maxlen=_READINGS)
     readings.append(answered(looker.take()))
+    name = looker.store.log
     try:
         with Live(
-            _screen(readings, looker.store.log), console=console, auto_refresh=False, screen=True
+            _screen(readings, name), console=console, auto_refresh=False, screen=True
         ) as live:
             while True:
                 sleep(EVERY_S)
-                readings.append(answered(looker.take()))
-                live.update(_screen(readings, looker.store.log), refresh=True)
+                newest = looker.take()
+                if newest.answered:
+                    readings.append(newest)
+                live.update(_screen(readings, name, away=not newest.answered), refresh=True)
     except KeyboardInterrupt:
         return
 
 
-def _screen(readings: deque[Readings], log: str) -> RenderableType:
+def _screen(readings: deque[Readings], log: str, *, away: bool = False) -> RenderableType:
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -96,4 +103,5 @@ def _screen(readings: deque[Readings], log: str) -> RenderableType:
             )
             writers.add_row(*(Text(escape(str("-" if c is None else c))) for c in cells))
     head = f"{escape(log)}  {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC  (Ctrl-C ends this)"
-    return Group(Text(head, style="bold"), Text(""), values, Text(""), writers)
+    known = f"The database does not answer. What was known at {now.at:%H:%M:%S} UTC:"
+    return Group(Text(head, style="bold"), Text(known if away else ""), values, Text(""), writers)

@@ -251,6 +251,27 @@ def test_a_keyed_user_is_found_by_name_and_by_token(
     assert (code, said["receipt"]["erased"]) == (0, 5)
 
 
+def test_sums_by_user_are_made_anew(held: Held, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command says that they still name the user; rebuilt, both sides are without the name."""
+    assert run(["rollups", "run"]) == 0
+    assert WHO.encode() in everything(held.database)
+    code, said = told(capsys, "erase", "--user", WHO, *ASK)
+    assert (code, said["rollups_to_rebuild"]) == (0, True)
+    seal(held.database, held.key)
+    left = [
+        name
+        for name in held.database.list_collection_names(filter={"type": "collection"})
+        if any(WHO.encode() in bson.encode(each) for each in held.database[name].find())
+    ]
+    assert left == ["llm_audit_rollups_a"]
+    for _ in range(2):
+        assert run(["rollups", "rebuild"]) == 0
+    assert WHO.encode() not in everything(held.database)
+    code, answer = told(capsys, "stats", "usage")
+    assert code == 0
+    assert answer["totals"]["calls"] == 40
+
+
 # -- evidence made later ---------------------------------------------------------------------------
 
 

@@ -96,6 +96,7 @@ def erase(  # noqa: PLR0913 - one parameter for each option
             receipt = erasure.carry_out(store, planned, said, _progress())
         waiting = [each.erasure for each in erasure.unfinished(store)]
         letters = _dead_letters(config, log)
+        summed = receipt is not None and "subject" in receipt.groups and log.rollups.current()
     if json:
         output.as_json({
             "dry_run": dry_run,
@@ -103,9 +104,15 @@ def erase(  # noqa: PLR0913 - one parameter for each option
             "receipt": None if receipt is None else asdict(receipt),
             "interrupted": waiting,
             "dead_letters_here": letters,
+            "rollups_to_rebuild": bool(summed),
         })  # fmt: skip
     else:
         _print_end(planned, receipt, letters, dry_run=dry_run)
+        if summed:
+            output.note(
+                "Sums by user still hold the user's id: run `affidavit rollups rebuild` twice, as "
+                "there are two sides of them."
+            )
         for name in waiting:
             output.note(f"{name} was announced and not finished: `affidavit erase --finish`.")
     if planned.held or planned.altered or waiting or (receipt is not None and receipt.left):

@@ -74,7 +74,13 @@ def test_sealing_once_folds_once(log: Log, capsys: pytest.CaptureFixture[str]) -
     assert counted(log) == 4
     said = asked(capsys, "rollups", "status")
     assert (said["k"], said["side"], said["late"]) == (said["sealed"], "a", False)
-    assert said["cells"] == {"hours": 1, "days": 1, "days of departments": 1, "months of users": 1}
+    assert said["cells"] == {
+        "hours of models": 1,
+        "days of models": 1,
+        "days of departments": 1,
+        "days of endings": 1,
+        "months of users": 1,
+    }
     assert asked(capsys, "rollups", "run")["calls"] == 0
 
 

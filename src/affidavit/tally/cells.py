@@ -56,15 +56,16 @@ _MS: Final = timedelta(milliseconds=1)
 _PLAIN: Final = frozenset({"counts", "cost", "tokens"})
 
 HOURS: Final = Shape("h", "hour", ("provider", "model"), _PLAIN | {"latency", "ttft"})
-DAYS: Final = Shape(
-    "d",
+MODELS: Final = Shape("m", "day", ("provider", "model"), frozenset(MEASURES))
+ENDINGS: Final = Shape(
+    "e",
     "day",
     ("provider", "model", "status", "error_type", "finish_reason", "cost_status"),
-    frozenset(MEASURES),
+    _PLAIN | {"latency", "ttft"},
 )
 TEAMS: Final = Shape("t", "day", ("department", "tenant"), frozenset(MEASURES))
 USERS: Final = Shape("u", "month", ("user_id", "department", "tenant"), _PLAIN)
-SHAPES: Final = (HOURS, DAYS, TEAMS, USERS)
+SHAPES: Final = (HOURS, MODELS, TEAMS, ENDINGS, USERS)
 
 
 @dataclass(slots=True)
@@ -181,11 +182,12 @@ class Fold:
         timed = plain + timed
         rest = timed + rest
         team, model = (call.department, call.tenant), (call.provider, call.model)
-        days = (*model, call.status, call.error_type, call.finish_reason, call.cost_status)
+        ending = (*model, call.status, call.error_type, call.finish_reason, call.cost_status)
         for shape, values, counts in (
             (HOURS, model, timed),
-            (DAYS, days, rest),
+            (MODELS, model, rest),
             (TEAMS, team, rest),
+            (ENDINGS, ending, timed),
             (USERS, (call.user_id, *team), plain),
         ):
             start, text = slots.of(shape)

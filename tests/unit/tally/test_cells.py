@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from affidavit.event import utc_from_ms
 from affidavit.tally.cells import (
-    DAYS,
     HOURS,
+    MODELS,
     SHAPES,
     USERS,
     Fold,
@@ -95,7 +95,7 @@ def test_units_of_a_slot_are_those_of_its_calls(at: datetime, zone: str) -> None
     tz, fact = ZoneInfo(zone), Fact("c", at)
     for shape, units in (
         (HOURS, ("hour", "hour_of_day", "day", "week", "weekday", "month")),
-        (DAYS, ("day", "week", "weekday", "month")),
+        (MODELS, ("day", "week", "weekday", "month")),
         (USERS, ("month",)),
     ):
         start = Fact("s", slot_start(shape.slot, at, tz))
@@ -112,7 +112,7 @@ def test_the_hour_that_comes_twice_has_two_cells() -> None:
     assert sorted(c.slot for c in fold.cells if c.shape is HOURS) == [
         "h2026-10-25T00:00", "h2026-10-25T01:00"
     ]  # fmt: skip
-    assert [c.slot for c in fold.cells if c.shape is DAYS] == ["d2026-10-25"]
+    assert [c.slot for c in fold.cells if c.shape is MODELS] == ["m2026-10-25"]
 
 
 def test_a_trading_day_is_not_a_day_of_utc() -> None:

@@ -16,7 +16,7 @@ from affidavit.store.mongo.connect import Location
 from affidavit.store.mongo.driver import translated
 from affidavit.store.mongo.rollups import CORRECTED_FIRST, CORRECTED_LAST, FIRST, LAST
 from affidavit.store.rollups import SIDES
-from affidavit.tally.cells import TEAMS, USERS, Shape, digest, slot_end, slot_start, slot_text
+from affidavit.tally.cells import MODELS, USERS, Shape, digest, slot_end, slot_start, slot_text
 from affidavit.tally.sums import MEASURES, SKETCHES, Sums
 from affidavit.tally.times import UNITS, local_day, start_of_day
 
@@ -204,7 +204,7 @@ class Cells:
             inside = max(start, part.since), min(end, part.until)
             beside = [(start, inside[0]), (inside[1], end)]
             whole = all(
-                low >= high or self.times(side, TEAMS, low, high) is None for low, high in beside
+                low >= high or self.times(side, MODELS, low, high) is None for low, high in beside
             )
             days = None if whole else tuple(_days(*inside, zone))
             found.append(_Month(start, slot_text(USERS, start, zone), days))

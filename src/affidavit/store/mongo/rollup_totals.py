@@ -32,12 +32,25 @@ from affidavit.store.mongo.counting import Stages
 from affidavit.store.mongo.driver import translated
 from affidavit.store.mongo.ledger import Ledger
 from affidavit.store.mongo.rollup_cells import Cells
-from affidavit.tally.cells import DAYS, HOURS, TEAMS, USERS, Shape, slot_end, slot_start
+from affidavit.tally.cells import (
+    ENDINGS,
+    HOURS,
+    MODELS,
+    SHAPES,
+    TEAMS,
+    USERS,
+    Shape,
+    slot_end,
+    slot_start,
+)
 from affidavit.tally.sums import Sums
 from affidavit.tally.times import UNITS, offsets, time_key
 
 LATE: Final = timedelta(seconds=60)
 """Rollups that are further behind the log are not asked."""
+
+_BY_DAY: Final = (MODELS, TEAMS, ENDINGS, USERS)
+"""Shapes that answer questions by days; the smallest that fits does."""
 
 _HOURLY: Final = frozenset({"hour", "hour_of_day"})
 
@@ -158,7 +171,7 @@ class RollupCalls:
 
     def plan(self, question: SumQuestion) -> Plan | str:
         """Say from which cells a question is answered, or why it is not."""
-        if not any(_fits(shape, question) for shape in (DAYS, TEAMS, USERS, HOURS)):
+        if not any(_fits(shape, question) for shape in SHAPES):
             return "Rollups do not have these keys or measures."
         state = self._cells.state()
         if state is None:
@@ -214,10 +227,10 @@ class RollupCalls:
         self, side: str, question: SumQuestion, since: datetime, until: datetime
     ) -> list[Part]:
         """Cut a span into whole slots and what is left at the ends."""
-        shape = next((each for each in (DAYS, TEAMS, USERS) if _fits(each, question)), None)
+        shape = next((each for each in _BY_DAY if _fits(each, question)), None)
         if shape is None:
             return self._finer(side, question, since, until)
-        slots, ends = self._whole(side, TEAMS, question.tz, since, until)
+        slots, ends = self._whole(side, MODELS, question.tz, since, until)
         found = [Part(shape, *slots)] if slots else []
         return [*found, *(p for end in ends for p in self._finer(side, question, *end))]
 
@@ -235,7 +248,7 @@ class RollupCalls:
     ) -> tuple[tuple[datetime, datetime] | None, list[tuple[datetime, datetime]]]:
         """Give the span of the slots that can be taken whole, and the spans beside it.
 
-        What the days hold is read of the teams' cells: they are few, and have every call.
+        What the days hold is read of the models' cells: they are few, and have every call.
         """
         start, last = (slot_start(shape.slot, at, zone) for at in (since, until))
         end = until if last == until else slot_end(shape.slot, last, zone)

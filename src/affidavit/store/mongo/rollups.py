@@ -24,7 +24,17 @@ from affidavit.store.mongo.driver import translated
 from affidavit.store.mongo.ledger import Ledger
 from affidavit.store.mongo.zone import reporting_timezone
 from affidavit.store.rollups import SIDES
-from affidavit.tally.cells import DAYS, HOURS, SHAPES, TEAMS, USERS, Cell, Part, slot_text
+from affidavit.tally.cells import (
+    ENDINGS,
+    HOURS,
+    MODELS,
+    SHAPES,
+    TEAMS,
+    USERS,
+    Cell,
+    Part,
+    slot_text,
+)
 from affidavit.tally.times import local_day
 
 MAX_TIME_MS: Final = 60_000
@@ -164,9 +174,10 @@ class MongoRollups:
     def sizes(self, side: str) -> dict[str, int]:
         """Count the cells of each kind, by the beginnings of their ids."""
         named = {
-            "hours": HOURS,
-            "days": DAYS,
+            "hours of models": HOURS,
+            "days of models": MODELS,
             "days of departments": TEAMS,
+            "days of endings": ENDINGS,
             "months of users": USERS,
         }
         cells = self._cells[side]

@@ -47,6 +47,9 @@ CLOCK_MS: Final = 300_000
 _MOST_MISSING: Final = 50_000
 """Missing records whose places are kept; more are only counted: whole collections can be gone."""
 
+_MOST_AGAIN: Final = 1000
+"""Missing records that a verification which took long looks for once more."""
+
 _MOST_MOVED: Final = 100
 """Places between which exchanged records are looked for."""
 
@@ -277,14 +280,16 @@ class Bodies:
             )
             self.report.add(Kind.DELETED_TOO_EARLY, text)
         left: list[Place] = []
-        for place in self._missing:
+        # What took long looks again: a record can come after its leaf.
+        again = _MOST_AGAIN if self._clock is not None else 0
+        for at, place in enumerate(self._missing):
             if place.seq in self.told.explained.get(place.writer, ()):
                 self.report.counts["explained"] += 1
                 continue
             if place.kind != LEDGER and horizon is not None and place.time_ms <= horizon + CLOCK_MS:
                 self.report.counts["expired"] += 1  # since this began
                 continue
-            recent = place.time_ms >= self._last_ms - GRACE_MS  # it may have come since
+            recent = at < again or place.time_ms >= self._last_ms - GRACE_MS
             held = list(self._reader.records(place.writer, place.seq, 1)) if recent else []
             for dest, document in held:
                 entry, _ = entry_or_why(document, dest)

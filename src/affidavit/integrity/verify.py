@@ -41,6 +41,11 @@ CHUNK_LEAVES: Final = 4000
 """Leaves for which records are read at a time."""
 
 
+_MOST_SEALS: Final = 2**53
+_MOST_TURNS: Final = 20
+"""How often it is looked whether more was sealed meanwhile; each look takes less time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """What to look at; without any, everything."""
@@ -49,6 +54,8 @@ class Scope:
     """Only the records of events from then on; the leaves of all."""
     sample: int | None = None
     """So many records, drawn at random; the leaves of all."""
+    until_size: int | None = None
+    """Only the records of so many leaves, and the ledger's; the leaves of all."""
     from_saved: bool = False
     """Only what was added after the saved checkpoint, which is believed."""
 
@@ -111,6 +118,7 @@ class _Verification:
                 break
             previous = self._seal(seal, previous)
         self._flush()
+        self._catch_up(previous)
         self.bodies.settle()
         self._ends()
         self._strays()
@@ -119,6 +127,18 @@ class _Verification:
         self._level()
         report.finish()
         return report
+
+    def _catch_up(self, previous: int | None) -> None:
+        """Take what was sealed while records were read, or its records would seem made up."""
+        for _ in range(_MOST_TURNS):
+            before = previous
+            if before is None or not 0 <= before < _MOST_SEALS or not self.trust.usable:
+                return
+            for seal in self.reader.seals(before + 1):
+                previous = self._seal(seal, previous)
+            self._flush()
+            if previous == before:
+                return
 
     # -- seals -----------------------------------------------------------------------------------
 
@@ -366,20 +386,27 @@ class _Verification:
 
     @property
     def _whole(self) -> bool:
-        return self.scope.sample is None and self.scope.since_ms is None
+        scope = self.scope
+        return scope.sample is None and scope.since_ms is None and scope.until_size is None
 
     def _chosen(self, spans: list[Span]) -> Iterator[Span]:
         """Choose the leaves whose records are read: those asked for, and the ledger's."""
         since_ms, share = self.scope.since_ms, 1.0
         if self.scope.sample is not None:
             share = self.scope.sample / max(self._known_size(), 1)
+        until = 2**63 if self.scope.until_size is None else self.scope.until_size
+        every = self.scope.sample is None and since_ms is None
         for span in spans:
+            if every and span.leaf_index + span.n <= until:
+                yield span
+                continue
             start = 0
             for at in range(span.n + 1):
                 wanted = at < span.n and (
                     span.classes[at] == LEDGER
                     or (
-                        (since_ms is None or span.times_ms[at] >= since_ms)
+                        span.leaf_index + at < until
+                        and (since_ms is None or span.times_ms[at] >= since_ms)
                         and random.random() < share  # noqa: S311 - no secret
                     )
                 )

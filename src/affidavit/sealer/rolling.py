@@ -24,7 +24,7 @@ from affidavit.integrity.findings import Report
 from affidavit.integrity.note import VerifierKey
 from affidavit.integrity.sample import fits
 from affidavit.integrity.trust import Trust
-from affidavit.integrity.verify import verify
+from affidavit.integrity.verify import Scope, verify
 from affidavit.sealer.outcome import OUTCOME
 from affidavit.sealer.sealing import this_process
 from affidavit.store.sealing import SealStore
@@ -49,6 +49,7 @@ _AT_ONCE: Final = 100
 
 _LEAVE_S: Final = 5.0
 _SEALS_AT_ONCE: Final = 50
+_MOST_SEALS: Final = 2**53
 _LEAST_PAUSE_S: Final = 0.02
 _LONGEST_PAUSE_S: Final = 300.0
 """A cursor of the server lives for ten minutes."""
@@ -91,6 +92,7 @@ class Rolling:
         self._mark_s = 0.0
         self._next_draw_s = 0.0
         self._hurry = 1
+        self._until_k: float = 0
         self.rounds = 0
         """How often the whole log was verified."""
 
@@ -134,13 +136,18 @@ class Rolling:
 
     def round(self) -> Report | None:
         """Go once through the log; None while nothing is sealed. Raises StoreError, SealError."""
-        self._mark_s, self._next_draw_s = time.thread_time(), 0.0
-        if self._store.last_seal() is None:
+        self._mark_s = time.thread_time()
+        last = self._store.last_seal()
+        if last is None:
             return None
+        # Records come faster, perhaps, than they are read here: those that come now wait for the
+        # next round. Their leaves do not, or a writer that was away for long would seem made up.
+        self._until_k = last["_id"]
+        scope = Scope(until_size=last["size"])
         vkey, began_at = self._vkey(), datetime.now(UTC)
         saved = self._saved[1] if self._saved is not None and self._saved[0] == vkey else None
         trust = Trust(vkey, "configuration", saved)
-        report = verify(self._paced, trust, now_ms=_now_ms(), clock=_now_ms)
+        report = verify(self._paced, trust, now_ms=_now_ms(), scope=scope, clock=_now_ms)
         if self._hold is not None:
             self._hold(report)
         self.rounds += 1
@@ -187,8 +194,13 @@ class Rolling:
 
     # -- the pace --------------------------------------------------------------------------------
 
-    def _pace(self) -> None:
-        """Rest as long as the processor time since the last rest asks for. Raises when stopped."""
+    def _pace(self, k: float = 0) -> None:
+        """Rest as long as the processor time since the last rest asks for. Raises when stopped.
+
+        ``k`` is a seal that was read. Behind what is looked at in this round there is no time.
+        """
+        if k > self._until_k:
+            self._hurry = HURRY
         if self._stop.is_set():
             raise _StoppedError
         if time.monotonic() >= self._next_draw_s:
@@ -223,7 +235,7 @@ class Paced:
     A :class:`~affidavit.integrity.reader.Reader`.
     """
 
-    def __init__(self, store: SealStore, pace: Callable[[], None]) -> None:
+    def __init__(self, store: SealStore, pace: Callable[..., None]) -> None:
         self._store, self._pace = store, pace
 
     def __getattr__(self, name: str) -> Any:
@@ -236,8 +248,8 @@ class Paced:
             part = list(islice(self._store.seals(at), _SEALS_AT_ONCE))
             for seal in part:
                 yield seal
-                self._pace()
-            if len(part) < _SEALS_AT_ONCE or not math.isfinite(part[-1]["_id"]):
+                self._pace(seal["_id"])
+            if len(part) < _SEALS_AT_ONCE or not part[-1]["_id"] < _MOST_SEALS:
                 return
             at = math.floor(part[-1]["_id"]) + 1
 
@@ -245,6 +257,19 @@ class Paced:
         """Give the records of these numbers, with rests in between."""
         for start in range(s0, s0 + n, _AT_ONCE):
             yield from self._store.records(writer, start, min(_AT_ONCE, s0 + n - start))
+            self._pace()
+
+    def strays(
+        self, writer: str, ranges: Sequence[tuple[int, int]]
+    ) -> Iterator[tuple[str, Document]]:
+        """Give the records of a writer that are not sealed."""
+        yield from self._store.strays(writer, ranges)
+        self._pace()
+
+    def batches_of(self, writer: str) -> Iterator[Mapping[str, Any]]:
+        """Give the leaf batches of a writer, with rests in between."""
+        for batch in self._store.batches_of(writer):
+            yield batch
             self._pace()
 
     def batches(self, ids: Sequence[str]) -> Iterator[Mapping[str, Any]]:

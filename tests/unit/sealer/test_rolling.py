@@ -121,6 +121,34 @@ def test_a_round_remembers_what_the_one_before_has_seen(held: Held) -> None:
     assert report.kinds == {Kind.CUT_OFF: 1}
 
 
+def test_what_comes_meanwhile_waits_for_the_next_round(held: Held) -> None:
+    """Its leaves are replayed, its records are not read; so a round ends however fast a log grows.
+
+    A writer that was away for a day, and sends its spool in the middle of a round, is no intruder.
+    """
+    late = Writer(held.store, "away", at=held.writer.at - timedelta(days=1))
+    late.record(30, store=False)
+    records, grown = held.seals.records, list[bool]()
+
+    def grow_first(writer: str, s0: int, n: int) -> Any:
+        if not grown:
+            grown.append(True)
+            held.store.append([late.encoded(seq) for seq in range(30)], 10)
+            late.send(range(30))
+            held.grow(30)
+        return records(writer, s0, n)
+
+    held.seals.records = grow_first  # type: ignore[method-assign]
+    held.rolling._next_draw_s = time.monotonic() + 60
+    report = held.rolling.round()
+    assert report is not None
+    assert (report.findings, report.size) == ([], 80)
+    assert report.counts["matched"] == 21
+    report = held.rolling.round()
+    assert report is not None
+    assert report.counts["matched"] == 80
+
+
 def test_it_rests_as_long_as_its_share_says() -> None:
     """At five percent of a processor, wall time is twenty times the processor's."""
     held = Held(percent=5)

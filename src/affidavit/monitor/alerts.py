@@ -26,7 +26,8 @@ from typing import Any, Final, NamedTuple
 from affidavit.monitor.rules import Rule
 
 GAP: Final = timedelta(minutes=5)
-"""Longer than this between two looks, and what was in between is not known."""
+"""Of the time between two looks no more than this counts as time for which a value was above; the
+rest is not known."""
 
 MOST_SUBJECTS: Final = 200
 """Alerts of one rule that are followed at a time; the worst ones are."""
@@ -188,11 +189,12 @@ def step(rule: Rule, alert: Alert, value: float | None, at: datetime) -> tuple[A
     """Take one step with one alert; ``value`` None is "not known"."""
     at = at if alert.seen_at is None else max(at, alert.seen_at)  # a clock that was set back
     gap = timedelta(0) if alert.seen_at is None else at - alert.seen_at
-    if value is None or gap > GAP:
+    unknown = gap if value is None else max(gap - GAP, timedelta(0))
+    if unknown:
         alert = replace(
             alert,
-            warning_since=None if alert.warning_since is None else alert.warning_since + gap,
-            critical_since=None if alert.critical_since is None else alert.critical_since + gap,
+            warning_since=_later(alert.warning_since, unknown),
+            critical_since=_later(alert.critical_since, unknown),
         )
     if value is None:
         return replace(alert, seen_at=at), None
@@ -217,6 +219,10 @@ def step(rule: Rule, alert: Alert, value: float | None, at: datetime) -> tuple[A
         return replace(alert, phase=Phase.PENDING), None
     quiet = Phase.RESOLVED if alert.phase is Phase.RESOLVED else Phase.INACTIVE
     return replace(alert, phase=quiet), None
+
+
+def _later(since: datetime | None, by: timedelta) -> datetime | None:
+    return None if since is None else since + by
 
 
 def _ripe(rule: Rule, alert: Alert, at: datetime) -> Level | None:

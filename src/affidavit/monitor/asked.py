@@ -46,7 +46,7 @@ def questions_of(
     """Make the questions of the rules that are in force. Raises ConfigError."""
     wanted = {rule.name for rule in rules}
     made = [
-        Question("security_events", float(config.monitor_every_s), lambda at: _events(store, at)),
+        Question("security_events", config.monitor_every_s / 2, lambda at: _events(store, at)),
         Question("verification_failed", 60.0, lambda at: _verifications(store, at)),
         Question("query_plans", 3600.0, lambda _: degraded(monitoring)),
     ]

@@ -27,6 +27,8 @@ class Memory:
     """By rule: when its counters grew, and by how much."""
     seen: dict[str, datetime] = field(default_factory=dict)
     """By part of the reading: when it was last known."""
+    missing: list[str] = field(default_factory=list)
+    """The parts that were not known when they were last asked for."""
 
     def as_document(self) -> dict[str, Any]:
         """Write it as it is stored: names of counters hold what no field's name may."""
@@ -34,6 +36,7 @@ class Memory:
             "counters": {r: [[k, v] for k, v in each.items()] for r, each in self.counters.items()},
             "grown": {r: [[at, by] for at, by in each] for r, each in self.grown.items()},
             "seen": dict(self.seen),
+            "missing": list(self.missing),
         }
 
     @classmethod
@@ -44,6 +47,7 @@ class Memory:
             {rule: {str(k): float(v) for k, v in each} for rule, each in counters.items()},
             {rule: [(at, float(by)) for at, by in each] for rule, each in grown.items()},
             dict(document.get("seen", {})),
+            list(document.get("missing", ())),
         )
 
 
@@ -66,16 +70,18 @@ def observe(rules: Iterable[Rule], sample: Sample, memory: Memory) -> dict[str, 
 
 
 def unseen(parts: Mapping[str, bool], at: datetime, memory: Memory) -> Observed:
-    """Give for how long each part that was known once has not been, in seconds."""
+    """Give for how long each part that was known once has not been, in seconds.
+
+    ``parts`` are those that were asked for now; some are asked for less often than others.
+    """
+    missing = [part for part in memory.missing if part not in parts]
     for part, known in parts.items():
         if known:
             memory.seen[part] = at
-    away = {
-        part: (at - memory.seen[part]).total_seconds()
-        for part, known in parts.items()
-        if not known and part in memory.seen
-    }
-    return Known(away)
+        else:
+            missing.append(part)
+    memory.missing = missing
+    return Known({p: (at - memory.seen[p]).total_seconds() for p in missing if p in memory.seen})
 
 
 def _levels(rule: Rule, sample: Sample, values: Iterable[Value]) -> dict[str, float]:

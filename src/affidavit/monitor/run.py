@@ -89,20 +89,26 @@ class _State:
     """By rule, why its value could not be read; for people."""
     values: dict[str, float] = field(default_factory=dict)
     """By rule, the worst value seen last; for people."""
+    due_at: dict[str, datetime] = field(default_factory=dict)
+    """By rule, when its question is to be asked again."""
     looked_at: datetime | None = None
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> _State:
-        alerts = [from_document(each) for each in document.get("alerts", ())]
-        memory = Memory.from_document(document.get("memory", {}))
-        unknown, values = (dict(document.get(name, {})) for name in ("unknown", "values"))
-        return cls(
-            {each.key: each for each in alerts},
-            memory,
-            list(document.get("due", ())),
-            unknown,
-            values,
-        )
+        """Read what is stored; what cannot be read begins anew, and is said."""
+        try:
+            alerts = [from_document(each) for each in document.get("alerts", ())]
+            return cls(
+                {each.key: each for each in alerts},
+                Memory.from_document(document.get("memory", {})),
+                list(document.get("due", ())),
+                unknown=dict(document.get("unknown", {})),
+                values=dict(document.get("values", {})),
+                due_at=dict(document.get("due_at", {})),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError):
+            logger.exception("affidavit: the state of alerts cannot be read; it begins anew.")
+            return cls({}, Memory(), [])
 
     def as_document(self) -> dict[str, Any]:
         return {
@@ -111,6 +117,7 @@ class _State:
             "due": self.due,
             "unknown": self.unknown,
             "values": self.values,
+            "due_at": self.due_at,
             "looked_at": self.looked_at,
         }
 
@@ -153,7 +160,6 @@ class Monitor:
         self._lease_s = 2 * post.every_s + 10.0
         self._lease_until_s = float("-inf")
         self._fence: int | None = None
-        self._asked_s: dict[str, float] = {}
         self._pruned_at: datetime | None = None
         self._silences: list[Silence] = []
         self._away_since: datetime | None = None
@@ -236,12 +242,13 @@ class Monitor:
         visible = sample.values.get("affidavit_monitor_visible", ())
         parts = {dict(each.labels)["part"]: bool(each.value) for each in visible}
         for question in self._questions:
-            if self._clock_s() < self._asked_s.get(question.rule, float("-inf")):
-                continue
+            due_at = state.due_at.get(question.rule, at)
+            if at < due_at <= at + timedelta(seconds=question.every_s + ASK_REFUSED_AGAIN_S):
+                continue  # beyond that the clock was set back since
             answer = _answer(question, at)
             refused = isinstance(answer, NotKnown)
             pause_s = ASK_REFUSED_AGAIN_S if refused else question.every_s
-            self._asked_s[question.rule] = self._clock_s() + pause_s
+            state.due_at[question.rule] = at + timedelta(seconds=pause_s)
             found[question.rule] = answer
             parts[question.rule] = not refused
         if _BLIND in self._rules:

@@ -138,12 +138,19 @@ def test_while_the_value_is_unknown_nothing_fires_and_nothing_resolves() -> None
 
 
 def test_time_in_which_nothing_was_known_does_not_count_as_held() -> None:
-    """After the gap it takes the rest of the 60 seconds; so it does when nobody looked at all."""
+    """After the gap it takes the rest of the 60 seconds."""
     watch = Watch().see(30, *[None] * 5, 30)
     assert watch.phase is Phase.PENDING
     assert watch.see(30).phase is Phase.FIRING
-    stopped = Watch().see(30).see(30, after_s=7200)
-    assert stopped.phase is Phase.PENDING
+
+
+def test_between_two_looks_no_more_than_five_minutes_count() -> None:
+    """A schedule that looks every hour fires in the end, and not by two looks alone."""
+    slow = Watch(replace(RULE, for_s=900)).see(30, after_s=3600)
+    slow.see(30, 30, after_s=3600)
+    assert slow.phase is Phase.PENDING
+    slow.see(30, after_s=3600)
+    assert slow.phase is Phase.FIRING
 
 
 def test_a_silenced_alert_is_noted_and_told_when_the_silence_ends() -> None:
@@ -338,7 +345,7 @@ def test_it_fires_only_when_known_values_were_above_for_as_long_as_it_takes(
         elif above_s < 0:
             above_s = 0.0
         else:
-            above_s += gap_s if gap_s <= GAP.total_seconds() else 0.0
+            above_s += min(gap_s, GAP.total_seconds())
         if watch.phase is Phase.FIRING and not was_firing:
             assert above_s >= rule.for_s
 

@@ -101,3 +101,14 @@ def test_a_part_that_was_known_once_counts_the_seconds_since_and_one_never_known
     unseen({"top": True, "profiler": False}, START, memory)
     after = unseen({"top": False, "profiler": False}, START + timedelta(minutes=11), memory)
     assert after == Known({"top": 660.0})
+
+
+def test_a_part_that_is_asked_for_less_often_stays_missing_in_between() -> None:
+    """Until it is known again."""
+    memory = Memory()
+    unseen({"plans": True}, START, memory)
+    unseen({"plans": False}, START + timedelta(minutes=5), memory)
+    memory = Memory.from_document(memory.as_document())
+    later = START + timedelta(minutes=12)
+    assert unseen({"top": True}, later, memory) == Known({"plans": 720.0})
+    assert unseen({"plans": True}, later, memory) == Known({})

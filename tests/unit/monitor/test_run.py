@@ -264,6 +264,14 @@ def test_a_store_that_is_away_for_less_than_a_minute_is_not_told() -> None:
     assert world.arrived == []
 
 
+def test_a_state_that_cannot_be_read_begins_anew(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever somebody wrote into it: watching goes on, and says so."""
+    world = World(state={"alerts": [{"rule": 1}]}, dead=1)
+    assert started(world, "one").step().acting
+    assert "begins anew" in caplog.text
+    assert [what for _, what in world.arrived] == ["firing"]
+
+
 def _unavailable(*_: object) -> Held | None:
     msg = "away"
     raise StoreUnavailable(msg)

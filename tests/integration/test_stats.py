@@ -308,6 +308,17 @@ def test_people_are_found_by_name_where_identity_is_keyed(log: Log, tmp_path: Pa
     assert accesses(log)[-1]["filter"]["user_id"] == row.key["user"]
 
 
+def test_what_is_chosen_by_a_field_is_noted_without_personal_data(
+    audit: AuditLogger, log: Log
+) -> None:
+    """The ledger never expires, so a mail address that was looked for does not get into it."""
+    where = {"field:customer": "ana@example.com", "field:symbol": "BTC"}
+    audit.analytics.cost(where=where, last="1d")
+    noted = accesses(log)[-1]["filter"]
+    assert noted["field:symbol"] == "BTC"
+    assert "ana@" not in noted["field:customer"]
+
+
 def test_another_zone_in_the_settings_is_said(
     audit: AuditLogger, log: Log, mongodb_uri: str
 ) -> None:

@@ -30,6 +30,7 @@ from affidavit.store.planning import Plan, Step
 from affidavit.store.restoring import RestorableStore
 from affidavit.store.rollups import RollupStore
 from affidavit.store.sealing import SealStore
+from affidavit.tally.facts import FIELD
 
 SEALS_TIMEOUT_S: Final = 60.0
 """Seconds that a command waits for one answer about the log's own collections."""
@@ -53,10 +54,13 @@ def _redacted(wanted: Mapping[str, Any], config: AuditConfig | None = None) -> d
                 noted[name] = act.identity(key, name, value) if key is not None else "[withheld]"
     if config is not None and isinstance(noted.get("ref"), str):
         noted["ref"] = stored_ref(config, noted["ref"])
-    if isinstance(noted.get("text"), str):
-        from affidavit.pipeline.redact import Policy, Redactor
+    # A field of the application's own may hold anything, and so may the value it is chosen by.
+    texts = [name for name in noted if name == "text" or name.startswith(FIELD)]
+    for name in texts:
+        if isinstance(noted[name], str):
+            from affidavit.pipeline.redact import Policy, Redactor
 
-        noted["text"], _found = Redactor(Policy.read("default")).redact_text(noted["text"])
+            noted[name], _found = Redactor(Policy.read("default")).redact_text(noted[name])
     return noted
 
 

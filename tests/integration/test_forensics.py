@@ -220,7 +220,9 @@ def test_everything_around_a_moment_is_shown(log: Log, store: MongoForensics) ->
     ]
 
 
-def test_a_record_or_ledger_record_names_the_moment(log: Log, store: MongoForensics) -> None:
+def test_a_record_or_ledger_record_names_the_moment(
+    log: Log, store: MongoForensics, capsys: Any
+) -> None:
     """By its id; what is not there has none."""
     call = Numbered().call(minutes(3))
     log.llm_audit.insert_many(call)
@@ -231,6 +233,12 @@ def test_a_record_or_ledger_record_names_the_moment(log: Log, store: MongoForens
     assert store.moment(str(read["_id"])) == minutes(4)
     assert store.moment("0" * 24) is None
     assert store.moment("nothing") is None
+    capsys.readouterr()
+    assert run(["timeline", "--around", call[0]["call_id"], "--window", "90s", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)["entries"]
+    assert [each["record"]["event_type"] for each in shown] == [
+        "llm_request", "llm_response", "audit_access",
+    ]  # fmt: skip
 
 
 # -- references ------------------------------------------------------------------------------------
@@ -366,6 +374,7 @@ def test_a_text_of_a_real_call_is_found_by_the_command(
     assert run(["said", SECRET, "--json"]) == 0
     (match,) = json.loads(capsys.readouterr().out)["matches"]
     assert match["request"]["call_id"] == call.call_id
+    assert "said" not in match["request"]
     assert run(["said", SECRET]) == 0
     assert call.call_id in capsys.readouterr().out
     assert run(["said", SECRET[:40], "--stored"]) == 0

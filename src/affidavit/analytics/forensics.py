@@ -135,7 +135,8 @@ def judged(requests: Sequence[Mapping[str, Any]], wanted: Wanted) -> tuple[Match
         if whole or passages or lines:
             verdict: Verdict = "whole" if whole else "passages" if passages else "lines"
             count = whole + len(passages) + len(lines)
-            matches.append(Match(verdict, count, dict(request)))
+            shown = {name: value for name, value in request.items() if name != FIELD}
+            matches.append(Match(verdict, count, shown))
     ranks = {verdict: rank for rank, verdict in enumerate(get_args(Verdict))}
     matches.sort(key=lambda match: (ranks[match.verdict], -match.numbers))
     return tuple(matches[:MOST_MATCHES])

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import cached_property, lru_cache
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -130,8 +131,12 @@ class MongoForensics:
 
     def _forms(self, name: str, value: str) -> list[str]:
         """Give what may be stored for somebody: the name, and its token where there is a key."""
-        key = policy_of(self._config).key if self._config.identity == "keyed" else None
+        key = self._identity_key
         return [value] if key is None else [value, act.identity(key, name, value)]
+
+    @cached_property
+    def _identity_key(self) -> bytes | None:
+        return policy_of(self._config).key if self._config.identity == "keyed" else None
 
     def _refs(self, ref: str) -> list[str]:
         """Give what may be stored for a reference: redaction takes some for cards or secrets."""
@@ -320,6 +325,7 @@ class MongoForensics:
         return shown
 
 
+@lru_cache(maxsize=64)
 def stored_ref(config: AuditConfig, ref: str) -> str:
     """Give a reference as it is stored in an annotation, under these settings."""
     noted: Document = {"event_type": _ANNOTATION, "details": {"ref": ref}}

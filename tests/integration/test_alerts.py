@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -155,6 +157,38 @@ def test_a_pool_that_is_used_up_is_told_when_that_lasts(tmp_path: Path) -> None:
             until(lambda: _in_use(server) < 40 * 0.6, "free connections", 20)
             watch.look(times=3)
             assert watch.told("pool_use", "server")[-1][0] == "resolved"
+
+
+def test_the_pool_of_the_application_is_told_too(mongodb_uri: str, database: Log) -> None:
+    """A client that was passed in, nine of whose ten connections the application uses."""
+    database["busy"].insert_one({})
+    stop = threading.Event()
+
+    def work(client: MongoClient[Any]) -> None:
+        while not stop.is_set():
+            list(client[database.name]["busy"].find({"$where": "sleep(200) || true"}))
+
+    with (
+        MongoClient[Any](mongodb_uri, maxPoolSize=10) as client,
+        AuditLogger(client[database.name]) as audit,
+        watching(mongodb_uri) as watch,
+        ThreadPoolExecutor(9) as workers,
+    ):
+        record(audit)
+        for _ in range(9):
+            workers.submit(work, client)
+        try:
+            for _ in range(6):
+                beat(audit)
+                watch.look()
+            assert watch.told("pool_use", "writer")[0][0] == "firing"
+        finally:
+            stop.set()
+        workers.shutdown()
+        for _ in range(2):
+            beat(audit)
+            watch.look()
+        assert watch.told("pool_use", "writer")[-1][0] == "resolved"
 
 
 def _in_use(server: Mongod) -> int:

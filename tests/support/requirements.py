@@ -67,7 +67,7 @@ REQUIREMENTS = {
 OWED = frozenset(
     {
         *(f"R{number}" for number in range(1, 17)),
-        *("R18", "R22", "R25", "R26", "R28", "R33", "R35", "R36"),
+        *("R18", "R22", "R23", "R24", "R25", "R26", "R28", "R33", "R35", "R36"),
     }
 )
 """What must be shown by now. It grows with the product."""

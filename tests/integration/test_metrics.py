@@ -243,6 +243,22 @@ def test_the_role_for_monitoring_is_enough_to_keep_history_and_advice(
     assert "profiler" in " ".join(told["not_seen"])
 
 
+def test_a_log_on_a_server_of_its_own_is_known_as_such(
+    mongodb_uri: str, private_mongod: Mongod, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """By its hosts; in another database of the same server it is not."""
+    monkeypatch.setenv("AFFIDAVIT_SEPARATE_DATABASE", "true")
+    for own, impact in ((mongodb_uri, None), (private_mongod.uri, 0)):
+        monkeypatch.setenv("AFFIDAVIT_AUDIT_URI", f"{own.rstrip('/')}")
+        assert run(["metrics", "--over", "0", "--json", "--uri", mongodb_uri]) == 0
+        told = json.loads(capsys.readouterr().out)["metrics"][IMPACT]
+        if impact is None:
+            assert "note" not in told
+        else:
+            assert (told["value"], "server of its own" in told["note"]) == (0, True)
+
+
 def test_a_database_that_is_away_is_exit_code_3(capsys: pytest.CaptureFixture[str]) -> None:
     """In one line."""
     uri = "mongodb://127.0.0.1:1/wadm?serverSelectionTimeoutMS=200"

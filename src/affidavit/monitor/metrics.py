@@ -149,7 +149,7 @@ ALL: Final[tuple[Metric, ...]] = (
     _gauge(
         "affidavit_impact_part_percentage",
         "percent",
-        "The log's share of one thing the server has: time (as main_db_impact_percentage), one "
+        "The log's share of one thing its server has: time (as main_db_impact_percentage), one "
         "core of the processor, connections, cache, or disk (bytes written).",
         "work",
         "part",

@@ -82,6 +82,8 @@ class Readings:
     past: Point | Unknown | None = NOT_ASKED
     """The oldest size of the log in the history of the last seven days."""
     day: Day | Unknown = NOT_ASKED
+    apart: bool = False
+    """The log has a server of its own; what is said of the server is said of that one."""
 
     def parts(self) -> dict[str, Any]:
         """Name each part."""
@@ -135,7 +137,7 @@ class Looker:
                 found[name] = away  # asking a server that is away costs seconds for each part
             else:
                 found[name] = self._part(name, ask, fresh=fresh)
-        return Readings(at, **found)
+        return Readings(at, **found, apart=self.store.apart)
 
     def _part(self, name: str, ask: Callable[[], _T], *, fresh: bool) -> _T | Unknown:
         kept = self._kept.get(name)

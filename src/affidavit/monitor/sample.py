@@ -334,10 +334,14 @@ _PART: Final = "affidavit_impact_part_percentage"
 
 def _work(made: Sample, before: Readings | None, now: Readings) -> None:
     share = _share(before, now)
-    if isinstance(share, Unknown):
+    if now.apart:
+        made.put(metrics.IMPACT, 0.0)
+        made.notes[metrics.IMPACT] = "the log has a server of its own; the parts are about that one"
+    elif isinstance(share, Unknown):
         made.put(metrics.IMPACT, share)
     else:
         made.put(metrics.IMPACT, share.percent)
+    if not isinstance(share, Unknown):
         made.put(_PART, share.percent, part="time")
         if before is not None and (span_us := (now.at - before.at).total_seconds() * 1e6) > 0:
             made.put(_PART, 100.0 * share.ours_us / span_us, part="core")

@@ -184,6 +184,10 @@ class MonitorStore(Protocol):
     def log(self) -> str:
         """A short name of the log: database and records collection."""
 
+    @property
+    def apart(self) -> bool:
+        """Whether the log has a server of its own, so that the main one does nothing for it."""
+
     def clock_offset_s(self) -> float:
         """Give the server's clock minus this machine's."""
 

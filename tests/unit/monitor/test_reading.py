@@ -26,6 +26,7 @@ class Told:
     """A store that answers at once, counts what it is asked, and withholds what it is told to."""
 
     log = "wadm.llm_audit"
+    apart = False
 
     def __init__(self) -> None:
         self.asked: Counter[str] = Counter()

@@ -179,6 +179,16 @@ def test_the_share_of_one_core_is_told_beside_the_share_of_work() -> None:
     assert parts["core"] == pytest.approx(0.6)
 
 
+def test_a_log_on_a_server_of_its_own_takes_nothing_of_the_main_one() -> None:
+    """What is read is its own server; that is told as parts."""
+    before = readings(0, Effort(0, 0, 0), Effort(0, 0, 0), cpu_us=0)
+    now = readings(10, Effort(50_000, 100, 0), Effort(50_000, 100, 0), cpu_us=60_000)
+    made = sample(before, replace(now, apart=True))
+    assert made.one(IMPACT) == 0
+    assert "of its own" in made.notes[IMPACT]
+    assert made.one("affidavit_impact_part_percentage") == 100
+
+
 def test_without_processor_time_an_operation_counts_a_tenth_of_a_millisecond_more() -> None:
     """As measured; a server may withhold serverStatus and not `top`."""
     share = share_of_work(Work(Effort(1000, 10, 0), Effort(10_000, 20, 0)), None, None)

@@ -49,6 +49,8 @@ class Location:
     """A stable name without secrets: replica set (else hosts), database and collection."""
     seeds: frozenset[str]
     """The hosts that were known on opening."""
+    apart: bool = False
+    """Whether the log has servers of its own: none of them is one of the application's."""
 
     def is_same_log(self, dataset: str) -> bool:
         """Whether a dataset's name, perhaps of another host list, means this very log.
@@ -79,8 +81,11 @@ def locate(target: object, config: AuditConfig, uri: str | None = None) -> Locat
     client, database, collection = _unfold(target, uri)
     shared = not isinstance(target, str) and not _is_async(target)
     name = config.collection or collection
+    main = client.topology_description.server_descriptions()
     if config.separate_database:
         if config.audit_uri is not None:
+            if not shared:  # it was opened for the address's sake, and nobody would close it
+                client.close()
             client, database, shared = *_open(config.audit_uri, f"{database}_audit"), False
         elif not shared:
             database = f"{database}_audit"
@@ -107,7 +112,8 @@ def locate(target: object, config: AuditConfig, uri: str | None = None) -> Locat
     # A replica set keeps its name when its members change; hosts name what has no other name.
     place = client.topology_description.replica_set_name or ",".join(sorted(seeds))
     dataset = f"{place}/{database}.{names.records}"
-    return Location(client, opened, names, shared, dataset, seeds)
+    apart = config.audit_uri is not None and seeds.isdisjoint(_named(main))
+    return Location(client, opened, names, shared, dataset, seeds, apart)
 
 
 def _named(addresses: Iterable[tuple[str, int | None]]) -> frozenset[str]:

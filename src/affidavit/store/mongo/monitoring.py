@@ -83,6 +83,11 @@ class MongoMonitor:
         """Database and records collection."""
         return f"{self.location.database.name}.{self.location.names.records}"
 
+    @property
+    def apart(self) -> bool:
+        """Whether the log's hosts are others than the application's."""
+        return self.location.apart
+
     # -- parts of a reading ----------------------------------------------------------------------
 
     def clock_offset_s(self) -> float:

@@ -28,6 +28,7 @@ from tests.support.documents import Numbered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from pymongo.collection import Collection
     from pymongo.database import Database
@@ -363,3 +364,28 @@ def test_the_sealers_role_seals_what_the_writers_role_cannot(
     assert run(["keys", "rotate", "--uri", uri_of(guarded, "sealer")]) == 0
     assert run(["keys", "rotate", "--uri", uri_of(guarded, "writer")]) == 4
     assert run(["status", "--uri", uri_of(guarded, "reader")]) in {0, 1}
+
+
+@pytest.mark.requirement("R20", "R37")
+def test_a_reader_asks_all_that_is_asked_after_an_incident(
+    guarded: Mongod, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Timelines, texts and reports need no more than the right to read, and to be noted."""
+    with AuditLogger(uri_of(guarded, "writer"), seal="off") as audit:
+        with audit.call(provider="openai", message="Sell it all", user_id="asked-about") as call:
+            call.complete(text="Sold.")
+        audit.annotate(call.call_id, kind="decision", name="sold", ref="ORDER-7")
+    where = ["--uri", uri_of(guarded, "reader")]
+    bill = tmp_path / "bill.csv"
+    bill.write_text("date,model,cost\n2026-11-01,m,1\n", "utf-8")
+    for arguments in (
+        ["timeline", "--user", "asked-about"],
+        ["timeline", "--user", "asked-about", "--shared"],
+        ["timeline", "--ref", "ORDER-7"],
+        ["timeline", "--around", call.call_id],
+        ["said", "sell it all"],
+        ["report", "--month", "this", "--verify"],
+        ["report", "--month", "this", "--out", str(tmp_path / "report")],
+    ):
+        assert run([*arguments, *where]) == 0, capsys.readouterr().err
+    assert run(["reconcile", "--provider", "openai", str(bill), *where]) == 1

@@ -389,19 +389,26 @@ def test_an_anchor_that_fails_is_told_also_where_it_never_worked(
         assert watch.told("anchor_failing") == WARNED
 
 
-def test_a_verification_that_found_something_is_told(mongodb_uri: str, database: Log) -> None:
-    """By its record in the ledger, for a day."""
+def test_a_record_that_was_altered_is_told_when_the_sealer_verifies_again(
+    mongodb_uri: str, database: Log
+) -> None:
+    """By its record in the ledger, for a day after it was found."""
     with AuditLogger() as audit:
         record(audit)
+    assert run(["seal", "--once"]) == 0
+    changed = {"$set": {"response_data.text": "another answer"}}
+    database["llm_audit"].update_one({"event_type": "llm_response"}, changed)
+    found = {"event_type": "verification_failed"}
+    command = [sys.executable, "-m", "affidavit.cli", "seal"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as sealer:
+        try:
+            until(
+                lambda: database["llm_audit_ledger"].count_documents(found) > 0, "the finding", 60
+            )
+        finally:
+            sealer.kill()
     with watching(mongodb_uri) as watch:
         watch.look()
-        one = database["llm_audit_ledger"].find_one({}, {"_id": 0})
-        assert one is not None
-        now = {"timestamp": datetime.now(UTC), "writer": "verifier", "seq": 0}
-        database["llm_audit_ledger"].insert_one(
-            {**one, **now, "event_type": "verification_failed", "details": {}}
-        )
-        watch.look(61)
         watch.look(86_500)
         assert watch.told("verification_failed") == ALARMED
 

@@ -26,7 +26,7 @@ REPORTED: Final = "reported"
 UNPRICED: Final = "unpriced"
 
 NO_USAGE: Final = "no_usage"
-"""Nobody told how many tokens the call took."""
+"""Nobody told how many tokens the call took, or of one side only."""
 NO_MODEL: Final = "no_model"
 PROVIDER_UNKNOWN: Final = "provider_unknown"
 MODEL_UNKNOWN: Final = "model_unknown"
@@ -36,7 +36,7 @@ USAGE_CONTRADICTS: Final = "usage_contradicts"
 """The parts are more than the whole (more cached tokens than input tokens, say), or absurd."""
 
 REASONS: Final[Mapping[str, str]] = {
-    NO_USAGE: "the call has no numbers of tokens",
+    NO_USAGE: "the call does not tell its input and output tokens",
     NO_MODEL: "the call names no model",
     PROVIDER_UNKNOWN: "the price book does not know the provider",
     MODEL_UNKNOWN: "the price book does not know the model",
@@ -208,7 +208,7 @@ class Book:
             return None, NOT_BY_TOKEN
         nano = rates.nano(usage)
         if nano is None:
-            return None, NOT_BY_TOKEN if _adds_up(usage) else USAGE_CONTRADICTS
+            return None, _why(usage)
         return (nano, "") if nano < _ABSURD else (None, USAGE_CONTRADICTS)
 
     def rates(
@@ -329,9 +329,12 @@ _DAMAGED: Final = (
 )
 
 
-def _adds_up(usage: Usage) -> bool:
-    parts = usage.cache_read + usage.cache_write
-    return parts <= (usage.input or 0) and usage.reasoning <= (usage.output or 0)
+def _why(usage: Usage) -> str:
+    """Say why rates that there are give no cost for a usage."""
+    if usage.input is None or usage.output is None:
+        return NO_USAGE
+    adds_up = usage.cache_read + usage.cache_write <= usage.input
+    return NOT_BY_TOKEN if adds_up and usage.reasoning <= usage.output else USAGE_CONTRADICTS
 
 
 def _model(provider: str, raw: _RawModel) -> Model:

@@ -67,7 +67,7 @@ class PriceError(AffidavitError):
 class Rates:
     """The unit prices of one model at one moment."""
 
-    __slots__ = ("_bands", "_terms", "prices")
+    __slots__ = ("_bands", "_needs_input", "_needs_output", "_terms", "prices")
 
     def __init__(self, prices: Prices) -> None:
         """Raise PriceError for a price that is no amount from 0 on with up to 18 decimals."""
@@ -75,14 +75,21 @@ class Rates:
         """As they were given, dollars per million tokens."""
         starts = sorted({s for p in prices.values() if isinstance(p, tuple) for s, _ in p[1]})
         self._terms = _compiled(prices, 0)
+        self._needs_input = _costs(prices.get("input"))
+        self._needs_output = _costs(prices.get("output"))
         self._bands = tuple((start, _compiled(prices, start + 1)) for start in reversed(starts))
 
     def yocto(self, usage: Usage) -> int | None:  # noqa: C901 - calls cost more here than branches
         """Add up the cost in yocto-dollars.
 
         None where tokens have no price at all; where the parts are more than the whole they are
-        parts of, which no provider's usage is; and where nothing has a price.
+        parts of, which no provider's usage is; where nothing has a price; and where nobody told the
+        tokens of a side that has one: half a cost would look like a whole one.
         """
+        if (usage.input is None and self._needs_input) or (
+            usage.output is None and self._needs_output
+        ):
+            return None
         terms = self._terms
         if self._bands:
             total_input = usage.input or 0
@@ -134,6 +141,13 @@ def lines(prices: Prices) -> list[Line]:
         else:
             found.append(Line(kind, price, per))
     return found
+
+
+def _costs(price: Price | None) -> bool:
+    """Whether tokens at this price cost anything."""
+    if isinstance(price, tuple):
+        return any((price[0], *(dearer for _start, dearer in price[1])))
+    return bool(price)
 
 
 def rounded(yocto: int) -> int:

@@ -180,6 +180,8 @@ def test_the_order_of_questions_does_not_matter(first_s: int, second_s: int) -> 
     ("usage", "provider", "model", "reason"),
     [
         (Usage(), "openai", "gpt-5", "no_usage"),
+        (Usage(1, None), "openai", "gpt-5", "no_usage"),
+        (Usage(1, None), "openai", "text-embedding-3-small", ""),
         (Usage(1, 1), "openai", None, "no_model"),
         (Usage(1, 1), "openai", "", "no_model"),
         (Usage(1, 1), "function", "gpt-5", "provider_unknown"),

@@ -85,6 +85,16 @@ def test_tokens_without_a_price_are_not_free() -> None:
     assert Rates({}).nano(Usage(5, 1)) is None
 
 
+def test_half_a_usage_has_no_cost() -> None:
+    """Where output costs something and nobody told it; an embedding has none, and costs nothing."""
+    chat = Rates({"input": Decimal(1), "output": Decimal(2)})
+    assert chat.nano(Usage(5, None)) is None
+    assert chat.nano(Usage(None, 5)) is None
+    assert chat.nano(Usage(5, 0)) == 5000
+    assert Rates({"input": Decimal(1)}).nano(Usage(5, None)) == 5000
+    assert Rates({"input": Decimal(1), "output": Decimal(0)}).nano(Usage(5, None)) == 5000
+
+
 def test_parts_that_are_more_than_the_whole_have_no_cost() -> None:
     """Such numbers are wrong, whichever of them it is."""
     rates = Rates({"input": Decimal(1), "cache_read": Decimal(1), "output": Decimal(1)})

@@ -46,7 +46,16 @@ GROWTH: Final = 1.5
 UPKEEP: Final = 0.05
 _RUNS: Final = 9
 _RAW_RUNS: Final = 3
-_HEAD: Final = ["question", "rollups", "records", "limit", "growth", "met", "answered from"]
+_HEAD: Final = [
+    "question",
+    "median",
+    "fastest",
+    "from records",
+    "limit",
+    "growth",
+    "met",
+    "answered from",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +149,8 @@ def read_questions() -> list[Question]:
     ]
 
 
-Answers = dict[str, tuple[float, float | None, str]]
+Answers = dict[str, tuple[tuple[float, float], float | None, str]]
+"""By question: milliseconds, median and fastest; the median from the records; what answered."""
 
 
 class _Bench:
@@ -182,13 +192,13 @@ class _Bench:
         found: Answers = {}
         for question in questions:
             ask, source = self._asked(question)
-            took_ms = _median_ms(ask, _RUNS)
+            took_ms = _took_ms(ask, _RUNS)
             slow_ms = None
             if raw and question.kind in {"sums", "highest", "distinct"}:
-                slow_ms = _median_ms(self._from_records(question), _RAW_RUNS)
+                slow_ms, _ = _took_ms(self._from_records(question), _RAW_RUNS)
             found[question.name] = (took_ms, slow_ms, source)
             beside = "" if slow_ms is None else f", from records {slow_ms:,.0f} ms"
-            say(f"{question.name}: {took_ms:.1f} ms{beside} ({source})")
+            say(f"{question.name}: {took_ms[0]:.1f} ms{beside} ({source})")
         return found
 
     def _asked(self, question: Question) -> tuple[Callable[[], object], str]:
@@ -267,14 +277,15 @@ def _write(audit: AuditLogger, count: int, number: int) -> None:
         load.call(audit)
 
 
-def _median_ms(ask: Callable[[], object], runs: int) -> float:
+def _took_ms(ask: Callable[[], object], runs: int) -> tuple[float, float]:
+    """Ask so many times, after once for nothing; give the median and the fastest."""
     ask()
     took: list[float] = []
     for _ in range(runs):
         started_s = time.perf_counter()
         ask()
         took.append((time.perf_counter() - started_s) * 1000)
-    return median(took)
+    return median(took), min(took)
 
 
 def _table(
@@ -282,16 +293,17 @@ def _table(
 ) -> tuple[list[list[str]], list[str]]:
     rows, missed = [], []
     for question in questions:
-        took_ms, slow_ms, source = after[question.name]
-        growth = took_ms / before[question.name][0]
+        (took_ms, fastest_ms), slow_ms, source = after[question.name]
+        # Of the fastest runs: other work on the machine does not double those.
+        growth = fastest_ms / before[question.name][0][1]
         # Below two milliseconds the time is that of asking at all.
         met = took_ms <= question.limit_ms and (growth <= GROWTH or took_ms < 2)
         if not met:
             missed.append(f"{question.what}: {took_ms:.1f} ms, growth {growth:.2f}")
         slow = "" if slow_ms is None else f"{number(slow_ms)} ms"
         rows.append(
-            [question.what, f"{number(took_ms)} ms", slow, f"≤ {question.limit_ms:g} ms",
-             f"{growth:.2f}×", "yes" if met else "MISSED", source]
+            [question.what, f"{number(took_ms)} ms", f"{number(fastest_ms)} ms", slow,
+             f"≤ {question.limit_ms:g} ms", f"{growth:.2f}×", "yes" if met else "MISSED", source]
         )  # fmt: skip
     return rows, missed
 
@@ -308,7 +320,7 @@ def _page(
     about = (
         f"{arguments.calls:,} calls of {arguments.text} characters over 90 days, {USERS:,} users "
         f"by Zipf's law, a server cache of {arguments.cache}. Medians of {_RUNS} warm runs "
-        f"({_RAW_RUNS} from the records). *Growth* is the time beside that at a fifth of the "
+        f"({_RAW_RUNS} from the records). *Growth* is the fastest beside that at a fifth of the "
         f"calls; its limit is {GROWTH}×."
     )
     parts = [

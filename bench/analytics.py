@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -100,14 +100,14 @@ class Question:
         return SearchFilter(**self.said.get("filters", {}), **span)
 
 
-def main() -> int:
+def main(given: Sequence[str] | None = None) -> int:
     """Load, ask, print; 0 when every target is met, else 1."""
     parser = argparse.ArgumentParser(prog="python -m bench.analytics", description=__doc__)
     parser.add_argument("--calls", type=int, default=1_000_000, metavar="N")
     parser.add_argument("--text", type=int, default=600, help="characters of prompt and answer")
     parser.add_argument("--cache", default="4G", help="the server's cache")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the page here, too")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     questions = read_questions()
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="affidavit-bench-"))
@@ -129,7 +129,7 @@ def main() -> int:
         after = bench.ask_all(questions, raw=True)
         rows, missed = _table(questions, before, after)
         sizes = bench.sizes(arguments.calls)
-        upkeep = bench.upkeep(folder)
+        upkeep = bench.upkeep(folder, min(24_000, max(800, arguments.calls // 20)))
     page = _page(arguments, rows, sizes, [*bench.notes, *upkeep], missed)
     print(page if arguments.out is None else as_text(_HEAD, rows))
     if arguments.out is not None:
@@ -235,10 +235,10 @@ class _Bench:
                 )  # fmt: skip
         return rows
 
-    def upkeep(self, folder: str) -> list[str]:
+    def upkeep(self, folder: str, count: int) -> list[str]:
         """Write at full speed, fold what was written, and give the share."""
         say("upkeep: writing at full speed")
-        count, callers = 24_000, 8
+        callers = 8
         settings = logger_config("async", folder)
         with AuditLogger(self._uri, settings, seal="off") as audit:
             work = [

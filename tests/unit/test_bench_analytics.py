@@ -1,0 +1,28 @@
+"""The benchmark of analytics works: loading, sealing, folding and asking, at miniature size."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bench import analytics
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.requirement("R13", "R14", "R15", "R16")
+
+
+def test_every_question_is_asked_at_miniature_size(tmp_path: Path) -> None:
+    """The page has each question of the list, and those of sums are answered from rollups."""
+    page = tmp_path / "page.md"
+    # The verdicts of so few calls mean nothing; that it ran does.
+    assert analytics.main(["--calls", "400", "--text", "90", "--out", str(page)]) in {0, 1}
+    text = page.read_text()
+    for question in analytics.read_questions():
+        [row] = [line for line in text.splitlines() if line.startswith(f"| {question.what} |")]
+        expected = "records" if question.kind == "list" else "rollups"
+        assert row.endswith(f"| {expected} |")
+    assert "Keeping rollups up with them" in text
+    assert "llm_audit_rollups_a" in text

@@ -6,6 +6,7 @@ on what it did. The field that is edited is drawn uniformly over all stored path
 
 from __future__ import annotations
 
+import contextlib
 import random
 from base64 import b64encode
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from bson.decimal128 import Decimal128
 from bson.objectid import ObjectId
 from pymongo.database import Database
 
-from affidavit.canonical import leaf_of
+from affidavit.canonical import EntryError, entry_of, leaf_hash
 from affidavit.integrity.checkpoint import Checkpoint, sign_checkpoint
 from affidavit.integrity.leaves import Signer, build, from_document
 from affidavit.integrity.merkle import Frontier
@@ -64,13 +65,17 @@ def edit_proof(database: Database[Docs], log: Log, rng: random.Random) -> Done:
 def edit_and_rehash(database: Database[Docs], log: Log, rng: random.Random) -> Done:
     """A record, and its leaf batch made again to fit it, signed by a key of one's own."""
     document = _one(database, RECORDS, rng)
-    kept = {"writer", "seq", "_id", "salt", "timestamp"}
-    path = rng.choice([p for p in paths(document) if p[0] not in kept])
-    changed = put(document, path, flipped(at(document, path)))
+    kept = {"writer", "seq", "_id", "salt", "salts", "erased", "timestamp"}
+    leaf = None
+    while leaf is None:  # some edits of an erased record leave nothing that could be hashed
+        path = rng.choice([p for p in paths(document) if p[0] not in kept])
+        changed = put(document, path, flipped(at(document, path)))
+        with contextlib.suppress(EntryError):
+            leaf = _leaf(changed)
     database[RECORDS].replace_one({"_id": document["_id"]}, changed)
     batch = _batch_of(database, changed)
     leaves = list(batch.leaves)
-    leaves[changed["seq"] - batch.s0] = leaf_of(changed, "records")
+    leaves[changed["seq"] - batch.s0] = leaf
     new = build(batch.w, batch.s0, leaves, batch.times_ms, batch.k, batch.prev, Signer(batch.w))
     stored = {**new.as_document(), "sent_at": datetime(2026, 9, 1)}  # noqa: DTZ001 - stored as UTC
     database[BATCHES].replace_one({"_id": batch.id}, stored)
@@ -81,10 +86,19 @@ def erase_quietly(database: Database[Docs], log: Log, rng: random.Random) -> Don
     """Content, the way an erasure does it, without the ledger's record."""
     from affidavit.canonical import erase, openings
 
-    document = _one(database, RECORDS, rng)
-    group = rng.choice(sorted(openings(document, "records")))
+    groups: list[str] = []
+    while not groups:  # of some records everything was erased on request
+        document = _one(database, RECORDS, rng)
+        groups = sorted(openings(document, "records"))
+    group = rng.choice(groups)
     database[RECORDS].replace_one({"_id": document["_id"]}, erase(document, "records", [group]))
     return Done((RECORDS,), f"group {group} of a record erased")
+
+
+def _leaf(document: Docs) -> bytes:
+    entry = entry_of(document, "records")
+    assert entry is not None
+    return leaf_hash(entry)
 
 
 # -- less ----------------------------------------------------------------------------------------
@@ -138,10 +152,11 @@ def insert(database: Database[Docs], log: Log, rng: random.Random) -> Done:
         made_up["writer"] = f"host-1-{rng.randrange(2**32):x}"
     elif how == "no salt":
         made_up["seq"] += 1000
-        del made_up["salt"]
     else:
-        for name in ("writer", "seq", "salt"):
-            del made_up[name]
+        del made_up["writer"], made_up["seq"]
+    if how in {"no salt", "no number"}:
+        for name in ("salt", "salts", "erased"):
+            made_up.pop(name, None)
     database[RECORDS].insert_one(made_up)
     return Done((RECORDS,), how)
 
@@ -224,7 +239,7 @@ def swap_key(database: Database[Docs], log: Log, rng: random.Random) -> Done:
     database[RECORDS].replace_one({"_id": document["_id"]}, document)
     batch = _batch_of(database, document)
     leaves = list(batch.leaves)
-    leaves[document["seq"] - batch.s0] = leaf_of(document, "records")
+    leaves[document["seq"] - batch.s0] = _leaf(document)
     new = build(batch.w, batch.s0, leaves, batch.times_ms, batch.k, batch.prev, Signer(batch.w))
     database[BATCHES].update_one({"_id": batch.id}, {"$set": new.as_document()})
     tree = Frontier()

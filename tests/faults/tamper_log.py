@@ -17,21 +17,25 @@ from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 
 from affidavit import AuditConfig, AuditLogger
+from affidavit.canonical import CONTENT
 from affidavit.canonical.values import epoch_ms
 from affidavit.integrity.findings import Report
 from affidavit.integrity.note import Signer
 from affidavit.integrity.trust import Trust
 from affidavit.integrity.verify import verify
+from affidavit.lifecycle import erasure
 from affidavit.sealer.keys import LogKey
 from affidavit.sealer.run import seal_once
 from affidavit.sealer.sealing import Sealer
-from affidavit.store import connect_seals
+from affidavit.store import connect_seals, open_log
+from affidavit.store.erasing import Chosen
 
 if TYPE_CHECKING:
     from pymongo.database import Database
 
 Docs = dict[str, Any]
 DAYS: Final = 12
+ERASED_DAY: Final = 1
 TTL_DAYS: Final = 90
 SAVED_DAY: Final = 10
 """After this day the auditor saves a checkpoint; two more days come after it."""
@@ -70,6 +74,8 @@ def build(database: Database[Docs], spool: Path, origin: str = "affidavit/tamper
     for day in range(DAYS):
         at = _START + timedelta(days=day)
         _record_and_seal(database, spool, key, at, 9 if day else 24)
+        if day == ERASED_DAY:
+            _erase(database, at + timedelta(minutes=6))
         days.append(snapshot(database))
         if day == SAVED_DAY:
             newest = database[SEALS].find_one({"size": {"$gte": 0}}, sort=[("size", -1)])
@@ -98,6 +104,14 @@ def _record_and_seal(
             audit.rate_limit_exceeded(limit_type="requests", user_id="u", current_usage={"n": 9})
             audit.security_event(kind="blocked", user_id="u", details={"at": [1, 2.5, b"\x00"]})
         seal(database, key, at + timedelta(minutes=5))
+
+
+def _erase(database: Database[Docs], at: datetime) -> None:
+    """Erase a user's content, and some of another's; the next day's seal holds the announcement."""
+    with time_machine.travel(at, tick=True), open_log(database, AuditConfig()) as log:
+        for user, groups in (("u1", CONTENT), ("u2", {"request", "response"})):
+            planned = erasure.plan(log.erasing, Chosen(users=(user,)), groups)
+            assert erasure.carry_out(log.erasing, planned, "on request").erased
 
 
 def _call(audit: AuditLogger, number: int) -> None:

@@ -369,3 +369,27 @@ def test_a_sealer_that_starts_reads_little(log: Log, seals: SealStore) -> None:
     assert len(read) < 600  # in two looks: what is covered, and the leaves of the partial tile
     assert min(read) > 0
     assert check_log(seals) == writer.seq + 1
+
+
+def test_a_log_with_a_gap_goes_on_and_verifies(
+    log: Log, seals: SealStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Numbers that never came are sealed; then another sealer goes on, and all can be verified."""
+    store = connect(log, AuditConfig())
+    store.prepare(30)
+    writer = Writer(store, "aaaaaaaaaaaa")
+    writer.send(writer.record(3))
+    writer.record(4, store=False)
+    writer.send(writer.record(3))
+    later = datetime.now(UTC) + timedelta(minutes=20)
+    assert sealer_of(seals, clock=lambda: later).step() is not None
+    writer.send(writer.record(5))
+    later += timedelta(minutes=1)
+    done = sealer_of(seals, clock=lambda: later).step()
+    assert done is not None
+    assert check_log(seals) == done.size
+    capsys.readouterr()
+    assert run(["verify", "--json"]) == 0
+    counts = json.loads(capsys.readouterr().out)["counts"]
+    assert counts["gaps"] == 4
+    store.close()

@@ -19,7 +19,7 @@ from affidavit.event import EventType, LedgerEvent
 from affidavit.store.mongo.connect import Location
 from affidavit.store.mongo.driver import UNAUTHORIZED, translated
 from affidavit.store.mongo.filters import query
-from affidavit.store.mongo.indexes import JOINED
+from affidavit.store.mongo.indexes import CORRECTION, JOINED
 from affidavit.store.monitoring import IndexUse, Plan, SlowShape
 from affidavit.store.questions import SearchFilter
 
@@ -151,6 +151,10 @@ def questions(location: Location) -> Iterator[Question]:
     call_id = value["call_id"]
     joined = {"call_id": {"$in": [call_id]}, "event_type": {"$in": list(JOINED)}}
     yield _find("records of a call", names.records, joined, {"timestamp": 1})
+    corrected = {"event_type": CORRECTION, "call_id": {"$in": [call_id]}}
+    yield _find("corrections of a call", names.records, corrected)
+    corrected = {"event_type": CORRECTION, "effective_at": {"$gte": since}}
+    yield _find("corrections of a span", names.records, corrected)
     yield _find("a call by its id", names.records, {"_id": {"$in": [ObjectId(), call_id]}})
     of_writer = {"writer": value["writer"], "seq": {"$gte": 0, "$lt": 1000}}
     yield _find("records by number", names.records, of_writer, {"writer": 1, "seq": 1})

@@ -172,6 +172,10 @@ def questions(location: Location) -> Iterator[Question]:
         {"sent_at": {"$gte": since}},
         {"sent_at": 1, "_id": 1},
     )
+    said = {"said.h": {"$exists": True, "$in": [b"-"]}}
+    yield _find("requests that had a text", names.records, said)
+    yield _find("leaf batches of a writer", names.leaf_batches, {"w": "-"}, {"w": 1, "s0": 1})
+    yield _find("gaps of a writer", names.seals, {"items.gap": "-"}, {"_id": 1})
     yield _find("the seal of a batch", names.seals, {"items.b": {"$in": ["-:0"]}})
     heartbeats: list[Mapping[str, Any]] = [
         {"$sort": {"writer": 1, "at": -1}},

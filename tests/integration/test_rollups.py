@@ -334,6 +334,48 @@ def test_any_span_is_answered_exactly(
     assert found == dict(oracle.sums(question))
 
 
+def test_what_is_not_folded_yet_counts_too(log: MongoLog, database: Log) -> None:
+    """Sealed and not folded, or not even sealed: an answer has it, and has nothing twice."""
+    store(database, writers=2, calls=30)
+    fold(log, database)
+    store(database, writers=2, calls=20, seed=2)
+    send_leaves(database)
+    seal_once(sealer_of(log.seals))
+    store(database, writers=2, calls=10, seed=3)
+    send_leaves(database)
+    engine, oracle = log.calls, Oracle(database.llm_audit.find())
+    assert isinstance(engine, RollupCalls)
+    for by in FITTING:
+        for since in (NOW - timedelta(days=20), NOW - timedelta(days=3, minutes=7)):
+            question = ask(by.by, since=since, measures=by.measures, filters=by.filters)
+            assert engine.source(question).name == "rollups"
+            found = {key: sums.only(question.measures) for key, sums in engine.sums(question)}
+            assert found == dict(oracle.sums(question))
+    question = ask(("user_id",), since=NOW - timedelta(days=20))
+    every = sorted(oracle.sums(question), key=lambda row: (-row[1].cost_nano, row[0][0] or ""))
+    highest = engine.highest(question, "cost_nano", 3)
+    assert [(key, sums.only(question.measures)) for key, sums in highest] == every[:3]
+    assert dict(engine.distinct(ask(), "user_id")) == dict(oracle.distinct(ask(), "user_id"))
+
+
+def test_a_group_that_is_being_added_is_waited_for(log: MongoLog, database: Log) -> None:
+    """Cells hold a part of it meanwhile; where it does not end, the records are asked."""
+    store(database, calls=20)
+    fold(log, database)
+    store(database, calls=20, seed=2)
+    send_leaves(database)
+    seal_once(sealer_of(log.seals))
+    engine, oracle = log.calls, Oracle(database.llm_audit.find())
+    failing = Failing(log.rollups, 3)
+    with pytest.raises(CrashError):
+        Keeper(log.seals, failing).step()
+    question = ask(("provider",), since=NOW - timedelta(days=20))
+    threading.Timer(0.5, lambda: keeper(log).catch_up()).start()
+    assert {k: s.only(question.measures) for k, s in engine.sums(question)} == dict(
+        oracle.sums(question)
+    )
+
+
 @pytest.fixture(scope="module")
 def asked(mongod: Any) -> Iterator[tuple[RollupCalls, Oracle]]:
     """A log of a fortnight, to ask things of."""

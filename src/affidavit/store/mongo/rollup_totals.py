@@ -3,15 +3,17 @@
 A question's span is cut into parts: whole slots of a shape that has its keys and measures, and what
 is left at both ends, where a slot is asked for in part. Whether that is so is told by the times in
 the cells: a slot of which everything lies within the span is taken whole. Ends are added up from
-hours, where those fit, and else from the records.
+hours, where those fit, and else from the records. What is too new for the cells is added by its
+numbers (:mod:`.rollup_tail`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo
 
 from affidavit.event import EPOCH, Document, LedgerEvent
@@ -32,6 +34,7 @@ from affidavit.store.mongo.counting import Stages
 from affidavit.store.mongo.driver import translated
 from affidavit.store.mongo.ledger import Ledger
 from affidavit.store.mongo.rollup_cells import Cells
+from affidavit.store.mongo.rollup_tail import Run, Tail
 from affidavit.tally.cells import (
     ENDINGS,
     HOURS,
@@ -48,6 +51,16 @@ from affidavit.tally.times import UNITS, offsets, time_key
 
 LATE: Final = timedelta(seconds=60)
 """Rollups that are further behind the log are not asked."""
+
+SENT_WITHIN: Final = timedelta(seconds=2)
+"""In which a writer sends the leaf batch of a record; what is older is in the answer."""
+
+PATIENCE_S: Final = 2.0
+"""Longest wait for a group that is being added; then the records are asked."""
+
+_LOOK_S: Final = 0.05
+_BUSY: Final = "Calls are being added to the rollups at this moment."
+T = TypeVar("T")
 
 _BY_DAY: Final = (MODELS, TEAMS, ENDINGS, USERS)
 """Shapes that answer questions by days; the smallest that fits does."""
@@ -73,6 +86,20 @@ class Plan:
     as_of: datetime
     old: bool
     """Whether documents of older loggers are to be added."""
+    tail: tuple[Run, ...]
+    """Records that are not in the cells yet."""
+    serial: int
+    """Of the last group that was added to the cells."""
+
+    def beside(self, question: SumQuestion) -> list[tuple[datetime, datetime]]:
+        """List the spans of the question that are not answered from all of its records."""
+        spans, at = [], question.since
+        for part in sorted(self.parts, key=lambda part: part.since):
+            if part.shape is None:
+                if at < part.since:
+                    spans.append((at, part.since))
+                at = max(at, part.until)
+        return [*spans, (at, question.until)] if at < question.until else spans
 
 
 class _OldCalls(MongoCalls):
@@ -94,12 +121,13 @@ class RollupCalls:
         self._raw: Engine = MongoCalls(location, legacy_timezone)
         self._old = _OldCalls(location, legacy_timezone)
         self._cells = Cells(location)
+        self._tail = Tail(location, legacy_timezone)
 
     # -- the contract ----------------------------------------------------------------------------
 
     def source(self, question: SumQuestion) -> Source:
         """Say where the sums of this question come from, and why not from rollups."""
-        plan = self.plan(question)
+        plan = self._settled(question)
         if isinstance(plan, str):
             found = self._raw.source(question)
             return found._replace(notes=(*found.notes, plan))
@@ -109,21 +137,8 @@ class RollupCalls:
 
     def sums(self, question: SumQuestion) -> Iterator[tuple[Key, Sums]]:
         """Give each group once; see :class:`affidavit.store.analytics.Totals`."""
-        plan = self.plan(question)
-        if isinstance(plan, str) or all(part.shape is None for part in plan.parts):
-            yield from self._raw.sums(question)
-            return
-        found: dict[Key, Sums] = {}
-        for part in plan.parts:
-            self._merge(question, found, self._sums_of(plan, part, question))
-            if plan.old and part.shape is not None:
-                span = replace(
-                    question,
-                    since=max(part.since, question.since),
-                    until=min(part.until, question.until),
-                )
-                self._merge(question, found, self._old.sums(span))
-        yield from found.items()
+        found = self._steadily(question, self._added_up)
+        yield from self._raw.sums(question) if found is None else found.items()
 
     def highest(self, question: SumQuestion, counter: str, count: int) -> list[tuple[Key, Sums]]:
         """Give the groups with the highest value of a counter, the highest first.
@@ -131,29 +146,50 @@ class RollupCalls:
         Groups that have the same are in the order of their keys. Of users the server ranks, and
         only those that are wanted leave it.
         """
-        plan = self.plan(question)
-        if not isinstance(plan, str) and not plan.old and len(plan.parts) == 1:
-            part = plan.parts[0]
-            timed = set(question.by) & set(UNITS)
-            if part.shape is USERS and question.by and not timed:
-                keys = self._cells.highest(plan.side, question, part, counter, count)
-                rows = self._cells.of_users(plan.side, question, part, keys)
-                return _ranked(_named(question, rows), counter, count)
-        return _ranked(self.sums(question), counter, count)
+
+        def best_users(plan: Plan, question: SumQuestion) -> list[tuple[Key, Sums]] | None:
+            part = self._of_users(plan)
+            if part is None or not question.by or set(question.by) & set(UNITS):
+                return None
+            newest: dict[Key, Sums] = {}
+            self._merge(question, newest, self._tail_of(plan, question))
+            # Nobody else can be among the first: what is newest changes the sums of these alone.
+            first = count + len(newest)
+            keys = self._cells.highest(plan.side, question, part, counter, first)
+            keys += [key for key in newest if key not in set(keys)]
+            rows = self._cells.of_users(plan.side, question, part, keys)
+            return _ranked([*_named(question, rows), *newest.items()], counter, count)
+
+        found = self._steadily(question, best_users)
+        return _ranked(self.sums(question), counter, count) if found is None else found
 
     def distinct(self, question: SumQuestion, of: str) -> Iterator[tuple[Key, int]]:
         """Count different values; of users over whole days from rollups, else from the records."""
-        plan = None
+        count = None
         if of == "user_id" and not question.by:
-            measures = frozenset({"counts"})
-            plan = self.plan(replace(question, by=("user_id",), measures=measures))
-        if isinstance(plan, Plan) and not plan.old and len(plan.parts) == 1:
-            [part] = plan.parts
-            if part.shape is USERS:
-                count = self._cells.users(plan.side, question, part)
-                yield from [((), count)] if count else ()
-                return
-        yield from self._raw.distinct(question, of)
+            by_user = replace(question, by=("user_id",), measures=frozenset({"counts"}))
+            count = self._steadily(by_user, self._users)
+        if count is None:
+            yield from self._raw.distinct(question, of)
+        elif count:
+            yield (), count
+
+    def _users(self, plan: Plan, question: SumQuestion) -> int | None:
+        part = self._of_users(plan)
+        if part is None:
+            return None
+        count = self._cells.users(plan.side, question, part)
+        newest = {key for key, sums in self._tail_of(plan, question) if sums.calls and key[0]}
+        if newest:
+            rows = self._cells.of_users(plan.side, question, part, sorted(newest, key=str))
+            newest -= {key for key, sums in _named(question, rows) if sums.calls}
+        return count + len(newest)
+
+    @staticmethod
+    def _of_users(plan: Plan) -> Part | None:
+        """Give the one part of a plan that is of users' cells alone."""
+        part = plan.parts[0] if len(plan.parts) == 1 and not plan.old else None
+        return part if part is not None and part.shape is USERS else None
 
     def dearest(self, question: SumQuestion, count: int) -> list[Dear]:
         """List the calls that cost most, from the records."""
@@ -169,7 +205,7 @@ class RollupCalls:
 
     # -- whether, and from what ------------------------------------------------------------------
 
-    def plan(self, question: SumQuestion) -> Plan | str:
+    def plan(self, question: SumQuestion) -> Plan | str:  # noqa: PLR0911 - each has its reason
         """Say from which cells a question is answered, or why it is not."""
         if not any(_fits(shape, question) for shape in SHAPES):
             return "Rollups do not have these keys or measures."
@@ -178,9 +214,15 @@ class RollupCalls:
             return "There are no rollups yet: `affidavit rollups run` makes them."
         if state["zone"] != question.zone:
             return f"Rollups are kept by the days of {state['zone']}."
+        if state["pending"] is not None:
+            return _BUSY
+        as_of = datetime.now(UTC) - SENT_WITHIN
         behind = self._behind(state)
         if behind:
             return behind
+        tail = self._tail.runs(state)
+        if tail is None:
+            return "Much is not in the rollups yet; `affidavit rollups status`."
         since, until = _ceil(question.since), _ceil(question.until)
         parts: list[Part] = []
         floor = state.get("since")
@@ -189,8 +231,31 @@ class RollupCalls:
             since = floor
         if since < until:
             parts += self._cover(state["_id"], question, since, until)
-        as_of = state["at"] or state["folded_at"]
-        return Plan(state["_id"], tuple(parts), as_of, old=self._has_old(until))
+        old = self._has_old(until)
+        return Plan(state["_id"], tuple(parts), as_of, old, tail, state["serial"])
+
+    def _settled(self, question: SumQuestion) -> Plan | str:
+        """Plan while no group is being added: sums read meanwhile would hold a part of it."""
+        end_s = time.monotonic() + PATIENCE_S
+        while (plan := self.plan(question)) == _BUSY and time.monotonic() < end_s:
+            time.sleep(_LOOK_S)
+        return plan
+
+    def _steadily(
+        self, question: SumQuestion, ask: Callable[[Plan, SumQuestion], T | None]
+    ) -> T | None:
+        """Ask the cells at rest, again where one was added to; None: the records must be asked."""
+        end_s = time.monotonic() + PATIENCE_S
+        while True:
+            plan = self._settled(question)
+            if isinstance(plan, str) or all(part.shape is None for part in plan.parts):
+                return None
+            answer = ask(plan, question)
+            now = self._cells.state() or {"_id": "", "serial": 0, "pending": None}
+            if (now["_id"], now["serial"], now["pending"]) == (plan.side, plan.serial, None):
+                return answer
+            if time.monotonic() >= end_s:
+                return None
 
     def _has_old(self, until: datetime) -> bool:
         """Whether set-up has found documents of another logger that may be of this time."""
@@ -269,6 +334,20 @@ class RollupCalls:
         return ((start, end) if start < end else None), ends
 
     # -- adding up -------------------------------------------------------------------------------
+
+    def _added_up(self, plan: Plan, question: SumQuestion) -> dict[Key, Sums]:
+        found: dict[Key, Sums] = {}
+        for part in plan.parts:
+            self._merge(question, found, self._sums_of(plan, part, question))
+        self._merge(question, found, self._tail_of(plan, question))
+        if plan.old:
+            for since, until in plan.beside(question):
+                span = replace(question, since=since, until=until)
+                self._merge(question, found, self._old.sums(span))
+        return found
+
+    def _tail_of(self, plan: Plan, question: SumQuestion) -> Iterator[tuple[Key, Sums]]:
+        return self._tail.sums(plan.tail, question, plan.beside(question))
 
     def _sums_of(self, plan: Plan, part: Part, question: SumQuestion) -> Iterable[tuple[Key, Sums]]:
         if part.shape is None:

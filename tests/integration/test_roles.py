@@ -361,6 +361,14 @@ def test_the_sealers_role_seals_what_the_writers_role_cannot(
     stored = {d["writer"] for d in database.llm_audit.find({"salt": {"$exists": True}})}
     items = [item for seal in database.llm_audit_seals.find() for item in seal.get("items", ())]
     assert stored <= {item.get("b", "").rpartition(":")[0] for item in items}
+    [state] = database.llm_audit_rollup_states.find({"_id": "a"})
+    newest = database.llm_audit_seals.find_one({"cp": {"$exists": True}}, sort=[("i0", -1)])
+    assert newest is not None
+    assert state["k"] == newest["_id"]
+    assert run(["rollups", "rebuild", "--uri", uri_of(guarded, "sealer")]) == 0
+    assert run(["rollups", "status", "--uri", uri_of(guarded, "reader")]) == 0
+    for role in ("reader", "writer"):
+        assert run(["rollups", "rebuild", "--uri", uri_of(guarded, role)]) == 4
     assert run(["keys", "rotate", "--uri", uri_of(guarded, "sealer")]) == 0
     assert run(["keys", "rotate", "--uri", uri_of(guarded, "writer")]) == 4
     assert run(["status", "--uri", uri_of(guarded, "reader")]) in {0, 1}

@@ -498,6 +498,26 @@ def test_a_database_that_is_away_is_told_from_memory_and_noted_when_it_is_back(
             ]
 
 
+def test_a_server_that_stands_still_holds_the_monitor_up_for_seconds_only(
+    private_mongod: Mongod,
+) -> None:
+    """Its connections stay open and nothing answers: that is told, too."""
+    with watching(private_mongod.database_uri("wadm")) as watch:
+        watch.look()
+        private_mongod.freeze()
+        try:
+            began_s = time.monotonic()
+            assert not watch.look().reached
+            assert time.monotonic() - began_s < 30
+            watch.look(40, times=2)
+            assert watch.told("store_unreachable") == ALARMED[:1]
+        finally:
+            private_mongod.thaw()
+        until(lambda: watch.look(1).reached, "the store", 60)
+        watch.look(1)
+        assert watch.told("store_unreachable") == ALARMED
+
+
 def test_a_right_that_is_taken_away_is_told_as_missing_data(mongodb_uri: str) -> None:
     """What was known once, and has not been for ten minutes."""
     from affidavit.errors import StoreRefused

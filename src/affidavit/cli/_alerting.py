@@ -83,11 +83,12 @@ def spent_in(log: MongoLog) -> Spent:
         from zoneinfo import ZoneInfo
 
         from affidavit.analytics.questions import read
+        from affidavit.store import calls_of
 
         zone = log.reporting_timezone
         month = f"{at.astimezone(ZoneInfo(zone)):%Y-%m}"
         asked = read((group,), {"month": month}, zone, now=at, kept=log.kept)
-        found = log.calls.sums(asked.sums("cost"))
+        found = calls_of(log).sums(asked.sums("cost"))
         return {key[0]: sums.cost_usd for key, sums in found if key[0] is not None}
 
     return ask

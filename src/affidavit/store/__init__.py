@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from affidavit.config import AuditConfig
 from affidavit.errors import ConfigError
@@ -19,6 +19,7 @@ from affidavit.store.base import Store
 
 if TYPE_CHECKING:
     from affidavit.store.alerting import AlertStore
+    from affidavit.store.analytics import Engine
     from affidavit.store.mongo.log import MongoLog
     from affidavit.store.monitoring import MonitorStore
     from affidavit.store.repricing import RepricingStore
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Store",
     "alerts_of",
+    "calls_of",
     "connect",
     "connect_seals",
     "monitor_of",
@@ -38,6 +40,10 @@ __all__ = [
     "seals_beside",
     "seals_sharing",
 ]
+
+ALERTS_TIMEOUT_S: Final = 10.0
+CALLS_TIMEOUT_S: Final = 60.0
+"""Seconds that one answer may take; sums of a month read for long, on a large log."""
 
 
 def connect(target: Any, config: AuditConfig, uri: str | None = None) -> Store:
@@ -90,10 +96,11 @@ def connect_seals(target: Any, config: AuditConfig, uri: str | None = None) -> S
 
 
 def alerts_of(log: MongoLog) -> AlertStore:
-    """Give what alerts need of an open log, over the same connections."""
+    """Give what alerts need of an open log, over the same connections; no wait is for ever."""
     from affidavit.store.mongo.alerting import MongoAlerts
+    from affidavit.store.mongo.patient import Patient
 
-    return MongoAlerts(log.location)
+    return cast("AlertStore", Patient(MongoAlerts(log.location), ALERTS_TIMEOUT_S))
 
 
 def scratch_of(log: MongoLog, name: str) -> AbstractContextManager[Callable[[], None]]:
@@ -108,6 +115,13 @@ def monitor_of(log: MongoLog) -> MonitorStore:
     from affidavit.store.mongo.monitoring import MongoMonitor
 
     return MongoMonitor(log.location)
+
+
+def calls_of(log: MongoLog) -> Engine:
+    """Give what answers questions about finished calls; no wait is for ever."""
+    from affidavit.store.mongo.patient import Patient
+
+    return cast("Engine", Patient(log.calls, CALLS_TIMEOUT_S))
 
 
 def prices_of(log: MongoLog) -> RepricingStore:

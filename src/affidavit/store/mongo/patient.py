@@ -28,7 +28,7 @@ _PART: Final = 100
 
 
 class Patient:
-    """Stands for a :class:`MongoSeals` or a :class:`MongoRollups`; has each of its methods."""
+    """Stands for a store, such as a :class:`MongoSeals`; has each of its methods."""
 
     def __init__(
         self,
@@ -46,9 +46,9 @@ class Patient:
         return self._asked(found) if callable(found) else found
 
     def _asked(self, method: Callable[..., Any]) -> Callable[..., Any]:
-        def ask(*arguments: Any) -> Any:
+        def ask(*arguments: Any, **named: Any) -> Any:
             with self._lock, pymongo.timeout(self.timeout_s):
-                answer = method(*arguments)
+                answer = method(*arguments, **named)
             return self._in_parts(answer) if isinstance(answer, Iterator) else answer
 
         return ask

@@ -171,8 +171,11 @@ Fill = Callable[..., Filled]
 
 
 @pytest.fixture(params=["records", "rollups"])
-def filled(request: pytest.FixtureRequest, database: Log) -> Iterator[Fill]:
+def filled(
+    request: pytest.FixtureRequest, database: Log, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Fill]:
     """Store records; give the engine over them, and the oracle."""
+    monkeypatch.setattr("affidavit.store.mongo.rollup_totals.SMALL", 0)
     opened = []
 
     def fill(records: list[dict[str, Any]], legacy: str | None = None) -> Filled:

@@ -42,6 +42,23 @@ NOW = datetime(2026, 11, 3, 12, tzinfo=UTC)
 ALL = frozenset(MEASURES)
 
 
+@pytest.fixture(autouse=True)
+def _however_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rollups answer although there are few records."""
+    monkeypatch.setattr("affidavit.store.mongo.rollup_totals.SMALL", 0)
+
+
+def test_few_records_are_added_up_themselves(
+    log: MongoLog, database: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small log is answered from the records, which know the last second, too."""
+    monkeypatch.setattr("affidavit.store.mongo.rollup_totals.SMALL", 20_000)
+    store(database)
+    fold(log, database)
+    source = log.calls.source(FITTING[0])
+    assert (source.name, source.notes) == ("records", ())
+
+
 @pytest.fixture
 def log(database: Log) -> Iterator[MongoLog]:
     """A log that is set up, with days of Madrid."""

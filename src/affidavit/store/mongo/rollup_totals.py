@@ -62,6 +62,9 @@ _LOOK_S: Final = 0.05
 _BUSY: Final = "Calls are being added to the rollups at this moment."
 T = TypeVar("T")
 
+SMALL = 20_000
+"""Documents up to which the records are asked: they are added up as quickly, to the last second."""
+
 _BY_DAY: Final = (MODELS, TEAMS, ENDINGS, USERS)
 """Shapes that answer questions by days; the smallest that fits does."""
 
@@ -130,7 +133,7 @@ class RollupCalls:
         plan = self._settled(question)
         if isinstance(plan, str):
             found = self._raw.source(question)
-            return found._replace(notes=(*found.notes, plan))
+            return found._replace(notes=(*found.notes, plan)) if plan else found
         if all(part.shape is None for part in plan.parts):
             return self._raw.source(question)
         return Source("rollups", plan.as_of)
@@ -206,7 +209,9 @@ class RollupCalls:
     # -- whether, and from what ------------------------------------------------------------------
 
     def plan(self, question: SumQuestion) -> Plan | str:  # noqa: PLR0911 - each has its reason
-        """Say from which cells a question is answered, or why it is not."""
+        """Say from which cells a question is answered, or why not; nothing where it need not be."""
+        if self._is_small():
+            return ""
         if not any(_fits(shape, question) for shape in SHAPES):
             return "Rollups do not have these keys or measures."
         state = self._cells.state()
@@ -265,6 +270,12 @@ class RollupCalls:
         first = adoption["details"].get("first")
         # Their times are local: a day more.
         return not isinstance(first, datetime) or first - timedelta(days=1) < until
+
+    def _is_small(self) -> bool:
+        """Whether there are few records, by the server's own count."""
+        records = self._location.database[self._location.names.records]
+        with translated("count the records"):
+            return records.estimated_document_count(maxTimeMS=5000) < SMALL
 
     def _behind(self, state: Document) -> str:
         """Say how far rollups are behind, if that is too far; three look-ups by index."""

@@ -101,7 +101,7 @@ def test_a_question_that_takes_long_is_stopped_and_its_plan_shown(
     log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Looking at plans must not become the load that it warns of."""
-    body = "function() { sleep(20); return true; }"
+    body = "function() { sleep(500); return true; }"
     slow = {"$expr": {"$function": {"body": body, "args": [], "lang": "js"}}}
     command = {"find": "llm_audit", "filter": slow}
     question = advising.Question("a slow one", command, "llm_audit")
@@ -110,7 +110,7 @@ def test_a_question_that_takes_long_is_stopped_and_its_plan_shown(
     with open_log(log, AuditConfig()) as opened:
         started_s = time.monotonic()
         [plan] = monitor_of(opened).plans(run=True)
-    assert time.monotonic() - started_s < 0.7  # 40 records would take 0.8 s
+    assert time.monotonic() - started_s < 12.0  # 40 records would take 20 s
     assert plan.scans
 
 

@@ -73,7 +73,7 @@ def indexes(
             accept_plans(store, plans)
             accepted = {plan.shape: plan.index for plan in plans}
     advice = advise(used, plans, shapes, sizes, now)
-    findings = plan_findings(plans, accepted)
+    findings = plan_findings(plans, accepted, [index.name for index in used])
     if json:
         told = {
             "indexes": [asdict(index) for index in used],

@@ -8,12 +8,14 @@ whether set-up makes the one index that is not strictly needed; nothing here mak
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
+from affidavit.errors import StoreRefused
 from affidavit.store.monitoring import IndexUse, MonitorStore, Plan, Size, SlowShape
 
 ENOUGH: Final = timedelta(days=7)
@@ -312,16 +314,27 @@ class PlanFinding:
 
 
 def plan_findings(
-    plans: Iterable[Plan], accepted: Mapping[str, str | None], costly: int = COSTLY
+    plans: Iterable[Plan],
+    accepted: Mapping[str, str | None],
+    existing: Iterable[str] | None = None,
+    costly: int = COSTLY,
 ) -> list[PlanFinding]:
-    """Judge plans: whole collections, another index than was accepted, too much looked at."""
+    """Judge plans: whole collections, another index than was accepted, too much looked at.
+
+    ``existing`` names the indexes that there are, None where they may not be listed. While a
+    collection is small a server goes by one index today and by another tomorrow, and neither costs
+    anything: another index is said where the accepted one is gone, or where it takes a thousand
+    entries or more.
+    """
+    there = None if existing is None else set(existing)
     found = []
     for plan in plans:
         if plan.scans:
             text = f"reads all of {plan.collection}"
             found.append(PlanFinding(plan.shape, "scan", text))
-        elif accepted.get(plan.shape, plan.index) != plan.index and plan.shape not in BY_TIME:
-            text = f"goes by {plan.index}, and went by {accepted[plan.shape]}"
+        elif _has_changed(plan, accepted, there):
+            gone = ", which is not there any more" if _is_gone(accepted[plan.shape], there) else ""
+            text = f"goes by {plan.index}, and went by {accepted[plan.shape]}{gone}"
             found.append(PlanFinding(plan.shape, "changed", text))
         elif plan.examined is not None and plan.shape not in BY_TIME:
             returned = max(1, plan.returned or 0)
@@ -329,6 +342,18 @@ def plan_findings(
                 text = f"looks at {plan.examined:,} documents to return {plan.returned or 0:,}"
                 found.append(PlanFinding(plan.shape, "costly", text))
     return found
+
+
+def _is_gone(index: str | None, there: set[str] | None) -> bool:
+    return there is not None and index not in there
+
+
+def _has_changed(plan: Plan, accepted: Mapping[str, str | None], there: set[str] | None) -> bool:
+    before = accepted.get(plan.shape, plan.index)
+    if before == plan.index or plan.shape in BY_TIME:
+        return False
+    looked_at = max(plan.keys or 0, plan.examined or 0)
+    return _is_gone(before, there) or looked_at >= LEAST_EXAMINED
 
 
 def accepted_plans(store: MonitorStore) -> dict[str, str | None]:
@@ -348,11 +373,14 @@ def judge_plans(store: MonitorStore) -> list[PlanFinding]:
 
     Where none were accepted yet, those found now are.
     """
+    existing: list[str] | None = None
+    with contextlib.suppress(StoreRefused):
+        existing = [index.name for index in store.indexes()]
     plans = store.plans(run=True)
     accepted = accepted_plans(store)
     if not accepted and plans:
         accept_plans(store, plans)
-    return plan_findings(plans, accepted)
+    return plan_findings(plans, accepted, existing)
 
 
 def degraded(store: MonitorStore) -> dict[str, float]:

@@ -135,10 +135,20 @@ def test_plans_are_judged_by_scan_change_and_cost() -> None:
         plan("c", examined=5001, returned=50),
         plan("d", examined=5000, returned=50),
     ]
-    found = plan_findings(plans, {"b": "by_user", "c": "by_user"})
+    found = plan_findings(plans, {"b": "by_user", "c": "by_user"}, ["other"])
     assert [(each.shape, each.kind) for each in found] == [
         ("a", "scan"), ("b", "changed"), ("c", "costly"),
     ]  # fmt: skip
+
+
+def test_another_index_is_said_where_the_accepted_one_is_gone_or_it_costs() -> None:
+    """A small collection's plan may change from day to day, and nobody has to know."""
+    cheap, dear = plan(by="other"), plan(by="other", keys=2000, examined=50)
+    before = {"search by user": "by_user"}
+    assert plan_findings([cheap], before, ["by_user", "other"]) == []
+    assert [f.kind for f in plan_findings([dear], before, ["by_user", "other"])] == ["changed"]
+    [gone] = plan_findings([cheap], before, ["other"])
+    assert "not there any more" in gone.text
 
 
 def test_questions_that_walk_by_time_are_not_called_costly() -> None:

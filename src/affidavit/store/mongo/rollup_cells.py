@@ -144,13 +144,15 @@ class Cells:
         """Name the groups with the highest value of one counter; nothing else is added up."""
         months = self._months(side, question.tz, part)
         names = _named(question)
-        stages = _united(
-            self._cells[side].name,
-            [_of_month(question, month, names, [counter], {}, lean=True) for month in months],
-        )
         group = {n: f"${n}" for n in names} if len(names) > 1 else f"${names[0]}"
-        stages += [
-            {"$group": {"_id": group, "v": {"$sum": f"${counter}"}}},
+        # Months follow each other: one range, and one pass that knows where a month begins.
+        match = {
+            "_id": {"$gte": f"{months[0].text}/", "$lt": f"{months[-1].text}0"},
+            **question.filters,
+        }
+        stages: Stages = [
+            {"$match": match},
+            {"$group": {"_id": group, "v": {"$sum": _by_month(months, counter)}}},
             {"$sort": {"v": -1, "_id": 1}},
             {"$limit": count},
         ]
@@ -297,6 +299,25 @@ def _of_month(
         fields[FIRST] = {"$min": [f"$d.{day}.{FIRST}" for day in month.days]}
         fields[LAST] = {"$max": [f"$d.{day}.{LAST}" for day in month.days]}
     return [{"$match": match}, {"$project": fields}]
+
+
+def _by_month(months: Sequence[_Month], counter: str) -> Any:
+    """Write what a cell adds to a counter; only the first and the last month can be in part."""
+    first, last = months[0], months[-1]
+    if len(months) == 1:
+        return _of_days(first, counter)
+    said: Any = f"${counter}"
+    if last.days is not None:
+        said = {"$cond": [{"$lt": ["$_id", last.text]}, said, _of_days(last, counter)]}
+    if first.days is not None:
+        said = {"$cond": [{"$lt": ["$_id", months[1].text]}, _of_days(first, counter), said]}
+    return said
+
+
+def _of_days(month: _Month, counter: str) -> Any:
+    if month.days is None:
+        return f"${counter}"
+    return {"$sum": [f"$d.{day}.{counter}" for day in month.days]}
 
 
 def _united(name: str, months: list[Stages]) -> Stages:

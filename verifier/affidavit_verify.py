@@ -87,8 +87,6 @@ def checkpoint(note, key):
 
 
 # -- the tree --------------------------------------------------------------------------------------
-
-
 class Tree:
     """A growing tree; keeps the roots of its complete subtrees."""
 
@@ -253,10 +251,11 @@ def entry_of(record, collection):
 
 
 # -- bundles --------------------------------------------------------------------------------------
-
-
 def verify_bundle(path, key, saved):
     about = json.loads((path / "call.json").read_text(encoding="utf-8"))
+    there = {f"records/{each.name}" for each in path.glob("records/[!.]*")}
+    if not there or there != {row["folder"] for row in about["records"]}:
+        raise Wrong("the folders in records/ are not those that call.json names")
     for row in about["records"]:
         folder = path / row["folder"]
         entry = (folder / "entry.json").read_bytes()
@@ -264,10 +263,13 @@ def verify_bundle(path, key, saved):
         made, groups = entry_of(record, row["collection"])
         if made != entry:
             raise Wrong(f"{row['folder']}/record.json is not the record of entry.json")
+        for each in folder.glob("groups/[!.]*"):
+            if each.suffix not in (".json", ".salt") or each.stem not in groups:
+                raise Wrong(f"{row['folder']}/groups/{each.name} is no part of the record")
         for group in groups:
             opened = folder / "groups" / group
             parts = [opened.with_suffix(end).read_bytes() for end in (".salt", ".json")]
-            if sha(*parts).hex() != json.loads(entry)["c"].get(group):
+            if len(parts[0]) != 32 or sha(*parts).hex() != json.loads(entry)["c"].get(group):
                 raise Wrong(f"{row['folder']}/groups/{group}.json is not what was recorded")
         head, _, note = (folder / "proof.tlog-proof").read_text(encoding="utf-8").partition("\n\n")
         lines = head.split("\n")
@@ -286,8 +288,6 @@ def verify_bundle(path, key, saved):
 
 
 # -- an export -------------------------------------------------------------------------------------
-
-
 def lines_of(path):  # where each line begins, and what it says
     at = 0
     with path.open("rb") as file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 import threading
@@ -35,6 +36,8 @@ from affidavit.store import connect_seals
 from tests.support.outside import Outside, OutsideError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pymongo.database import Database
 
 Docs = dict[str, Any]
@@ -277,9 +280,9 @@ def test_the_script_compares_the_key_and_says_what_was_checked(held: Held, bundl
     assert (other.returncode, "WRONG" in other.stdout) == (1, True)
 
 
-def by_shell(bundle: Path, *known: str) -> subprocess.CompletedProcess[str]:
+def by_shell(bundle: Path, *known: str, shell: str = "sh") -> subprocess.CompletedProcess[str]:
     """Run the script that lies in the bundle."""
-    command = ["sh", "check.sh", *known]
+    command = [shell, "check.sh", *known]
     return subprocess.run(command, cwd=bundle, capture_output=True, text=True, check=False)
 
 
@@ -308,6 +311,71 @@ def test_a_changed_bundle_does_not_verify(held: Held, bundle: Path, forgery: str
     assert run(["verify", str(bundle), "--vkey", held.key.vkey]) >= 10
     assert alone(bundle, "--vkey", held.key.vkey).returncode == 1
     assert (by_shell(bundle).returncode == 0) == (forgery in {"record", "cost"})
+
+
+def _salted(bundle: Path) -> None:
+    """Move the beginning of an answer into its salt: both together hash to the same."""
+    salt, text = (bundle / ANSWERED / f"groups/response.{end}" for end in ("salt", "json"))
+    data = text.read_bytes()
+    salt.write_bytes(salt.read_bytes() + data[:20])
+    text.write_bytes(data[20:])
+
+
+def _added(bundle: Path) -> None:
+    shutil.copytree(bundle / ANSWERED, bundle / "records/9-llm_response")
+    _replace(bundle / "records/9-llm_response/groups/response.json", b"answer", b"refusal")
+
+
+def _elsewhere(bundle: Path) -> None:
+    shutil.copytree(bundle / "records", bundle / ".kept")
+    for name in ("record.json", "groups/response.json"):
+        _replace(bundle / ANSWERED / name, b"answer", b"refusal")
+    about = bundle / "call.json"
+    about.write_bytes(about.read_bytes().replace(b'"records/', b'".kept/'))
+
+
+DISGUISES: dict[str, Callable[[Path], object]] = {
+    "salt": _salted,
+    "record added": _added,
+    "part added": lambda at: (at / ANSWERED / "groups/response.txt").write_text("refusal"),
+    "records elsewhere": _elsewhere,
+    "no records": lambda at: [shutil.rmtree(each) for each in (at / "records").iterdir()],
+}
+
+
+@pytest.mark.parametrize("disguise", DISGUISES)
+def test_what_nothing_vouches_for_is_not_let_pass(held: Held, bundle: Path, disguise: str) -> None:
+    """A reader looks at every file in records/, so each of them is checked or complained of."""
+    DISGUISES[disguise](bundle)
+    assert run(["verify", str(bundle), "--vkey", held.key.vkey]) in {2, 14, 17}
+    assert alone(bundle, "--vkey", held.key.vkey).returncode == 1
+    told = by_shell(bundle, held.key.vkey)
+    assert (told.returncode, "WRONG" in told.stdout) == (1, True)
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_the_script_runs_nothing_that_lies_in_a_bundle(bundle: Path, shell: str) -> None:
+    """A number in a proof is none before it was looked at: shells run what stands in brackets."""
+    _replace(bundle / ASKED / "proof.tlog-proof", b"index ", b"index PPID[$(touch ran)]")
+    told = by_shell(bundle, shell=shell)
+    assert (told.returncode, "WRONG" in told.stdout) == (1, True)
+    assert not (bundle / "ran").exists()
+
+
+def test_the_script_says_which_parts_are_not_shown(bundle: Path) -> None:
+    """An answer that is held back is not one that never was."""
+    for end in ("json", "salt"):
+        (bundle / ANSWERED / f"groups/response.{end}").unlink()
+    told = by_shell(bundle)
+    assert f"absent {ANSWERED}/groups/response.json" in told.stdout
+    assert told.returncode == 0
+
+
+def test_a_garbled_list_of_records_is_told_as_such(held: Held, bundle: Path) -> None:
+    """Nothing in a bundle makes the command fail in an unexpected way."""
+    for text in ('{"records": [], "left_out": ["x"]}', "[]", '{"records": [{"folder": "/etc"}]}'):
+        (bundle / "call.json").write_text(text, encoding="utf-8")
+        assert run(["verify", str(bundle), "--vkey", held.key.vkey]) == 2
 
 
 def test_a_bundle_of_another_key_is_foreign(held: Held, bundle: Path) -> None:

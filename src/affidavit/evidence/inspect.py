@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,13 +36,18 @@ def verify_bundle(
     try:
         about = json.loads((path / "call.json").read_text(encoding="utf-8"))
         rows: list[Mapping[str, Any]] = list(about["records"])
+        left_out: list[Mapping[str, Any]] = [dict(row) for row in about.get("left_out", ())]
         own = VerifierKey.parse((path / "log.vkey").read_text(encoding="utf-8").strip())
-        folders = [path / str(row["folder"]) for row in rows]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        named = [str(row["folder"]) for row in rows]
+        there = {f"records/{each.name}" for each in path.glob("records/[!.]*")}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         msg = f"{path} is no bundle that can be read ({type(error).__name__})."
         raise ConfigError(msg) from error
-    if any(".." in folder.relative_to(path).parts for folder in folders):
-        msg = f"{path} names folders outside of itself."
+    if not all(re.fullmatch(r"records/[^./][^/]*", name) for name in named):
+        msg = f"{path} names folders that are not in its folder records."
+        raise ConfigError(msg)
+    if not rows and not there:
+        msg = f"{path} is a bundle without records."
         raise ConfigError(msg)
     key = own if vkey is None else VerifierKey.parse(vkey)
     if key != own:
@@ -50,9 +56,12 @@ def verify_bundle(
     report.origin, report.vkey = key.name, str(key)
     report.pinned_by = "nothing" if vkey is None else pinned_by
     older = None if saved is None else _saved(saved, key, report)
-    for row, folder in zip(rows, folders, strict=True):
-        _check(folder, row, key, older, report)
-    for row in about.get("left_out", ()):
+    for name in sorted(there.difference(named)):
+        text = f"{name} is not among the records of call.json: nothing vouches for it."
+        report.add(Kind.INSERTED, text, folder=name)
+    for row, name in zip(rows, named, strict=True):
+        _check(path / name, row, key, older, report)
+    for row in left_out:
         report.limits.append(f"{row.get('event_type')} {row.get('id')}: {row.get('why')}")
     report.limits.append("whether the log is whole: a bundle is one call")
     if report.clean and report.counts["matched"]:
@@ -99,7 +108,13 @@ def _check(
         if entry_of(document, dest) != entry:
             text = f"{folder.name}/record.json is not the record that entry.json is of."
             report.add(Kind.ALTERED, text, **where)
-        for name, (salt, opened) in openings(document, dest).items():
+        opened_by = openings(document, dest)
+        known = {name + end for name in opened_by for end in (".json", ".salt")}
+        shown = {each.name for each in folder.glob("groups/[!.]*")}
+        for name in sorted(shown - known):
+            text = f"{folder.name}/groups/{name} is no part of the record: nothing vouches for it."
+            report.add(Kind.INSERTED, text, **where)
+        for name, (salt, opened) in opened_by.items():
             group = folder / "groups" / name
             same = group.with_suffix(".json").read_bytes() == opened
             if not same or group.with_suffix(".salt").read_bytes() != salt:

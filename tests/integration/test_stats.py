@@ -89,7 +89,7 @@ def test_a_table_ends_with_totals_time_and_zone(
     assert lines[0].split()[:4] == ["department", "model", "calls", "tokens"]
     assert lines[1].split()[:2] == ["sales", "model-2"]
     total = next(line for line in lines if line.startswith("all"))
-    assert total.split()[1:4] == ["5", "5000", "1.035"]
+    assert total.split()[1:4] == ["5", "5,000", "1.035"]
     assert any(", UTC; from " in line for line in lines)
 
 

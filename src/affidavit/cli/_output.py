@@ -12,11 +12,16 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from affidavit.cli._text import escape, shorten
+from affidavit.cli._widths import TEXT, fitted, width
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 _WIDE = 200
+_LONGEST = 200
+"""Characters of a value in a row that is written as lines."""
+_GROUPED = 10_000
+"""From here on a number has no decimals, and separators between its thousands."""
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -34,27 +39,59 @@ def table(
     *,
     wrapped: Sequence[str] = (),
     right: Sequence[str] = (),
-) -> None:
-    """Print a table; columns named in ``wrapped`` may break lines, others are cut.
+    upright: bool = False,
+) -> bool:
+    """Print a table, and say whether a text had to be cut.
 
-    Figures stand to the right: known columns by themselves, and those named in ``right``.
+    Columns named in ``wrapped`` may break lines; other texts are cut, figures never are. Figures
+    stand to the right: known columns by themselves, and those named in ``right``. Where the screen
+    is too narrow for the figures, an ``upright`` table is written row by row, a line a value.
     """
     from rich.table import Table
     from rich.text import Text
 
     out = console()
+    cells = [[escape(cell(value)) for value in row] for row in rows]
+    figures = {
+        name
+        for name in columns
+        if name in right or name.endswith((" ms", "tokens", "calls", "failed", "cost USD"))
+    }
+    kinds = ["words" if n in wrapped else "figure" if n in figures else "text" for n in columns]
+    widths = fitted(columns, cells, kinds, out.width)
+    if widths is None and upright:
+        _rows(columns, cells)
+        return False
     shown = Table(box=None, pad_edge=False, header_style="bold")
-    for name in columns:
-        numeric = name in right or name.endswith((" ms", "tokens", "calls", "failed", "cost USD"))
+    for number, (name, kind) in enumerate(zip(columns, kinds, strict=True)):
         shown.add_column(
             name,
-            no_wrap=name not in wrapped,
-            overflow="fold" if name in wrapped else "ellipsis",
-            justify="right" if numeric else "left",
+            no_wrap=kind == "text" or (widths is None and kind == "figure"),
+            overflow="ellipsis" if kind == "text" else "fold",
+            justify="right" if name in figures else "left",
+            width=None if widths is None else widths[number],
+            # A narrow screen: no text, however long, takes the room of all the others.
+            max_width=TEXT if kind == "text" and widths is None else None,
         )
-    for row in rows:
-        shown.add_row(*(Text(escape(cell(value))) for value in row))
+    for row in cells:
+        shown.add_row(*map(Text, row))
     out.print(shown)
+    return widths is None or any(
+        kind == "text" and width(row[number]) > widths[number]
+        for number, kind in enumerate(kinds)
+        for row in cells
+    )
+
+
+def _rows(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    """Print each row as lines of a name and a value, an empty line between two rows."""
+    names = max(map(width, columns))
+    for number, row in enumerate(cells):
+        if number:
+            raw("")
+        for name, value in zip(columns, row, strict=True):
+            if value:
+                raw(f"{name.strip():{names}}  {shorten(value, _LONGEST)}")
 
 
 def say(text: str) -> None:
@@ -86,10 +123,15 @@ def cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Decimal | float):
-        return money(value) if isinstance(value, Decimal) else f"{value:g}"
+        return money(value) if isinstance(value, Decimal) else figure(value)
     if isinstance(value, dict | list | tuple):
         return json.dumps(value, default=_json, ensure_ascii=False)
     return str(value)
+
+
+def figure(value: float) -> str:
+    """Write a measured number for people: no power of ten where there is none in their heads."""
+    return f"{value:,.0f}" if abs(value) >= _GROUPED else f"{value:g}"
 
 
 def money(value: Decimal) -> str:

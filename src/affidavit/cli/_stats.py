@@ -54,9 +54,9 @@ _USAGE: Final = {
     "input_tokens": "in tokens",
     "output_tokens": "out tokens",
     "prompt_chars_p50": "prompt p50",
-    "prompt_chars_p99": "p99",
+    "prompt_chars_p99": "prompt p99",
     "answer_chars_p50": "answer p50",
-    "answer_chars_p99": "p99 ",
+    "answer_chars_p99": "answer p99",
 }
 _PEOPLE: Final = {
     "state": "state",
@@ -82,7 +82,7 @@ _PERFORMANCE: Final = {
     "latency_p95_ms": "p95 ms",
     "latency_p99_ms": "p99 ms",
     "first_token_p50_ms": "first token p50 ms",
-    "first_token_p95_ms": "p95 ms ",
+    "first_token_p95_ms": "first token p95 ms",
     "tokens_per_s_p50": "tokens/s",
     "retried": "retried",
     "empty": "empty",
@@ -148,18 +148,32 @@ def table(answer: Answer[Any, Any]) -> None:
     listed = [name for name in columns if name in known]
     heads = [*names, *(columns[name] for name in listed)]
     lines: list[list[object]] = [
-        [*row.key.values(), *(_cell(row, name, columns) for name in listed)] for row in answer.rows
+        [*map(_named, row.key.values()), *(_cell(row, name, columns) for name in listed)]
+        for row in answer.rows
     ]
     if answer.rows and answer.question not in {"people", "calls"}:
         total = [_cell(answer.totals, name, columns) for name in listed]
         lines.append([*(["all", *[""] * (len(names) - 1)] if names else []), *total])
     right = [columns[name] for name in listed if columns[name] not in _LEFT]
+    wrapped = [columns[name] for name in listed if _is_wordy(answer, name)]
     if lines:
-        output.table(heads, lines, right=right)
+        if output.table(heads, lines, right=right, wrapped=wrapped, upright=True):
+            output.say("Names that end in … are cut; --json and --csv have them whole.")
     else:
         output.say("No calls.")
     for line in _below(answer, columns):
         output.say(line)
+
+
+def _named(value: object) -> object:
+    """Write a key; an empty text is another one than none."""
+    return '""' if value == "" else value
+
+
+def _is_wordy(answer: Answer[Any, Any], name: str) -> bool:
+    """Whether a column is of several figures: an interval, or scores."""
+    values = (getattr(row, name, None) for row in (*answer.rows, answer.totals))
+    return any(hasattr(value, "low") or isinstance(value, Mapping) for value in values)
 
 
 def _below(answer: Answer[Any, Any], columns: Shown) -> list[str]:
@@ -188,12 +202,21 @@ def _cell(row: Row, name: str, columns: Shown) -> object:
     if is_part:
         return None if value is None else _percent(float(value))
     if isinstance(value, Decimal):
-        return output.money(value.quantize(Decimal("1E-6")) if abs(value) >= 1 else value)
+        return _grouped(value.quantize(Decimal("1E-6")) if abs(value) >= 1 else value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
     return value
 
 
+def _grouped(value: Decimal) -> str:
+    """Write an amount with separators between its thousands."""
+    whole, mark, rest = output.money(value).partition(".")
+    return f"{int(whole):,}{mark}{rest}" if len(whole) > 3 else f"{whole}{mark}{rest}"  # noqa: PLR2004 - thousands
+
+
 def _between(found: Any, write: Callable[[float], str]) -> str:
-    return f"{write(found.value)} ({write(found.low)} to {write(found.high)})"
+    # Without spaces: where the line breaks, it breaks before the interval and not inside it.
+    return f"{write(found.value)} ({write(found.low)}\N{EN DASH}{write(found.high)})"
 
 
 def _percent(part: float) -> str:
@@ -201,7 +224,7 @@ def _percent(part: float) -> str:
 
 
 def _figure(value: float) -> str:
-    return f"{value:.4g}"
+    return output.figure(float(f"{value:.4g}"))
 
 
 def _scores(scores: Mapping[str, Any]) -> str | None:
@@ -210,5 +233,5 @@ def _scores(scores: Mapping[str, Any]) -> str | None:
         if hasattr(score, "low"):
             written.append(f"{name} {_between(score, _figure)}, n={score.n}")
         elif score is not None:
-            written.append(f"{name} {score.mean:g}, n={score.n}")
+            written.append(f"{name} {_figure(score.mean)}, n={score.n}")
     return "; ".join(written) or None

@@ -144,6 +144,14 @@ def test_an_edited_cost_is_named(held: Held, capsys: pytest.CaptureFixture[str])
     assert f"number {hit['seq']} of the writer {hit['writer']}" in told
 
 
+def test_a_seal_that_is_none_does_not_stop_the_verification(held: Held) -> None:
+    """Whoever may insert cannot make the command fail; what was put there is found."""
+    last = held.database.llm_audit_seals.find_one(sort=[("_id", -1)], filter={"_id": {"$gte": 0}})
+    assert last is not None
+    held.database.llm_audit_seals.insert_one({"_id": last["_id"] + 1, "items": [], "cp": "x"})
+    assert run(["verify", "--checkpoint", str(held.saved)]) == 11
+
+
 def test_the_exit_code_tells_the_gravest_kind(held: Held) -> None:
     """An emptied log is an older one than the saved checkpoint, whatever else is wrong."""
     held.database.llm_audit.delete_one({"call_id": held.call_id})

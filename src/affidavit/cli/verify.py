@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import typer
 
@@ -158,11 +158,12 @@ def _comparer(seals: SealStore, place: _Place) -> AbstractContextManager[Compare
     from contextlib import nullcontext
 
     from affidavit.evidence.apart import LEAST_LEAVES, Apart, processors
+    from affidavit.integrity.reader import size_of
 
     jobs = place.jobs
     if jobs is None:
-        last = seals.last_seal()
-        jobs = processors() if last is not None and last["size"] >= LEAST_LEAVES else 1
+        last = seals.last_seal() or {}
+        jobs = processors() if size_of(last.get("size")) >= LEAST_LEAVES else 1
     return Apart(common.address(place.uri), place.config, jobs) if jobs > 1 else nullcontext()
 
 
@@ -231,6 +232,9 @@ def _read(path: Path) -> str:
         raise ConfigError(msg) from error
 
 
+_MOST_EXCUSES: Final = 20
+"""The newest are shown; ``--json`` has more."""
+
 _COUNTED = (
     ("expired", "expired: their retention has ended, the leaves remain"),
     ("explained", "lost or refused, as the ledger says"),
@@ -265,6 +269,8 @@ def _print(report: Report) -> None:
     for name, text in _COUNTED:
         if report.counts[name]:
             output.say(f"         {report.counts[name]:,} {text}")
+    for excuse in report.excuses[-_MOST_EXCUSES:]:
+        output.say(f"ledger   {excuse}")
     for shown in report.anchored:
         output.say(f"anchor   {shown}")
     for limit in report.limits:

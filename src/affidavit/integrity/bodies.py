@@ -125,8 +125,8 @@ class Bodies:
         self._oldest_alive_ms = min(self._oldest_alive_ms, seen.oldest_ms)
         self._damaged |= seen.damaged
         self._erased += seen.erased
-        for document in seen.ledger:
-            self.told.learn(document)
+        for document, index in seen.ledger:
+            self.told.learn(document, index)
         for place in seen.gone:
             if len(self._missing) < _MOST_MISSING:
                 self._missing.append(place)
@@ -246,6 +246,7 @@ class Bodies:
         self._match_moved()
         self.told.judge_keys(self.report, self._damaged)
         self._judge_erased()
+        self.report.excuses = self.told.excuses(self.report)
         for place in self._altered:
             why = f": {place.why}" if place.why else ""
             text = f"{upper(called(place))} was altered{why}."

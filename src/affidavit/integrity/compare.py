@@ -36,8 +36,8 @@ class Compared:
     """The newest of their times."""
     oldest_ms: int = ENDS_MS
     """Time of the oldest record that is there and may expire."""
-    ledger: list[Mapping[str, Any]] = field(default_factory=list)
-    """Ledger records that were found under their leaves."""
+    ledger: list[tuple[Mapping[str, Any], int]] = field(default_factory=list)
+    """Ledger records that were found under their leaves, and where in the log these stand."""
     erased: list[tuple[str, list[str], Place]] = field(default_factory=list)
     """Records with marks of an erasure, by their id, and the groups that are gone."""
     gone: list[Place] = field(default_factory=list)
@@ -170,7 +170,7 @@ class _Comparison:
         seen = self.seen
         seen.matched += 1
         if place.kind == LEDGER:
-            seen.ledger.append(document)
+            seen.ledger.append((document, place.leaf_index))
         else:
             seen.oldest_ms = min(seen.oldest_ms, place.time_ms)
         if not _says_time(entry, place.time_ms) or dest != NAMES[place.kind]:

@@ -99,6 +99,8 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
     limits: list[str] = field(default_factory=list)
     """What was not looked at, in words."""
+    excuses: list[str] = field(default_factory=list)
+    """Which sealed ledger records let records or content be gone, in words, in the log's order."""
     anchored: list[str] = field(default_factory=list)
     """What somebody outside the database shows, and the log grew from, in words."""
 
@@ -145,5 +147,6 @@ class Report:
                 for f in self.findings
             ],
             "not_looked_at": self.limits,
+            "excuses": self.excuses,
             "anchored": self.anchored,
         }

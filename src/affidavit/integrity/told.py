@@ -12,6 +12,7 @@ from affidavit.integrity.errors import FormatError
 from affidavit.integrity.findings import Kind, Report
 from affidavit.integrity.leaves import LeafBatch
 from affidavit.integrity.note import VerifierKey
+from affidavit.integrity.places import plain
 from affidavit.integrity.retention import Rule, rule_of
 
 TOLD_BY: Final = (
@@ -44,6 +45,7 @@ class Told:
         self.closing = Closing()
         """What was taken over from another logger, once nothing more is."""
         self._used: dict[str, dict[bytes, int]] = {}
+        self._said: list[tuple[int, str, str, str]] = []
 
     def believe(self, documents: Iterable[Mapping[str, Any]]) -> None:
         """Take ledger records as they stand; for what an earlier verification has seen."""
@@ -55,11 +57,12 @@ class Told:
         keys = self._used.setdefault(batch.w, {})
         keys.setdefault(batch.key, index)
 
-    def learn(self, document: Mapping[str, Any]) -> None:
-        """Take from a ledger record what later judgements need."""
+    def learn(self, document: Mapping[str, Any], index: int = -1) -> None:
+        """Take from a ledger record what later judgements need; ``index``: its place in the log."""
         writer, kind = str(document.get("writer")), document.get("event_type")
         details = document.get("details")
         details = details if isinstance(details, Mapping) else {}
+        self._note(document, details, index)
         actor = document.get("actor")
         actor = actor if isinstance(actor, Mapping) else {}
         for holder in (details, actor):
@@ -82,6 +85,21 @@ class Told:
         elif kind == "adoption_closed":
             self.closing.learn(details)
 
+    def _note(self, document: Mapping[str, Any], details: Mapping[str, Any], index: int) -> None:
+        """Keep what a ledger record may be believed about, for :meth:`excuses`."""
+        writer, kind = str(document.get("writer")), document.get("event_type")
+        rule = rule_in(document) if kind == "setup" else None
+        if rule is not None:
+            kept = "without an end" if rule.ttl_s is None else f"for {rule.ttl_s:,} s"
+            self._said.append((index, "expired", writer, f"records are kept {kept}"))
+        elif kind == "spool_adopted" and details.get("lost_seqs"):
+            text = f"records of the writer {plain(details.get('writer'))} were lost"
+            self._said.append((index, "explained", writer, text))
+        elif kind == "dead_letter":
+            self._said.append((index, "explained", writer, "records of its own were refused"))
+        elif kind == "erasure" and details.get("records"):
+            self._said.append((index, "erased", writer, "content was to be erased"))
+
     def learn_erasure(self, details: Mapping[str, Any]) -> None:
         """Take from an announced erasure which groups of which records it is about."""
         gone, groups = details.get("records"), details.get("groups")
@@ -97,6 +115,24 @@ class Told:
         for pair in ranges if isinstance(ranges, list) else ():
             if isinstance(pair, list) and len(pair) == 2 and all(isinstance(n, int) for n in pair):  # noqa: PLR2004 - first and last
                 self.explained.setdefault(writer, Ranges()).add(int(pair[0]), int(pair[1]) + 1)
+
+    def excuses(self, report: Report) -> list[str]:
+        """Say which ledger records were believed about what is gone, the newest 1,000 of them.
+
+        Who may write to the ledger may say such things. What was said after the saved checkpoint is
+        marked: it may be about records that were there when that was saved.
+        """
+        told: list[str] = []
+        before = ""
+        for index, kind, writer, text in sorted(self._said):
+            again = kind == "expired" and text == before
+            before = text if kind == "expired" else before
+            if again or index < 0 or not report.counts[kind]:
+                continue
+            since = report.saved_size is not None and index >= report.saved_size
+            mark = ", AFTER the saved checkpoint" if since else ""
+            told.append(f"{text}, says {plain(writer)} [leaf {index}]{mark}")
+        return told[-1000:]
 
     def judge_keys(self, report: Report, damaged: Container[str]) -> None:
         """Look whether every batch is signed by a key that its writer has announced.

@@ -481,6 +481,38 @@ def test_lost_records_that_the_ledger_names_are_explained(log: SmallLog) -> None
     assert report.counts["explained"] == 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("spool_adopted", "were lost"), ("setup", "records are kept for 1 s"), ("erasure", "erased")],
+)
+def test_who_excused_what_is_gone_is_told(log: SmallLog, kind: str, said: str) -> None:
+    """Who may write to the ledger may allow much; said after the saved checkpoint, it is marked."""
+    gone = log.held["records"][40]
+    log.command(
+        {
+            "spool_adopted": {"writer": gone["writer"], "lost_seqs": [[gone["seq"]] * 2]},
+            "setup": {"ttl_s": 1},
+            "erasure": {"records": [str(gone["_id"])], "groups": ["response", "request"]},
+        }[kind],
+        kind,
+    )
+    if kind == "erasure":
+        log.held["records"][40] = erase(gone, "records", ["request"])
+    else:
+        del log.held["records"][40]
+    report = checked(log, later_s=3600)
+    assert report.clean
+    excuse = report.excuses[-1]
+    assert said in excuse
+    assert excuse.endswith("AFTER the saved checkpoint")
+    assert report.as_dict()["excuses"] == report.excuses
+
+
+def test_a_whole_log_needs_no_excuses(log: SmallLog) -> None:
+    """Nothing is said of ledger records that nothing was judged by."""
+    assert checked(log).excuses == []
+
+
 # -- keys ------------------------------------------------------------------------------------------
 
 

@@ -394,6 +394,8 @@ def test_a_text_of_a_real_call_is_found_by_the_command(
         (["timeline", "--around", "nonsense"], "neither a time nor"),
         (["timeline", "--around", "1h", "--window", "9y"], "no length of time"),
         (["timeline", "--around", "1h", "--window", "9d"], "at most 7 days"),
+        (["timeline", "--around", "9999-12-31T23:59", "--window", "7d"], "end of the calendar"),
+        (["timeline", "--around", "0001-01-01", "--window", "7d"], "end of the calendar"),
         (["timeline", "--user", "u", "--cursor", "x"], "cursor is not one"),
     ],
 )

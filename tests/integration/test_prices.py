@@ -120,6 +120,17 @@ def test_calls_without_a_cost_are_listed_with_the_reason(
     ]
 
 
+def test_half_a_usage_is_no_reason_to_price_again(
+    log: Log, capsys: pytest.CaptureFixture[str], mongodb_uri: str
+) -> None:
+    """Calls of a known model that tell one side only are said to be so: repricing changes none."""
+    with AuditLogger(mongodb_uri) as audit, audit.call(provider="openai", model="o3") as call:
+        call.complete(text="x", input_tokens=7)
+    (row,) = asked(capsys, "unpriced", "--model", "o3")["unpriced"]
+    assert (row["calls"], row["calls_with_tokens"], row["reason"]) == (1, 1, "no_usage")
+    assert asked(capsys, "reprice", "--since", "1h", "--model", "o3")["corrected"] == 0
+
+
 def test_other_prices_give_corrections_and_a_second_run_none(
     log: Log, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

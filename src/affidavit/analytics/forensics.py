@@ -67,13 +67,17 @@ def bounded(trail: Trail, now: datetime) -> tuple[Trail, str | None]:
 def around(at: datetime, window: timedelta) -> Trail:
     """Ask for everything within a window around a time.
 
-    Raises ConfigError for a window that is empty or too long.
+    Raises ConfigError for a window that is empty or too long, or leaves the calendar.
     """
     if not timedelta(0) < window <= LONGEST_WINDOW:
         msg = f"--window must be longer than nothing and at most {LONGEST_WINDOW.days} days."
         raise ConfigError(msg)
     # The end is not included, and times are kept in milliseconds.
-    return Trail(since=at - window, until=at + window + timedelta(milliseconds=1))
+    try:
+        return Trail(since=at - window, until=at + window + timedelta(milliseconds=1))
+    except OverflowError as error:
+        msg = f"--around {at:%Y-%m-%d} is at an end of the calendar. Ask for a time of this log."
+        raise ConfigError(msg) from error
 
 
 def asked_of(text: str, prints: Fingerprints | None) -> dict[str, Any]:

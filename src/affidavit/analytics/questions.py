@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import MAXYEAR, UTC, date, datetime, timedelta
 from typing import Any, Final, TypedDict
 from zoneinfo import ZoneInfo
 
@@ -179,7 +179,7 @@ def read_span(asking: Mapping[str, Any], zone: ZoneInfo, now: datetime) -> Span:
 def month_span(month: str, zone: ZoneInfo) -> Span:
     """Give a month such as ``2026-11``; what came before it is the month before."""
     found = _MONTH.fullmatch(month.strip())
-    if found is None or int(found[1]) < _EARLIEST.year:
+    if found is None or not _EARLIEST.year <= int(found[1]) < MAXYEAR:
         msg = f"month={month!r} is no month. Write it as 2026-11."
         raise ConfigError(msg)
     year, number = int(found[1]), int(found[2])

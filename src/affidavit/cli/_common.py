@@ -112,10 +112,12 @@ def when(text: str | None, option: str) -> datetime | None:
         if ago:
             return datetime.now(UTC) - timedelta(seconds=int(ago[1]) * _SECONDS[ago[2]])
         moment = datetime.fromisoformat(text.strip())
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        moment.astimezone(UTC)  # at the ends of the calendar there may be no such time
     except (ValueError, OverflowError) as error:
         msg = f"{option} {text!r} is no time. Write 30m, 24h, 7d, 2026-11-01 or 2026-11-01T09:30."
         raise ConfigError(msg) from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return moment
 
 
 def span(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:

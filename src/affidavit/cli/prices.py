@@ -55,7 +55,7 @@ def list_(
     else:
         moment = common.when(at, "--at") or datetime.now(UTC)
         if book.provider(provider) is None:
-            _none_known(f"The price book does not know the provider {provider!r}.", provider)
+            _none_known(f"The price book does not know the provider {provider!r}.")
         rows: list[tuple[object, ...]] = []
         for model in book.models(provider):
             _listed, _own, rates = book.rates(model.provider, model.id, moment)
@@ -90,7 +90,7 @@ def show(
     book = _book(common.settings())
     listed, own, rates = book.rates(provider, model, moment, tier)
     if rates is None:
-        _none_known(f"The price book has no price for {model!r} of {provider!r}.", provider)
+        _none_known(f"The price book has no price for {model!r} of {provider!r}.", f" {provider}")
         return
     origin = _origin(own) if own is not None else "the list"
     found = lines(rates.prices)
@@ -150,9 +150,11 @@ def unpriced(
     for each in found:
         reason = "no_usage"
         if each.with_tokens:
-            usage = Usage(1, 1, tier=STANDARD)
             at_ms = epoch_ms(each.last or span.until)
-            reason = book.price(usage, each.provider, each.model, at_ms)[1]
+            # Of half a usage no chat is priced, but an embedding is.
+            told = [Usage(1, 1, tier=STANDARD), *([] if each.whole else [Usage(1, tier=STANDARD)])]
+            reasons = (book.price(u, each.provider, each.model, at_ms)[1] for u in told)
+            reason = next(filter(None, reasons), "")
         rows.append((each, reason))
     if json:
         output.as_json(
@@ -274,11 +276,11 @@ def _print(json: bool, columns: tuple[str, ...], rows: list[Any]) -> None:
         output.table(columns, rows)
 
 
-def _none_known(text: str, provider: str) -> None:
+def _none_known(text: str, provider: str = "") -> None:
     from affidavit.cli import _output as output
     from affidavit.cli._errors import FOUND_WRONG
 
-    output.note(f"{text} `affidavit prices list {provider}` shows what it has; a price of your own")
+    output.note(f"{text} `affidavit prices list{provider}` shows what it has; a price of your own")
     output.note("goes into the file of price_overrides: docs/how-to/prices.md.")
     raise typer.Exit(FOUND_WRONG)
 

@@ -32,6 +32,8 @@ class Unpriced:
     calls: int
     with_tokens: int
     """Of these calls, those whose tokens are known: a price would give them a cost."""
+    whole: int
+    """Of these calls, those of which both input and output are told."""
     tokens: int
     first: datetime | None
     last: datetime | None

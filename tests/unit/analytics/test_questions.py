@@ -82,6 +82,7 @@ def test_months_follow_each_other(year: int, month: int, zone: str) -> None:
         ({"last": "99999w"}, "is no time"),
         ({"last": "1d", "since": NOW}, "Leave one of them out"),
         ({"month": "2026-13"}, "month='2026-13' is no month"),
+        ({"month": "9999-12"}, "month='9999-12' is no month"),
         ({"month": "November"}, "Write it as 2026-11"),
         ({"month": "2026-11", "last": "3d"}, "month is a time by itself"),
         ({"since": NOW, "until": NOW - timedelta(days=1)}, "does not lie before until"),

@@ -37,7 +37,9 @@ def test_a_time_without_a_zone_is_utc(text: str, moment: datetime) -> None:
     assert when(text, "--since") == moment
 
 
-@pytest.mark.parametrize("text", ["yesterday", "5x", "2026-13-01", "", "999999w"])
+@pytest.mark.parametrize(
+    "text", ["yesterday", "5x", "2026-13-01", "", "999999w", "0001-01-01T00:00+14:00"]
+)
 def test_what_is_no_time_is_refused_with_examples(text: str) -> None:
     """The text names the option."""
     with pytest.raises(ConfigError, match=r"--since .* is no time"):

@@ -85,9 +85,11 @@ class MongoRepricing:
             "details.cost_status_before": "unpriced",
         }
         known = {"$or": [{"$gt": [f"${name}_tokens", None]} for name in _TOKENS]}
+        both = {"$and": known["$or"]}
         summed: dict[str, Any] = {
             "calls": {"$sum": 1},
             "with_tokens": {"$sum": {"$cond": [known, 1, 0]}},
+            "whole": {"$sum": {"$cond": [both, 1, 0]}},
             "tokens": {"$sum": {"$add": [_zero(f"${name}_tokens") for name in _TOKENS]}},
             "first": {"$min": "$timestamp"},
             "last": {"$max": "$timestamp"},
@@ -102,12 +104,9 @@ class MongoRepricing:
             count = int(less.get("calls", 0))
             calls = int(group["calls"]) - count
             if calls > 0:
-                with_tokens, tokens = (
-                    max(0, int(group[name]) - int(off))
-                    for name, off in (("with_tokens", count), ("tokens", less.get("tokens", 0)))
-                )
-                first, last = group["first"], group["last"]
-                rows.append(Unpriced(*key, calls, with_tokens, tokens, first, last))
+                off = {"with_tokens": count, "whole": count, "tokens": int(less.get("tokens", 0))}
+                left = (max(0, int(group[name]) - less) for name, less in off.items())
+                rows.append(Unpriced(*key, calls, *left, group["first"], group["last"]))
         return sorted(rows, key=lambda row: (-row.calls, str(row.provider), str(row.model)))
 
     def _grouped(

@@ -105,8 +105,9 @@ class MongoRepricing:
             calls = int(group["calls"]) - count
             if calls > 0:
                 off = {"with_tokens": count, "whole": count, "tokens": int(less.get("tokens", 0))}
-                left = (max(0, int(group[name]) - less) for name, less in off.items())
-                rows.append(Unpriced(*key, calls, *left, group["first"], group["last"]))
+                left = {name: max(0, int(group[name]) - gone) for name, gone in off.items()}
+                first, last = group["first"], group["last"]
+                rows.append(Unpriced(*key, calls, **left, first=first, last=last))
         return sorted(rows, key=lambda row: (-row.calls, str(row.provider), str(row.model)))
 
     def _grouped(

@@ -187,6 +187,8 @@ class Trust:
                 open_checkpoint(str(self._note), key)
             except IntegrityError:
                 continue
+            if self.pinned_by == NOTHING:  # it has signed for the change from the one before
+                self.pinned_by = report.pinned_by = "checkpoint"
             return
         self._refuse(None, report)
 

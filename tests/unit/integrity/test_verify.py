@@ -525,7 +525,8 @@ def test_a_rotated_key_is_followed(log: SmallLog) -> None:
     log.command({"ttl_s": 90 * DAY_S})
     assert checked(log).clean
     assert checked(log, vkey=new.vkey, saved=log.checkpoint).clean
-    assert checked(log, vkey=None, saved=log.checkpoint).clean
+    report = checked(log, vkey=None, saved=log.checkpoint)
+    assert (report.clean, report.pinned_by, report.level) == (True, "checkpoint", Level.SEPARATED)
 
 
 def test_a_rotation_that_the_old_key_did_not_sign_is_foreign(log: SmallLog) -> None:

@@ -104,10 +104,11 @@ class MongoRepricing:
             count = int(less.get("calls", 0))
             calls = int(group["calls"]) - count
             if calls > 0:
-                off = {"with_tokens": count, "whole": count, "tokens": int(less.get("tokens", 0))}
-                left = {name: max(0, int(group[name]) - gone) for name, gone in off.items()}
+                known_ones = max(0, int(group["with_tokens"]) - count)
+                whole = max(0, int(group["whole"]) - count)
+                tokens = max(0, int(group["tokens"]) - int(less.get("tokens", 0)))
                 first, last = group["first"], group["last"]
-                rows.append(Unpriced(*key, calls, **left, first=first, last=last))
+                rows.append(Unpriced(*key, calls, known_ones, whole, tokens, first, last))
         return sorted(rows, key=lambda row: (-row.calls, str(row.provider), str(row.model)))
 
     def _grouped(

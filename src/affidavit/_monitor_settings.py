@@ -52,8 +52,9 @@ THRESHOLDS: Final[dict[str, Threshold]] = {
     "records_spooled": Threshold("number", 60, 3600),
     "records_lost": Threshold("number", None, 0),
     "dead_letters": Threshold("number", 0, None),
-    "writers_silent": Threshold("number", 0, None),
-    "sealer_stopped": Threshold("number", 120, 900),
+    # After an outage of the database neither has been seen for long: until the next look they are.
+    "writers_silent": Threshold("number", 0, None, 30),
+    "sealer_stopped": Threshold("number", 120, 900, 30),
     "anchor_age": Threshold("number", 3, 12),
     "anchor_failing": Threshold("number", 0, None, 600),
     "verification_failed": Threshold("number", None, 0),

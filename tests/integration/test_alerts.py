@@ -312,7 +312,7 @@ def test_a_writer_that_is_killed_is_told_as_silent_until_its_spool_is_taken_over
     with watching(mongodb_uri) as watch:
         watch.look()
         assert watch.told("writers_silent") == []
-        watch.look(times=2)
+        watch.look(times=3)
         assert watch.told("writers_silent") == WARNED[:1]
         with AuditLogger() as audit:
             record(audit)

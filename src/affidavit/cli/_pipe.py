@@ -41,7 +41,8 @@ def _patient(stream: TextIO) -> TextIO:
         io.BufferedWriter(_Outlet(stream.fileno(), "w", closefd=False)),
         encoding=stream.encoding,
         errors=stream.errors,
-        line_buffering=stream.line_buffering,
+        # An unbuffered stream (standard error) has a buffer here: each line must leave it.
+        line_buffering=stream.line_buffering or stream.write_through,
         write_through=stream.write_through,
     )
 

@@ -180,7 +180,7 @@ def record(
         output.as_json({"kept": name, "differences": [asdict(each) for each in overhead(found)]})
         return
     _show(overhead(found), ("off", "on"))
-    output.note(f"Kept as {name}. `affidavit store baseline compare` compares the newest two.")
+    output.note(f"Kept as {name}. `affidavit store baseline compare` holds it against the first.")
 
 
 @baseline.command("compare")

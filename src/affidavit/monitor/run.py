@@ -1,8 +1,9 @@
 """Monitoring as long as it is wanted: look, decide, keep, tell.
 
 Of several processes one acts at a time; the others stand by and take over when it is gone. While
-the database does not answer nothing can be kept, and so only one alert is possible, that one: the
-process that acted last tells it from memory, and writes it down when the database is back.
+the database does not answer nothing can be kept, and so only one alert is possible, that one: each
+process tells it from memory for its own host, since the one that acted may be gone as well, and
+writes it down when the database is back.
 """
 
 from __future__ import annotations
@@ -178,14 +179,14 @@ class Monitor:
             held = self._store.take(self._post.holder, self._lease_s)
             if held is None:
                 self._acted, self._fence = False, None
-                self._returned(acting=False)
-                return Looked(acting=False, reached=True)
+                return Looked(acting=False, reached=True, changes=self._returned())
             self._lease_until_s = asked_s + self._lease_s
             self._acted, self._fence = True, held.fence
             sample = self._sampler.take()
             if sample is not None:
-                self._returned(acting=True)
-                return self._act(held, sample)
+                returned = self._returned()
+                done = self._act(held, sample)
+                return replace(done, changes=[*returned, *done.changes])
         except StoreRefused:
             raise
         except StoreError as error:
@@ -346,14 +347,14 @@ class Monitor:
             why=why,
         )
 
-    def _returned(self, *, acting: bool) -> None:
+    def _returned(self) -> Sequence[Event]:
         """The database answers: end the alert, and write down what could not be."""
         if self._away_since is None and not self._away and not self._away_due:
-            return
+            return ()
         at = self._now()
         self._away_since = None
         done = self._about_away(Known({}), at)
-        self._tell_away(done, at, acting=acting)
+        self._tell_away(done, at)
         noted, self._away_noted = self._away_noted, []
         for event in noted:
             entry = outbox.entry_of(event, outbox.CHANGE, self._log, (), event.at)
@@ -362,6 +363,7 @@ class Monitor:
                 self._remember(entry, entry["at"])
             except StoreError:
                 self._away_noted.append(event)
+        return done.changes
 
     def _about_away(self, seen: Observed, at: datetime) -> Stepped:
         rules = [rule for rule in self._rules.values() if rule.name == _AWAY]
@@ -370,11 +372,11 @@ class Monitor:
         self._away_noted += done.changes
         return done
 
-    def _tell_away(self, done: Stepped, at: datetime, *, acting: bool = True) -> outbox.Delivered:
-        # A process that stood by leaves it to the one that acts, which sees the same.
-        told = done.notices if self._acted or acting else []
+    def _tell_away(self, done: Stepped, at: datetime) -> outbox.Delivered:
+        # A process that stood by tells too: the one that acted may have gone with the database.
         self._away_due += [
-            outbox.entry_of(each, outbox.NOTICE, self._log, self._targets, at) for each in told
+            outbox.entry_of(each, outbox.NOTICE, self._log, self._targets, at)
+            for each in done.notices
         ]
         delivered = outbox.deliver(self._away_due, self._senders, at, may=lambda: True)
         self._away_due = delivered.waiting

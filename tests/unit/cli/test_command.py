@@ -34,6 +34,28 @@ def test_help_imports_neither_driver_nor_table_layout() -> None:
     assert "search" in ended.stdout
 
 
+def test_a_line_on_standard_error_is_there_at_once(tmp_path: Path) -> None:
+    """Into a file too: a service that says what it does an hour later helps nobody."""
+    program = (
+        "import pathlib, sys\n"
+        "from affidavit.cli import _output\n"
+        "from affidavit.cli._pipe import outlive_readers\n"
+        "outlive_readers()\n"
+        "_output.note('here')\n"
+        "print(pathlib.Path(sys.argv[1]).read_text())"
+    )
+    said = tmp_path / "said"
+    with said.open("w", encoding="utf-8") as errors:
+        ended = subprocess.run(
+            [sys.executable, "-c", program, str(said)],
+            check=True,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+    assert ended.stdout == "here\n\n"
+
+
 @pytest.mark.parametrize("arguments", [["no-such-command"], ["search", "--no-such-option"]])
 def test_wrong_usage_is_exit_code_2(
     arguments: list[str], capsys: pytest.CaptureFixture[str]

@@ -264,6 +264,65 @@ def test_a_store_that_is_away_for_less_than_a_minute_is_not_told() -> None:
     assert world.arrived == []
 
 
+def test_a_process_that_stands_by_tells_of_a_store_that_is_away_until_it_is_back() -> None:
+    """Whether the acting one lives nobody can know then; what one told as firing it resolves."""
+    world = World()
+    watching = [
+        Monitor(
+            Store(world),
+            Samples(world),
+            rules_of(AuditConfig()),
+            [Receiver(world)],
+            (),
+            Post("log", host, host, now=world.now, clock_s=world.seconds),
+        )
+        for host in ("acts", "stands by")
+    ]
+    stores: Any = [monitor._store for monitor in watching]
+    taken = [store.take for store in stores]
+    assert [monitor.step().acting for monitor in watching] == [True, False]
+    for store in stores:
+        store.take = _unavailable
+    for _ in range(5):
+        world.at += timedelta(seconds=30)
+        assert [monitor.step().reached for monitor in watching] == [False, False]
+    assert [what for _, what in world.arrived] == ["firing", "firing"]
+    for store, take in zip(stores, taken, strict=True):
+        store.take = take
+    back = [monitor.step() for monitor in watching]
+    assert [done.acting for done in back] == [True, False]
+    assert [[event.what.value for event in done.changes] for done in back] == [["resolved"]] * 2
+    assert [what for _, what in world.arrived] == ["firing", "firing", "resolved", "resolved"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "late"), [("affidavit_writers_silent", 2.0), ("affidavit_sealer_age_seconds", 130.0)]
+)
+def test_what_could_not_be_heard_during_an_outage_is_no_alert_after_it(
+    metric: str, late: float
+) -> None:
+    """The first look comes before the next heartbeats."""
+    world = World()
+    monitor = started(world, "one")
+
+    def take(value: float) -> Sample:
+        sample = Sample(world.at)
+        sample.put(metric, value)
+        return sample
+
+    sampler: Any = monitor._sampler
+    for value in (late, 0.0, 0.0):
+        world.at += timedelta(seconds=30)
+        sampler.take = lambda value=value: take(value)
+        assert monitor.step().acting
+    assert world.arrived == []
+    for _ in range(3):
+        world.at += timedelta(seconds=30)
+        sampler.take = lambda: take(late)
+        monitor.step()
+    assert [what for _, what in world.arrived] == ["firing"]
+
+
 def test_a_state_that_cannot_be_read_begins_anew(caplog: pytest.LogCaptureFixture) -> None:
     """Whatever somebody wrote into it: watching goes on, and says so."""
     world = World(state={"alerts": [{"rule": 1}]}, dead=1)

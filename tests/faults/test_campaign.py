@@ -111,7 +111,8 @@ def _miscount(log: Database[Log], call_id: str) -> None:
 
 
 def _forget(log: Database[Log], call_id: str) -> None:
-    log["llm_audit_writers"].delete_many({"state": "stopped"})
+    # A logger that ended at once may have left no other heartbeat.
+    log["llm_audit_writers"].update_many({"state": "stopped"}, {"$set": {"state": "running"}})
 
 
 def _leave_queued(log: Database[Log], call_id: str) -> None:

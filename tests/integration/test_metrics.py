@@ -328,6 +328,11 @@ def test_monitoring_an_idle_log_costs_less_than_a_command_a_second(
 # -- the screen ----------------------------------------------------------------------------------
 
 
+def heed_interrupts() -> None:
+    """In the new process: a shell's background jobs, and what they start, ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_status_watch_draws_metrics_and_ends_by_ctrl_c(log: Log, mongodb_uri: str) -> None:
     """On a terminal: one screen, drawn again, the terminal given back, exit code 0."""
     leader, follower = pty.openpty()
@@ -336,6 +341,7 @@ def test_status_watch_draws_metrics_and_ends_by_ctrl_c(log: Log, mongodb_uri: st
     with subprocess.Popen(
         command, stdin=follower, stdout=follower, stderr=follower, env=environment,
         start_new_session=True,
+        preexec_fn=heed_interrupts,  # noqa: PLW1509 - it takes no lock
     ) as shown:  # fmt: skip
         os.close(follower)
         text = read_until(leader, lambda t: t.count("audit_writes_per_minute") >= 3)
@@ -359,6 +365,7 @@ def test_status_watch_outlives_a_database_that_is_away(private_mongod: Mongod) -
     with subprocess.Popen(
         command, stdin=follower, stdout=follower, stderr=follower, env=environment,
         start_new_session=True,
+        preexec_fn=heed_interrupts,  # noqa: PLW1509 - it takes no lock
     ) as shown:  # fmt: skip
         os.close(follower)
         read_until(leader, lambda t: "audit_writes_per_minute" in t)

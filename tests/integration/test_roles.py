@@ -392,8 +392,10 @@ def test_a_reader_asks_all_that_is_asked_after_an_incident(
         ["timeline", "--ref", "ORDER-7"],
         ["timeline", "--around", call.call_id],
         ["said", "sell it all"],
-        ["report", "--month", "this", "--verify"],
         ["report", "--month", "this", "--out", str(tmp_path / "report")],
     ):
         assert run([*arguments, *where]) == 0, capsys.readouterr().err
+    # Other tests of this file take things out of the same log: a finding is right, a refusal not.
+    assert run(["report", "--month", "this", "--verify", *where]) in {0, 1}
+    assert "not verified for this report" not in capsys.readouterr().out
     assert run(["reconcile", "--provider", "openai", str(bill), *where]) == 1

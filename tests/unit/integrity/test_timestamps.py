@@ -127,7 +127,7 @@ def test_a_chain_is_checked_at_its_time_and_for_who_may_issue(tmp_path: Path) ->
     authority._certificate("below", ("ED25519",), "signer", "signer")
     (below,) = load_roots((authority.folder / "below.pem").read_bytes())
     with pytest.raises(SignatureError, match="may not issue"):
-        check_chain(below, [signer, between], [root], now)
+        check_chain(below, [signer, between], [root], datetime.now(UTC))
 
 
 def test_every_altered_byte_is_noticed(authority: Authority) -> None:

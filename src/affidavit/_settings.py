@@ -1,4 +1,7 @@
-"""The table of settings: type, default, bounds and, in words, what each does here."""
+"""The table of settings: type, default, bounds and, in words, what each does here.
+
+Longer than most files here: it is one list, and grows by an entry for each setting.
+"""
 
 from __future__ import annotations
 

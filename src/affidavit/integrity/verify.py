@@ -6,6 +6,8 @@ against its leaf; numbers that are nowhere; records that no leaf covers.
 
 Nothing is believed that only the store says. Memory grows with writers and with damage, not with
 records: seals are read in order, batches and records for some thousand leaves at a time.
+
+Longer than most files here: the order of the checks is what is believed, and stands in one place.
 """
 
 from __future__ import annotations

@@ -159,7 +159,7 @@ class RollupCalls:
             # Nobody else can be among the first: what is newest changes the sums of these alone.
             first = count + len(newest)
             keys = self._cells.highest(plan.side, question, part, counter, first)
-            keys += [key for key in newest if key not in set(keys)]
+            keys = list(dict.fromkeys([*keys, *newest]))
             rows = self._cells.of_users(plan.side, question, part, keys)
             return _ranked([*_named(question, rows), *newest.items()], counter, count)
 

@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
     python = str(home / "bin" / "python")
     wanted = home / "wanted.txt"
     # Old SDKs want other versions of what they share with ours: only they decide on those.
-    theirs = {*OLDEST, "httpx2", "httpcore2"}
+    theirs = set(OLDEST)
     wanted.write_text("\n".join(locked(theirs)), encoding="utf-8")
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*install, "--no-deps", "--requirement", str(wanted)], check=True)

@@ -157,6 +157,8 @@ class Tap:
                 if piece is None:
                     break
                 self._unread = (piece, now_s())
+                if self._tells_an_error(piece):
+                    self.end(None)
                 yield piece
                 self._read()
         except GeneratorExit:
@@ -181,6 +183,8 @@ class Tap:
                 if piece is None:
                     break
                 self._unread = (piece, now_s())
+                if self._tells_an_error(piece):
+                    await self.aend(None)
                 yield piece
                 self._read()
         except GeneratorExit:
@@ -199,6 +203,21 @@ class Tap:
                 # When the loop ends dropped generators, it may be ending this one itself.
                 with contextlib.suppress(RuntimeError):
                     await close()
+
+    def _tells_an_error(self, piece: bytes) -> bool:
+        """Whether the provider ends the stream with an error in this piece.
+
+        Older SDKs raise it from there, and neither read on nor close the response: it would be over
+        only when the exception is forgotten. What may tell one is read before it is handed on.
+        """
+        if self._events is None or b'"error"' not in piece:
+            return False
+        self._read()
+        try:
+            return self._events.count > 0 and self._events.answer().error is not None
+        except Exception as error:
+            _note("understood", error)
+            return False
 
     def _read(self) -> None:
         """Read the piece that was handed on last. Never raises."""

@@ -73,7 +73,9 @@ class Schedule:
                 # The thread must live: whatever this is, the next try may be better. The error's
                 # own text could hold anything.
                 trouble = f"Anchoring failed ({type(error).__name__})."
-            if trouble and trouble != told:
+            if trouble and trouble != told and not self._stop.is_set():
+                # After a stop whoever started this may have closed the store under a try under
+                # way: that is no trouble of the anchors.
                 self._complain(trouble)
             told = trouble
             self._stop.wait(min(LOOK_EVERY_S, self._every_s))

@@ -130,7 +130,8 @@ class Rolling:
             except Exception as error:
                 # The thread must live, and the error's own text could hold anything.
                 why = f"It failed ({type(error).__name__})."
-            if why and why != trouble:
+            if why and why != trouble and not self._stop.is_set():
+                # After a stop the store may be closed under a round: that is no trouble of the log.
                 self._tell(f"The log could not be verified on the way. {why}")
             trouble = why
 

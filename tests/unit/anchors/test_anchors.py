@@ -16,7 +16,7 @@ from affidavit.anchors.health import look
 from affidavit.anchors.run import anchor_due, anchor_newest, newest_of
 from affidavit.anchors.schedule import Schedule
 from affidavit.config import AuditConfig
-from affidavit.errors import ConfigError, SealError
+from affidavit.errors import ConfigError, SealError, StoreUnavailable
 from affidavit.integrity.checkpoint import open_checkpoint
 from affidavit.integrity.note import Signer, VerifierKey
 from affidavit.store import connect, seals_beside
@@ -409,6 +409,29 @@ def test_the_schedule_anchors_and_survives_an_outage(log: Log, kinds: Configure)
         log.store.unavailable = False  # type: ignore[attr-defined]
         assert done.wait(10)
     assert len(said) == 1
+
+
+def test_a_store_closed_under_a_try_after_the_stop_is_no_trouble(
+    kinds: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A logger closes its client without waiting for a try under way, and nobody is told of it."""
+    log = Log("closed under a try")
+    log.grow()
+    said: list[str] = []
+    asked, closed = threading.Event(), threading.Event()
+
+    def newest_receipt(_: str) -> None:
+        asked.set()
+        closed.wait(10)
+        raise StoreUnavailable("MongoDB does not answer (InvalidOperation).")
+
+    monkeypatch.setattr(log.seals, "newest_receipt", newest_receipt)
+    schedule = Schedule(log.seals, anchors_of(kinds["directory"]), 0.1, complain=said.append)
+    with schedule:
+        assert asked.wait(10)
+        schedule.stop()
+        closed.set()
+    assert said == []
 
 
 def test_nothing_is_anchored_before_anything_is_sealed(kinds: Configure) -> None:

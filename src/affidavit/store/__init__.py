@@ -20,15 +20,18 @@ from affidavit.store.base import Store
 if TYPE_CHECKING:
     from affidavit.store.alerting import AlertStore
     from affidavit.store.analytics import Engine
+    from affidavit.store.auditing import AuditStore
     from affidavit.store.mongo.log import MongoLog
     from affidavit.store.monitoring import MonitorStore
     from affidavit.store.repricing import RepricingStore
     from affidavit.store.rollups import RollupStore
     from affidavit.store.sealing import SealStore
+    from affidavit.store.serving import ServiceStore
 
 __all__ = [
     "Store",
     "alerts_of",
+    "audit_of",
     "calls_of",
     "connect",
     "connect_seals",
@@ -39,9 +42,12 @@ __all__ = [
     "scratch_of",
     "seals_beside",
     "seals_sharing",
+    "service_of",
 ]
 
 ALERTS_TIMEOUT_S: Final = 10.0
+AUDIT_TIMEOUT_S: Final = 10.0
+SERVICE_TIMEOUT_S: Final = 5.0
 CALLS_TIMEOUT_S: Final = 60.0
 """Seconds that one answer may take; sums of a month read for long, on a large log."""
 
@@ -64,15 +70,18 @@ def connect(target: Any, config: AuditConfig, uri: str | None = None) -> Store:
     return MongoStore(target, config, uri)
 
 
-def open_log(target: Any, config: AuditConfig, uri: str | None = None) -> MongoLog:
+def open_log(
+    target: Any, config: AuditConfig, uri: str | None = None, *, connections: int = 2
+) -> MongoLog:
     """Open a log for reading and administration; takes what :func:`connect` takes.
 
+    ``connections`` is how many are opened at most, where they are not the target's own.
     No network traffic happens here. Raises ConfigError for a target that cannot be used.
     """
     _check_scheme(target)
     from affidavit.store.mongo.log import MongoLog
 
-    return MongoLog(target, config, uri)
+    return MongoLog(target, config, uri, connections)
 
 
 def connect_seals(target: Any, config: AuditConfig, uri: str | None = None) -> SealStore:
@@ -103,6 +112,14 @@ def alerts_of(log: MongoLog) -> AlertStore:
     return cast("AlertStore", Patient(MongoAlerts(log.location), ALERTS_TIMEOUT_S))
 
 
+def audit_of(log: MongoLog) -> AuditStore:
+    """Give what an auditor looks up beside the proofs; no wait is for ever."""
+    from affidavit.store.mongo.auditing import MongoAudit
+    from affidavit.store.mongo.patient import Patient
+
+    return cast("AuditStore", Patient(MongoAudit(log.location), AUDIT_TIMEOUT_S))
+
+
 def scratch_of(log: MongoLog, name: str) -> AbstractContextManager[Callable[[], None]]:
     """Give an operation to measure, in collections of its own that are dropped afterwards."""
     from affidavit.store.mongo.scratch import scratch
@@ -129,6 +146,14 @@ def prices_of(log: MongoLog) -> RepricingStore:
     from affidavit.store.mongo.repricing import MongoRepricing
 
     return MongoRepricing(log.location)
+
+
+def service_of(log: MongoLog) -> ServiceStore:
+    """Give what the HTTP service keeps, over the same connections; no wait is for ever."""
+    from affidavit.store.mongo.patient import Patient
+    from affidavit.store.mongo.serving import MongoService
+
+    return cast("ServiceStore", Patient(MongoService(log.location), SERVICE_TIMEOUT_S))
 
 
 def seals_beside(store: object) -> SealStore | None:

@@ -72,13 +72,16 @@ class Location:
             self.client.close()
 
 
-def locate(target: object, config: AuditConfig, uri: str | None = None) -> Location:
+def locate(
+    target: object, config: AuditConfig, uri: str | None = None, connections: int = POOL_SIZE
+) -> Location:
     """Work out client, database and collection names; raises ConfigError with the remedy.
 
+    ``connections`` is the size of a pool of our own.
     ``uri`` is the address to use where the target itself cannot be used from a thread
     (an ``AsyncMongoClient``) or to open a pool of its own.
     """
-    client, database, collection = _unfold(target, uri)
+    client, database, collection = _unfold(target, uri, connections)
     shared = not isinstance(target, str) and not _is_async(target)
     name = config.collection or collection
     main = client.topology_description.server_descriptions()
@@ -86,11 +89,13 @@ def locate(target: object, config: AuditConfig, uri: str | None = None) -> Locat
         if config.audit_uri is not None:
             if not shared:  # it was opened for the address's sake, and nobody would close it
                 client.close()
-            client, database, shared = *_open(config.audit_uri, f"{database}_audit"), False
+            opened_here = _open(config.audit_uri, f"{database}_audit", connections)
+            client, database, shared = *opened_here, False
         elif not shared:
             database = f"{database}_audit"
         elif uri is not None:
-            client, database, shared = _open(uri, database)[0], f"{database}_audit", False
+            client = _open(uri, database, connections)[0]
+            database, shared = f"{database}_audit", False
         else:
             # The same server, but no address to open a second pool with: share the one we got.
             database = f"{database}_audit"
@@ -124,10 +129,12 @@ def _is_async(target: object) -> bool:
     return type(target).__name__.startswith("Async")
 
 
-def _unfold(target: object, uri: str | None) -> tuple[MongoClient[dict[str, Any]], str, str | None]:
+def _unfold(
+    target: object, uri: str | None, connections: int
+) -> tuple[MongoClient[dict[str, Any]], str, str | None]:
     """Return client, database name, and the collection name if the target names one."""
     if isinstance(target, str):
-        return (*_open(target, None), None)
+        return (*_open(target, None, connections), None)
     if isinstance(target, MongoClient):
         return target, _default_database(target), None
     if isinstance(target, Database):
@@ -136,7 +143,7 @@ def _unfold(target: object, uri: str | None) -> tuple[MongoClient[dict[str, Any]
         return target.database.client, target.database.name, target.name
     if _is_async(target) and uri is not None:
         database, collection = _names_of_async(target)
-        client, from_uri = _open(uri, database)
+        client, from_uri = _open(uri, database, connections)
         return client, database or from_uri, collection
     if _is_async(target):
         msg = (
@@ -172,7 +179,9 @@ def _default_database(client: MongoClient[dict[str, Any]]) -> str:
         raise ConfigError(msg) from None
 
 
-def _open(uri: str, database: str | None) -> tuple[MongoClient[dict[str, Any]], str]:
+def _open(
+    uri: str, database: str | None, connections: int
+) -> tuple[MongoClient[dict[str, Any]], str]:
     shown = without_password(uri)
     named = database or _database_in(uri)
     if named is None:
@@ -194,7 +203,7 @@ def _open(uri: str, database: str | None) -> tuple[MongoClient[dict[str, Any]], 
         client: MongoClient[dict[str, Any]] = MongoClient(
             uri,
             tz_aware=True,
-            maxPoolSize=POOL_SIZE,
+            maxPoolSize=connections,
             **patience_ms,
             # Our own appends are idempotent by _id; the driver need not send twice.
             retryWrites=False,

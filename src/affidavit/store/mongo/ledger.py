@@ -52,9 +52,15 @@ class Ledger:
         self._signer: Signer | None = None
         self._prev = FIRST
 
-    def record(self, event: LedgerEvent, details: Mapping[str, Any]) -> None:
+    def record(
+        self,
+        event: LedgerEvent,
+        details: Mapping[str, Any],
+        by: Mapping[str, Any] | None = None,
+    ) -> None:
         """Insert one record, durable when this returns, and its leaf.
 
+        ``by`` adds to what is told of this process for whom it acts.
         Raises StoreRefused without the right to insert, StoreUnavailable without an answer.
         """
         if self._signer is None:
@@ -63,7 +69,7 @@ class Ledger:
             "_id": ObjectId(),
             "event_type": event.value,
             "timestamp": datetime.now(UTC),
-            "actor": {**actor(), "leaf_key": self._signer.vkey},
+            "actor": {**actor(), **(by or {}), "leaf_key": self._signer.vkey},
             "details": dict(details),
             "schema_version": SCHEMA_VERSION,
             "writer": self.writer,

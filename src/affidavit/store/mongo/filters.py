@@ -11,15 +11,19 @@ import binascii
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, Final, Self
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import bson
+from bson.decimal128 import Decimal128, create_decimal128_context
+from bson.objectid import ObjectId
 
 from affidavit.errors import ConfigError
 from affidavit.event import Document, EventType, Status
 from affidavit.store.mongo.legacy import SECURITY_PREFIX, as_stored
-from affidavit.store.questions import SearchFilter
+from affidavit.store.questions import EQUAL, FINISHED_EQUAL, RANGES, SearchFilter
 
 REQUEST: Final = EventType.LLM_REQUEST.value
 RESPONSE: Final = EventType.LLM_RESPONSE.value
@@ -31,12 +35,19 @@ _TEXTS: Final = (
     "error_message",
 )
 _COMPRESSIBLE: Final = ("request_data", "response_data", "details")
+_LONGEST_CURSOR: Final = 64 * 1024
+_DEEPEST: Final = 8
+_NUMBER: Final = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?")
+_DECIMALS: Final = create_decimal128_context()
+_IDS: Final = (ObjectId, str, int, float, bytes, UUID, datetime, Decimal128)
 _NO_CURSOR: Final = (
     binascii.Error,
     bson.errors.BSONError,
     KeyError,
     TypeError,
+    ValueError,
     AttributeError,
+    RecursionError,
 )
 _FINISHED: Final = frozenset({Status.COMPLETED, Status.FAILED, Status.ABORTED})
 
@@ -55,20 +66,30 @@ class Cursor:
 
     @classmethod
     def decode(cls, text: str) -> Self:
-        """Read it again; raises ConfigError for a text that is no cursor."""
+        """Read it again; raises ConfigError for a text that is no cursor.
+
+        It comes from outside: no pattern and no operator gets through to the database.
+        """
         try:
+            if len(text) > _LONGEST_CURSOR:
+                raise ValueError
             packed = base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
             found = bson.decode(packed)
-            return cls(found["at"].replace(tzinfo=UTC), list(found["shown"]))
-        except (
-            binascii.Error,
-            bson.errors.BSONError,
-            KeyError,
-            TypeError,
-            AttributeError,
-        ) as error:
+            at, shown = found["at"], found["shown"]
+            if not (isinstance(at, datetime) and all(map(_is_id, shown))):
+                raise TypeError
+            return cls(at.replace(tzinfo=UTC), list(shown))
+        except _NO_CURSOR as error:
             msg = "The cursor is not one that a search gave. Start again without it."
             raise ConfigError(msg) from error
+
+
+def _is_id(value: Any, depth: int = 0) -> bool:
+    """Whether a value can be a document's ``_id``: nothing that a question would act on."""
+    if isinstance(value, dict):
+        inner = all(not name.startswith("$") for name in value)
+        return inner and depth < _DEEPEST and all(_is_id(v, depth + 1) for v in value.values())
+    return value is None or isinstance(value, _IDS)
 
 
 def advance(cursor: Cursor | None, taken: list[Document]) -> Cursor | None:
@@ -87,7 +108,7 @@ def leading(wanted: SearchFilter) -> str:
     """Tell which records lead the search: ``outcomes``, ``requests`` or ``all``."""
     if wanted.text is not None:
         return "all"
-    if wanted.status in _FINISHED or wanted.event_type == RESPONSE:
+    if wanted.status in _FINISHED or wanted.event_type == RESPONSE or wanted.of_finished:
         return "outcomes"
     return "requests"
 
@@ -100,10 +121,12 @@ def query(
 ) -> dict[str, Any]:
     """Write the filter for the leading records; ``leads`` overrides :func:`leading`."""
     every: list[dict[str, Any]] = [_kinds(wanted, leads or leading(wanted))]
-    for name in ("user_id", "department"):
-        value = getattr(wanted, name)
-        if value is not None:
-            every.append({name: value})
+    every += [scope(wanted)]
+    every += [{n: value} for n in EQUAL if (value := getattr(wanted, n)) is not None]
+    every += [_own(name, value) for name, value in wanted.fields.items()]
+    if wanted.text is None:
+        # With a text, either record may be found: what a call came to is looked at once joined.
+        every += _finished(wanted)
     for name in ("provider", "model"):
         value = getattr(wanted, name)
         if value is not None:
@@ -117,6 +140,60 @@ def query(
         every.append(_text(wanted.text))
     every += _time(wanted, zone, cursor)
     return {"$and": [part for part in every if part] or [{}]}
+
+
+def scope(wanted: SearchFilter) -> dict[str, Any]:
+    """Write what whoever asks may see at all; nothing where that is everything."""
+    named = (("department", wanted.departments), ("tenant", wanted.tenants))
+    return {name: {"$in": list(seen)} for name, seen in named if seen is not None}
+
+
+def meets(wanted: SearchFilter, call: Document) -> bool:
+    """Whether a joined call meets what only its outcome can tell."""
+    if any(
+        value is not None and call.get(name) != value
+        for name in FINISHED_EQUAL
+        if (value := getattr(wanted, name)) is not None
+    ):
+        return False
+    response = call.get("response_data")
+    told = response if isinstance(response, dict) else {}
+    for name, (place, way) in RANGES.items():
+        limit = getattr(wanted, name)
+        if limit is None:
+            continue
+        value = told.get(place.partition(".")[2])
+        if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+            return False
+        exact = Decimal(str(value))
+        bound = Decimal(str(limit))
+        if exact < bound if way == "$gte" else exact > bound:
+            return False
+    return True
+
+
+def _finished(wanted: SearchFilter) -> list[dict[str, Any]]:
+    """Write what only an outcome can tell."""
+    named = [{n: value} for n in FINISHED_EQUAL if (value := getattr(wanted, n)) is not None]
+    bounds: dict[str, dict[str, Any]] = {}
+    for name, (place, way) in RANGES.items():
+        limit = getattr(wanted, name)
+        if limit is not None:
+            if isinstance(limit, Decimal):
+                limit = Decimal128(_DECIMALS.create_decimal(limit))
+            bounds.setdefault(place, {})[way] = limit
+    return [*named, *({place: limits} for place, limits in bounds.items())]
+
+
+def _own(name: str, value: str) -> dict[str, Any]:
+    """Write a field of the application's own: in the request or the answer, a text or a number."""
+    same: list[Any] = [value]
+    if value in {"true", "false"}:
+        same.append(value == "true")
+    elif _NUMBER.fullmatch(value):
+        same.append(float(value) if "." in value else int(value))
+    alike = {"$in": same} if len(same) > 1 else value
+    return {"$or": [{f"request_data.{name}": alike}, {f"response_data.{name}": alike}]}
 
 
 def _kinds(wanted: SearchFilter, leads: str) -> dict[str, Any]:

@@ -9,21 +9,31 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from zoneinfo import ZoneInfo
 
+import pymongo
 from bson.decimal128 import Decimal128
 from bson.errors import InvalidId
 from bson.objectid import ObjectId
 
-from affidavit.event import Document
+from affidavit.errors import ConfigError
+from affidavit.event import DIMENSIONS, Document
 from affidavit.store.mongo import legacy
 from affidavit.store.mongo.connect import Location
 from affidavit.store.mongo.driver import translated
-from affidavit.store.mongo.filters import REQUEST, RESPONSE, Cursor, advance, query
+from affidavit.store.mongo.filters import (
+    REQUEST,
+    RESPONSE,
+    Cursor,
+    advance,
+    meets,
+    query,
+)
 from affidavit.store.mongo.indexes import CORRECTION, JOINED
 from affidavit.store.mongo.names import SEALER
 from affidavit.store.mongo.shape import as_call, contains, plain
+from affidavit.store.mongo.views import OF_OUTCOME
 from affidavit.store.questions import (
     CallRecords,
     GroupBy,
@@ -43,9 +53,29 @@ SILENT_S: Final = 60.0
 TAIL_WINDOW_S: Final = 60.0
 """How far back a tail looks for records that arrive late."""
 
+KNOWN_TIME_S: Final = 1.0
+"""Seconds a look for ids may take: whoever records waits for it."""
+
 _ROUNDS: Final = 20
 _NEWEST: Final = [("timestamp", -1)]
 _TEXTUAL: Final = ("request_data", "response_data", "details", "error_message")
+
+METADATA: Final = (
+    *("event_type", "call_id", "timestamp", "completed_at", "schema_version"),
+    *(*DIMENSIONS, "client_info", "client_ip", "user_agent"),
+    *("status", "success", "error_type", "provider", "model"),
+    *(*OF_OUTCOME, "kind", "odd", "writer", "seq", "truncated.bytes"),
+    *("redactions.kind", "redactions.count", "redactions.action"),
+    *("request_data.message_length", "request_data.provider", "request_data.model"),
+    *("response_data.response_length", "response_data.provider_used"),
+    *("response_data.tokens_used", "response_data.cost_usd", "response_data.processing_time_ms"),
+    *("details.kind", "details.severity", "details.limit_type"),
+)
+"""Fields that hold nothing a user or a model wrote: all that somebody without the right to content
+is given, and all that is read of a record for them."""
+
+_FIELDS: Final = dict.fromkeys(METADATA, 1)
+_Shown: TypeAlias = dict[str, int] | None
 
 
 class Reader:
@@ -61,19 +91,31 @@ class Reader:
 
     # -- lists -----------------------------------------------------------------------------------
 
-    def search(self, wanted: SearchFilter, page_size: int = 50, cursor: str | None = None) -> Page:
+    def search(
+        self,
+        wanted: SearchFilter,
+        page_size: int = 50,
+        cursor: str | None = None,
+        *,
+        content: bool = True,
+    ) -> Page:
         """Find calls and events, newest first.
 
-        Raises ConfigError for a cursor that no search gave, StoreUnavailable when it takes too
-        long, StoreRefused without the right to read.
+        Without ``content``, rows hold only :data:`METADATA`, and no more is read. Raises
+        ConfigError for a cursor that no search gave, and for a text without content,
+        StoreUnavailable when it takes too long, StoreRefused without the right to read.
         """
+        if wanted.text is not None and not content:
+            msg = "Looking for a text reads contents. Leave text out, or ask with content."
+            raise ConfigError(msg)
         place = Cursor.decode(cursor) if cursor else None
+        shown = None if content else _FIELDS
         rows: list[Document] = []
         with translated("search the records"):
             for _ in range(_ROUNDS):
-                batch = self._leading(wanted, place, page_size)
+                batch = self._leading(wanted, place, page_size, shown)
                 taken: list[Document] = []
-                for record, row in self._rows(batch, wanted):
+                for record, row in self._rows(batch, wanted, shown):
                     taken.append(record)
                     if row is not None:
                         rows.append(row)
@@ -117,16 +159,18 @@ class Reader:
         )
         return [self._shown(record) for record in fresh], latest
 
-    def _leading(self, wanted: SearchFilter, place: Cursor | None, limit: int) -> list[Document]:
+    def _leading(
+        self, wanted: SearchFilter, place: Cursor | None, limit: int, shown: _Shown
+    ) -> list[Document]:
         conditions = query(wanted, self._zone, place)
-        found = self._records.find(conditions, max_time_ms=MAX_TIME_MS)
+        found = self._records.find(conditions, shown, max_time_ms=MAX_TIME_MS)
         return list(found.sort(_NEWEST).limit(limit))
 
     def _rows(
-        self, batch: list[Document], wanted: SearchFilter
+        self, batch: list[Document], wanted: SearchFilter, shown: _Shown
     ) -> Iterator[tuple[Document, Document | None]]:
         """Pair each leading record with its row, or with None where it gives none."""
-        intents, outcomes = self._partners(batch)
+        intents, outcomes = self._partners(batch, wanted, shown)
         text = wanted.text.lower() if wanted.text else None
         by_outcome = wanted.event_type == RESPONSE
         for record in batch:
@@ -141,7 +185,8 @@ class Reader:
             elif kind == REQUEST:
                 yield record, self._call(record, outcomes.get(call_id), wanted)
             else:
-                yield record, self._shown(record)
+                event = self._shown(record)
+                yield record, event if meets(wanted, event) else None
 
     def _call(
         self, intent: Document | None, outcome: Document | None, wanted: SearchFilter
@@ -152,23 +197,30 @@ class Reader:
         else:
             late = None if outcome is None else self._shown(outcome)
             call = as_call(self._shown(intent), late)
-        return call if wanted.status in {None, call.get("status")} else None
+        fits = wanted.status in {None, call.get("status")} and meets(wanted, call)
+        return call if fits else None
 
-    def _partners(self, batch: list[Document]) -> tuple[dict[Any, Document], dict[Any, Document]]:
+    def _partners(
+        self, batch: list[Document], wanted: SearchFilter, shown: _Shown
+    ) -> tuple[dict[Any, Document], dict[Any, Document]]:
         """Fetch the other record of each call in the batch: intents, and outcomes, by call id."""
         tied = [record for record in batch if record.get("call_id") is not None]
         answered = [record["call_id"] for record in tied if record["event_type"] == RESPONSE]
         asked = [record["call_id"] for record in tied if record["event_type"] == REQUEST]
         intents = self._by_call(
-            {"_id": {"$in": list(_object_ids(answered))}, "event_type": REQUEST}, answered
+            {"_id": {"$in": list(_object_ids(answered))}, "event_type": REQUEST}, answered, shown
         )
-        outcomes = self._by_call({"call_id": {"$in": asked}, "event_type": RESPONSE}, asked)
-        return intents, outcomes
+        outcomes = self._by_call({"call_id": {"$in": asked}, "event_type": RESPONSE}, asked, shown)
+        if wanted.departments is None and wanted.tenants is None:
+            return intents, outcomes
+        return _seen(intents, wanted), _seen(outcomes, wanted)
 
-    def _by_call(self, conditions: dict[str, Any], ids: list[Any]) -> dict[Any, Document]:
+    def _by_call(
+        self, conditions: dict[str, Any], ids: list[Any], shown: _Shown
+    ) -> dict[Any, Document]:
         if not ids:
             return {}
-        found = self._records.find(conditions, max_time_ms=MAX_TIME_MS)
+        found = self._records.find(conditions, shown, max_time_ms=MAX_TIME_MS)
         return {record.get("call_id"): record for record in found}
 
     def _holds(self, record: Document, text: str) -> bool:
@@ -181,23 +233,37 @@ class Reader:
 
     # -- one call --------------------------------------------------------------------------------
 
-    def call(self, call_id: str) -> CallRecords | None:
-        """Return everything about a call, or None; an old document's ``_id`` works as well."""
+    def call(
+        self, call_id: str, within: SearchFilter | None = None, *, content: bool = True
+    ) -> CallRecords | None:
+        """Return everything about a call, or None; an old document's ``_id`` works as well.
+
+        Of ``within`` only the departments and tenants count: a call outside them is None, and so
+        are its single records. Without ``content`` only :data:`METADATA` is read.
+        """
         ids = [*_object_ids([call_id]), call_id]
+        fields = None if content else _FIELDS
         with translated("read a call"):
-            intent = self._records.find_one({"_id": {"$in": ids}}, max_time_ms=MAX_TIME_MS)
+            intent = self._records.find_one({"_id": {"$in": ids}}, fields, max_time_ms=MAX_TIME_MS)
             tied = list(
                 self._records.find(
                     {"call_id": call_id, "event_type": {"$in": list(JOINED)}},
+                    fields,
                     max_time_ms=MAX_TIME_MS,
                 ).sort("timestamp", 1)
             )
             tied += self._records.find(
-                {"call_id": call_id, "event_type": CORRECTION}, max_time_ms=MAX_TIME_MS
+                {"call_id": call_id, "event_type": CORRECTION}, fields, max_time_ms=MAX_TIME_MS
             ).sort("timestamp", 1)
             later = (*JOINED, CORRECTION)
             if intent is not None and intent.get("event_type") in later and intent.get("call_id"):
-                return self.call(intent["call_id"])  # it was the id of one of its later records
+                # It was the id of one of its later records.
+                return self.call(intent["call_id"], within, content=content)
+        if within is not None:
+            if intent is not None and not within.sees(intent):
+                return None
+            # What belongs to a call that may be seen, and names no department itself, may be too.
+            tied = [r for r in tied if within.sees(r) or (intent is not None and _is_bare(r))]
         if intent is None and not tied:
             return None
         shown = [self._shown(record) for record in tied]
@@ -211,6 +277,18 @@ class Reader:
             call = first
         rest = tuple(r for r in shown if r["event_type"] != RESPONSE)
         return CallRecords(call, first, outcomes, rest)
+
+    def known(self, ids: Iterable[bytes]) -> dict[bytes, tuple[str | None, str | None]]:
+        """Tell which of these records are stored, each with its department and tenant.
+
+        Raises StoreUnavailable after a second: whoever records goes on without.
+        """
+        wanted = [ObjectId(each) for each in ids]
+        if not wanted:
+            return {}
+        with translated("look for records"), pymongo.timeout(KNOWN_TIME_S):
+            found = self._records.find({"_id": {"$in": wanted}}, {"department": 1, "tenant": 1})
+            return {r["_id"].binary: (r.get("department"), r.get("tenant")) for r in found}
 
     # -- state and sums --------------------------------------------------------------------------
 
@@ -279,6 +357,35 @@ def _usage(group: Mapping[str, Any]) -> Usage:
         tokens=int(group["tokens"]),
         mean_ms=None if mean_ms is None else round(float(str(mean_ms)), 1),
     )
+
+
+def metadata(row: Document) -> Document:
+    """Keep of a row or record what :data:`METADATA` names."""
+    kept: Document = {"_id": row.get("_id")}
+    for place in METADATA:
+        name, _, inner = place.partition(".")
+        value = row.get(name)
+        if not inner:
+            if name in row:
+                kept[name] = value
+        elif isinstance(value, dict):
+            part = kept.setdefault(name, {})
+            if inner in value:
+                part[inner] = value[inner]
+        elif isinstance(value, list):
+            rows = kept.setdefault(name, [{} for _ in value])
+            for made, item in zip(rows, value, strict=True):
+                if isinstance(item, dict) and inner in item:
+                    made[inner] = item[inner]
+    return kept
+
+
+def _seen(records: dict[Any, Document], wanted: SearchFilter) -> dict[Any, Document]:
+    return {call_id: record for call_id, record in records.items() if wanted.sees(record)}
+
+
+def _is_bare(record: Document) -> bool:
+    return record.get("department") is None and record.get("tenant") is None
 
 
 def _object_ids(texts: Iterable[Any]) -> Iterator[ObjectId]:

@@ -231,6 +231,14 @@ QUESTIONS = [
     ask(("user_id",), measures=frozenset({"cost"})),
     ask(("user_id",), measures=frozenset({"tokens", "spread"})),
     ask(("model",), measures=frozenset({"speed"})),
+    ask(within={"department": ("research",)}),
+    ask(("model",), within={"department": ("research", "sales")}),
+    ask(("department",), within={"department": ("research",)}),
+    ask(("user_id",), within={"department": ("sales",)}, measures=frozenset({"cost", "tokens"})),
+    ask(("day",), within={"department": ("sales",), "user_id": ("ana", "5", "bob")}),
+    ask(("hour",), within={"department": ("sales",)}, measures=frozenset({"cost"})),
+    ask(("day",), within={"department": ("sales", "research")}, filters={"department": "sales"}),
+    ask(("day", "user_id"), within={"department": ("sales",)}, measures=frozenset({"cost"})),
 ]
 
 
@@ -312,6 +320,42 @@ def test_rate_limits_are_counted(filled: Fill, legacy: str | None) -> None:
         found = {(key, kind): hits for key, kind, hits in engine.limits(question)}
         assert found == {(key, kind): hits for key, kind, hits in oracle.limits(question)}
         assert found
+
+
+def test_nothing_outside_of_what_may_be_seen_is_found(filled: Fill) -> None:
+    """No filter, key or list leads out of the departments and tenants that may be seen."""
+    engine, oracle = filled(odd_log(10))
+    outside = (
+        {"within": {"department": ("research",)}, "filters": {"department": "sales"}},
+        {"within": {"department": ("research",)}, "filters": {"department": None}},
+        {"within": {"department": ()}},
+        {"within": {"tenant": ("acme",)}},
+        {"within": {"department": ("research", "sales"), "tenant": ("acme",)}},
+    )
+    for more in outside:
+        for by in ((), ("department",), ("user_id",), ("hour",), ("field:symbol",)):
+            question = ask(by, **more)
+            assert not list(engine.sums(question)), question
+            assert not list(oracle.sums(question)), question
+            assert not list(engine.distinct(question, "user_id"))
+            assert not list(engine.scores(question))
+            assert not list(engine.limits(question))
+        assert not engine.dearest(ask(**more), 5)
+
+
+def test_lists_are_kept_to_what_may_be_seen(filled: Fill) -> None:
+    """Values, dear calls and scores are those of the calls that may be seen, as the oracle says."""
+    engine, oracle = filled(odd_log(11))
+    seen = ask(("model",), within={"department": ("sales",)})
+    assert dict(engine.distinct(seen, "session_id")) == dict(oracle.distinct(seen, "session_id"))
+    found, expected = engine.dearest(seen, 50), oracle.dearest(seen, 50)
+    assert [(d.fact.call_id, d.cost_nano) for d in found] == [
+        (d.fact.call_id, d.cost_nano) for d in expected
+    ]
+    assert found
+    assert {dear.fact.department for dear in found} == {"sales"}
+    scores = {(key, name): each for key, name, each in engine.scores(seen)}
+    assert scores == {(key, name): each for key, name, each in oracle.scores(seen)}
 
 
 def test_too_many_groups_are_refused(filled: Fill) -> None:

@@ -157,7 +157,7 @@ def budget(
     question = request.sums("cost")
     source = engine.source(question)
     spent = {key[0]: sums for key, sums in engine.sums(question)}
-    spent |= {who: Sums() for who in budgets if who != "*" and who not in spent}
+    spent |= {who: Sums() for who in _unspent(request, budgets) if who not in spent}
     pace = _pace(request)
     rows = []
     for who, sums in spent.items():
@@ -177,6 +177,15 @@ def budget(
     if not budgets:
         notes.append(f"There are no budgets by {request.names[0]}: see the setting budgets.")
     return answer("budget", request, source, rows, totals, *notes)
+
+
+def _unspent(request: Request, budgets: Mapping[str, Decimal]) -> list[str]:
+    """Name who has a budget, spent or not, of those that whoever asks may know of."""
+    named = [who for who in budgets if who != "*"]
+    if not request.within:
+        return named
+    allowed = request.within.get(request.keys[0], ())
+    return [who for who in named if who in allowed]
 
 
 def _pace(request: Request) -> Decimal:

@@ -34,6 +34,8 @@ T = TypeVar("T", bound=Row)
 
 By = str | Iterable[str]
 Who = Literal["user", "department"]
+Note = Callable[[str, Mapping[str, Any], int | None], None]
+"""Notes who read what: a command, what was wanted, how much came of it."""
 
 _ONLY: Mapping[Who, str] = {"user": "user_id", "department": "department"}
 
@@ -54,10 +56,29 @@ class Analytics:
 
     def __init__(self, opened: Callable[[], MongoLog]) -> None:
         """``opened`` opens the log; it is called at the first question, and after a fork."""
+        self._within: Mapping[str, tuple[str, ...]] | None = None
+        self._note: Note | None = None
+        self._shared = False
         self._opened = opened
         self._lock = threading.Lock()
         self._log: MongoLog | None = None
         self._pid = 0
+
+    def seen_by(
+        self,
+        within: Mapping[str, tuple[str, ...]] | None = None,
+        note: Note | None = None,
+    ) -> Analytics:
+        """Give the same questions for somebody who may not see everything.
+
+        ``within`` names keys, ``department`` or ``tenant``, and the values that may be seen; it
+        stands in every question to the database. ``note`` notes a reading in place of the log's
+        own way: it is called with ``analytics``, what was asked, and the number of rows, before
+        anything is given out. The log is shared with this object.
+        """
+        made = Analytics(self._reach)
+        made._within, made._note, made._shared = within, note, True
+        return made
 
     # -- questions -------------------------------------------------------------------------------
 
@@ -161,14 +182,16 @@ class Analytics:
             given["month"] = _month(given["month"], zone)
         if given.get("where"):
             given["where"] = _tokens(given["where"], log.config)
-        request = read(by, given, zone, kept=log.kept)
+        request = read(by, given, zone, kept=log.kept, within=self._within)
         made = found(log, request)
         config = log.config
         if config.reporting_timezone != zone and config.source(ZONE) != "default":
             other = f"The log was set up with {zone}; the setting says {config.reporting_timezone}."
             made = replace(made, notes=(other, *made.notes))
+        if request.within:
+            made = replace(made, notes=(*made.notes, _bounds(request.within)))
         details = {"question": question, **request.details}
-        log.note_access("analytics", details, len(made.rows))
+        (self._note or log.note_access)("analytics", details, len(made.rows))
         return made
 
     def _reach(self) -> MongoLog:
@@ -181,7 +204,7 @@ class Analytics:
     def close(self) -> None:
         """Close what was opened; the next question opens it again."""
         with self._lock:
-            if self._log is not None and self._pid == os.getpid():
+            if self._log is not None and self._pid == os.getpid() and not self._shared:
                 self._log.close()
             self._log = None
 
@@ -270,6 +293,14 @@ def _tokens(where: Mapping[str, str | None], config: AuditConfig) -> dict[str, s
         if key is not None and name in KEYED and value and not value.startswith("keyed:"):
             found[given] = act.identity(key, name, value)
     return found
+
+
+def _bounds(within: Mapping[str, tuple[str, ...]]) -> str:
+    """Say what an answer was kept to."""
+    named = "; ".join(
+        f"{name} {', '.join(values) if values else 'none'}" for name, values in within.items()
+    )
+    return f"Only calls of {named} are counted: you may see no others."
 
 
 def _month(which: str, zone: str) -> str:

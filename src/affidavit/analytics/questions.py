@@ -76,6 +76,8 @@ class Request:
     now: datetime
     kept_since: datetime | None = None
     """Records from before that time have expired; None where nothing expires."""
+    within: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What whoever asks may see; see :class:`affidavit.store.analytics.SumQuestion`."""
     details: Mapping[str, Any] = field(default_factory=dict)
     """Plain values, for the ledger and for the answer."""
 
@@ -104,6 +106,7 @@ class Request:
             self.filters,
             self.zone,
             frozenset({"counts", *measures}),
+            within=self.within,
         )
 
     def before(self, *measures: str, by: tuple[str, ...] | None = None) -> SumQuestion:
@@ -121,10 +124,12 @@ def read(
     zone: str,
     now: datetime | None = None,
     kept: timedelta | None = None,
+    within: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Request:
     """Read a question; raises ConfigError with what is wrong and how it is written.
 
-    ``kept`` is how long records are kept; None is for ever.
+    ``kept`` is how long records are kept; None is for ever. ``within`` is what whoever asks may
+    see, which nothing in ``asking`` widens; None is everything.
     """
     unknown = asking.keys() - Asking.__annotations__.keys()
     if unknown:
@@ -145,8 +150,12 @@ def read(
         msg = f"top={top} gives no rows. Write 1 or more, or leave it out."
         raise ConfigError(msg)
     details = {"by": list(names), **filters, "since": span.since, "until": span.until}
+    if within:
+        details["within"] = {name: list(values) for name, values in within.items()}
     kept_since = None if kept is None else moment - kept
-    return Request(names, span, zone, filters, top, moment, kept_since, details)
+    return Request(
+        names, span, zone, filters, top, moment, kept_since, dict(within or {}), details
+    )
 
 
 def read_span(asking: Mapping[str, Any], zone: ZoneInfo, now: datetime) -> Span:

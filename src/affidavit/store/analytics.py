@@ -45,6 +45,9 @@ class SumQuestion:
     ``zone``. ``filters`` chooses calls by equality; None chooses those without a value. An engine
     may leave out every measure that is not asked for, but for the counts.
 
+    ``within`` is what whoever asks may see: for each key the values that a call must have one of.
+    No filter widens it, and a call without a value lies outside.
+
     Raises ConfigError for an unknown key, measure or zone, and for a span that ends before it
     begins.
     """
@@ -56,6 +59,7 @@ class SumQuestion:
     zone: str = "UTC"
     measures: frozenset[str] = frozenset({"counts", "cost", "tokens"})
     limit: int = MAX_GROUPS
+    within: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.since.tzinfo is None or self.until.tzinfo is None:
@@ -72,7 +76,7 @@ class SumQuestion:
             raise ConfigError(msg)
         for name in self.by:
             check_key(name)
-        for name in self.filters:
+        for name in (*self.filters, *self.within):
             check_key(name, times=False)
         unknown = self.measures - MEASURES.keys()
         if unknown:
@@ -92,6 +96,8 @@ class SumQuestion:
     def wants(self, fact: Fact) -> bool:
         """Whether a call belongs to the question."""
         if not self.since <= fact.at < self.until:
+            return False
+        if any(key_of(fact, name, self.tz) not in allowed for name, allowed in self.within.items()):
             return False
         return all(key_of(fact, name, self.tz) == value for name, value in self.filters.items())
 

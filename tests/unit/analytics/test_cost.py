@@ -210,6 +210,38 @@ def test_a_month_that_is_over_is_not_projected() -> None:
     assert rows == {"ana": ("near", Decimal(9)), None: ("no budget", Decimal(1))}
 
 
+def test_budgets_outside_of_what_may_be_seen_are_not_named() -> None:
+    """Whoever sees one department is told nothing of budgets and users of others."""
+    calls = Calls()
+    calls.add(user_id="ana", department="research", cost="9")
+    calls.add(user_id="bob", department="sales", cost="1")
+    seen = {"department": ("research",)}
+    budgets = {"ana": Decimal(10), "bob": Decimal(5), "kim": Decimal(7)}
+    asked = read("user", {"month": "2026-11"}, "UTC", NOW, within=seen)
+    found = budget(Oracle(calls.records), asked, budgets)
+    assert [row.key["user"] for row in found.rows] == ["ana"]
+    assert found.totals.budget_usd == Decimal(10)
+    asked = read("department", {"month": "2026-11"}, "UTC", NOW, within=seen)
+    found = budget(Oracle(calls.records), asked, {"research": Decimal(1), "sales": Decimal(2)})
+    assert [row.key["department"] for row in found.rows] == ["research"]
+
+
+def test_what_may_be_seen_stands_in_every_part_of_an_answer() -> None:
+    """Rows, totals and the time before are of that department alone, and the answer says so."""
+    calls = Calls()
+    for after in (timedelta(0), -8 * DAY):
+        calls.add(user_id="ana", department="research", cost="3", after=after)
+        calls.add(user_id="ana", department="sales", cost="40", after=after)
+    seen = {"department": ("research",)}
+    asked = read("user", {"last": "10d"}, "UTC", NOW, within=seen)
+    found = cost(Oracle(calls.records), asked)
+    assert found.totals.cost_usd == Decimal(3)
+    assert found.totals.previous_usd == Decimal(3)
+    assert [row.cost_usd for row in found.rows] == [Decimal(3)]
+    assert found.asked["within"] == {"department": ["research"]}
+    assert [dear.cost_usd for dear in dearest(Oracle(calls.records), asked).rows] == [Decimal(3)]
+
+
 def test_without_budgets_it_is_said() -> None:
     """No setting, no state, and a note that names the setting."""
     found = budget(Oracle(Calls().records), ask("user", month="2026-10"), {})

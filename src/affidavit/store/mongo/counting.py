@@ -6,6 +6,7 @@ as offsets, so that its own table of zones, which may be older, decides nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -38,6 +39,10 @@ _NULL: Final = {"$literal": None}
 _NANO: Final = Decimal128("1E+9")
 _NUMBERS: Final = ["int", "long", "double", "decimal"]
 _TRUNCATED: Final = frozenset({"day", "week", "month"})
+_TOP_LEVEL: Final = frozenset(
+    {"user_id", "department", "tenant", "environment", "service", "session_id"}
+)
+"""Keys that have one place in a record, which an index may hold."""
 
 
 # -- which records -------------------------------------------------------------------------------
@@ -78,18 +83,24 @@ def corrections(question: SumQuestion) -> dict[str, Any]:
 
 
 def _by_index(question: SumQuestion) -> dict[str, Any]:
-    return {
+    allowed = {name: {"$in": _all_spellings(each)} for name, each in question.within.items()}
+    filtered = {
         name: None if value is None else {"$in": _spellings(value)}
         for name, value in question.filters.items()
-        if name in {"user_id", "department", "tenant", "environment", "service", "session_id"}
     }
+    both = {**allowed, **filtered}
+    return {name: condition for name, condition in both.items() if name in _TOP_LEVEL}
 
 
 def chosen(question: SumQuestion, legacy: ZoneInfo | None = None) -> Stages:
-    """Choose exactly, among documents that :func:`named` has given ``at`` and ``f0``, ``f1``, …."""
+    """Choose exactly, among documents that :func:`named` has given ``at``, ``f0``, …, ``w0``, …."""
     conditions: list[Any] = [
         {"$in": [f"$f{n}", {"$literal": [None] if value is None else _spellings(value)}]}
         for n, value in enumerate(question.filters.values())
+    ]
+    conditions += [
+        {"$in": [f"$w{n}", {"$literal": _all_spellings(allowed)}]}
+        for n, allowed in enumerate(question.within.values())
     ]
     found: Stages = []
     if legacy is not None:
@@ -97,6 +108,10 @@ def chosen(question: SumQuestion, legacy: ZoneInfo | None = None) -> Stages:
     if conditions:
         found.append({"$match": {"$expr": {"$and": conditions}}})
     return found
+
+
+def _all_spellings(texts: Iterable[str]) -> list[Any]:
+    return [value for text in texts for value in _spellings(text)]
 
 
 def _spellings(text: str) -> list[Any]:
@@ -152,10 +167,15 @@ def _offset_ms(moment: Expression, listed: list[tuple[datetime, timedelta]]) -> 
 
 
 def named(question: SumQuestion, legacy: ZoneInfo | None, *, correcting: bool = False) -> Stages:
-    """Compute ``at``, the filters' values ``f0``, … and the keys ``k0``, … of each document."""
+    """Compute of each document ``at``, its keys ``k0``, …, and the values it is chosen by.
+
+    Those of filters are ``f0``, …; those of what the asker may see are ``w0``, ….
+    """
     first: dict[str, Any] = {"at": "$effective_at" if correcting else at(legacy, question)}
     for n, name in enumerate(question.filters):
         first[f"f{n}"] = value(name, correcting=correcting)
+    for n, name in enumerate(question.within):
+        first[f"w{n}"] = value(name, correcting=correcting)
     second: dict[str, Any] = {}
     for n, name in enumerate(question.by):
         if name in KEYS or name.startswith(FIELD):

@@ -77,7 +77,7 @@ class Cells:
         shape = part.shape
         assert shape is not None  # noqa: S101 - whoever calls has looked
         low, high = (slot_text(shape, at, question.tz) for at in (part.since, part.until))
-        match = {"_id": {"$gte": low, "$lt": high}, **question.filters}
+        match = {"_id": {"$gte": low, "$lt": high}, **_chosen(question)}
         names = _named(question)
         if question.measures & set(SKETCHES):
             yield from self._with_sketches(side, question, match, names)
@@ -148,7 +148,7 @@ class Cells:
         # Months follow each other: one range, and one pass that knows where a month begins.
         match = {
             "_id": {"$gte": f"{months[0].text}/", "$lt": f"{months[-1].text}0"},
-            **question.filters,
+            **_chosen(question),
         }
         stages: Stages = [
             {"$match": match},
@@ -246,6 +246,12 @@ def _counters(question: SumQuestion) -> list[str]:
     return [name for measure in {"counts", *question.measures} for name in MEASURES[measure]]
 
 
+def _chosen(question: SumQuestion) -> dict[str, Any]:
+    """Choose cells by filters, and by what the asker may see: both hold where both name a key."""
+    allowed = [{name: {"$in": list(each)}} for name, each in question.within.items()]
+    return {**question.filters, **({"$and": allowed} if allowed else {})}
+
+
 def _only(question: SumQuestion, only: Sequence[Key] | None) -> dict[str, Any]:
     """Choose some groups: exactly where there is one key, else by each key, which is enough."""
     if only is None:
@@ -262,12 +268,13 @@ def _matching(question: SumQuestion, month: _Month, chosen: Mapping[str, Any]) -
     if "user_id" in question.filters:
         low = f"{low}{digest((question.filters['user_id'],))}"
         high = f"{low}~"
-    match: dict[str, Any] = {"_id": {"$gte": low, "$lt": high}, **question.filters}
+    match: dict[str, Any] = {"_id": {"$gte": low, "$lt": high}, **_chosen(question)}
     match |= {name: value for name, value in chosen.items() if name not in question.filters}
     users = chosen.get("user_id", {}).get("$in")
     if users is not None:  # a short range of the index for each
         begin = [f"{month.text}/{digest((user,))}" for user in users]
-        match["$and"] = [{"$or": [{"_id": {"$gte": each, "$lt": f"{each}~"}} for each in begin]}]
+        ranges = {"$or": [{"_id": {"$gte": each, "$lt": f"{each}~"}} for each in begin]}
+        match["$and"] = [*match.get("$and", ()), ranges]
     if month.days is not None:
         match["$or"] = [{f"d.{day}": {"$exists": True}} for day in month.days]
     return match

@@ -421,7 +421,7 @@ def _ranked(rows: Iterable[tuple[Key, Sums]], counter: str, count: int) -> list[
 
 def _fits(shape: Shape, question: SumQuestion) -> bool:
     times = set(question.by) & set(UNITS)
-    keys = (set(question.by) - times) | set(question.filters)
+    keys = (set(question.by) - times) | set(question.filters) | set(question.within)
     return (
         keys <= set(shape.keys)
         and question.measures <= shape.measures

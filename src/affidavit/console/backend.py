@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from affidavit.analytics.facade import Analytics
 from affidavit.config import AuditConfig
+from affidavit.console.auth.bootstrap import Bootstrap
 from affidavit.console.auth.doorman import Doorman
+from affidavit.console.auth.oidc import Oidc
 from affidavit.console.config import ServeConfig
 from affidavit.console.threads import AT_ONCE, run
 from affidavit.console.visitor import Visitor
@@ -47,7 +49,11 @@ class Backend:
         self.audit = AuditLogger(uri, AuditConfig(**writing))
         """For what comes in over HTTP; ``audit.stats()`` tells its queue and spool."""
         self.service: ServiceStore = service_of(self.log)
+        self.address = serve.public_url or f"http://{serve.host}:{serve.port}"
+        """How browsers reach this service; told anew once the port is open."""
         self.doorman = Doorman(serve, self.service)
+        self.bootstrap = Bootstrap(self.service)
+        self.oidc = Oidc(serve, self.service, lambda: self.address) if serve.oidc else None
         self.monitor: MonitorStore = monitor_of(self.log)
         self.alerts: AlertStore = alerts_of(self.log)
         self._closing = threading.Lock()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
+from affidavit.console.visitor import Role
 from affidavit.errors import ConfigError
 
 DEFAULT_PORT: Final = 8787
@@ -29,7 +30,13 @@ class ServeConfig:
     oidc_issuer: str | None = None
     oidc_client_id: str | None = None
     oidc_client_secret: str | None = None
+    oidc_hosts: tuple[str, ...] = ()
+    """Further hosts that the issuer's documents may name, such as that of its keys."""
+    oidc_scopes: str = "openid profile email"
     oidc_roles_claim: str = "affidavit_role"
+    """Claim with roles of this service, or with groups; dots lead into it."""
+    oidc_roles: tuple[tuple[str, str], ...] = ()
+    """Pairs of a group and the role it has here."""
     oidc_departments_claim: str | None = None
     oidc_tenants_claim: str | None = None
     oidc_default_role: str | None = None
@@ -81,6 +88,14 @@ class ServeConfig:
         if not self.oidc_client_id:
             msg = "oidc_issuer needs oidc_client_id, the name of this service at the issuer."
             raise ConfigError(msg)
+        roles = {role.value for role in Role}
+        named = [role for _, role in self.oidc_roles]
+        if self.oidc_default_role is not None:
+            named.append(self.oidc_default_role)
+        for role in named:
+            if role not in roles:
+                msg = f"OIDC: {role!r} is no role. Use one of {', '.join(sorted(roles))}."
+                raise ConfigError(msg)
 
     @property
     def tls(self) -> bool:

@@ -58,12 +58,13 @@ class Refusal(Exception):  # noqa: N818 - what is answered, not a fault
 class Door:
     """Lets in who has the right. Two of the same right are the same dependency."""
 
-    right: Right
+    right: Right | None
+    """None: everybody who is logged in."""
 
     async def __call__(self, request: Request) -> Visitor:
         """Give the visitor, who is kept in ``request.state.visitor`` too."""
         visitor = await visitor_of(request)
-        if not may(visitor.role, self.right):
+        if self.right is not None and not may(visitor.role, self.right):
             others = ", ".join(roles_with(self.right))
             raise Refusal(
                 403,
@@ -77,6 +78,11 @@ class Door:
 def Allowed(right: Right) -> Any:  # noqa: N802 - stands in signatures like a type
     """Give the dependency that asks for a right; its value is the :class:`Visitor`."""
     return Depends(Door(right))
+
+
+def LoggedIn() -> Any:  # noqa: N802 - as above
+    """Give the dependency of what everybody may who is logged in."""
+    return Depends(Door(None))
 
 
 async def visitor_of(request: Request) -> Visitor:

@@ -40,7 +40,7 @@ NAV: Final = (
     Entry("settings", "/settings", Right.SETTINGS, "s"),
 )
 
-_PAGES: Final = ("static", "preferences")
+_PAGES: Final = ("static", "login", "settings", "preferences")
 """Modules here that have routes; a page adds its own with its first commit."""
 
 

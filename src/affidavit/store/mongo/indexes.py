@@ -145,6 +145,14 @@ def of_writers() -> tuple[Index, ...]:
     )
 
 
+def of_service() -> tuple[Index, ...]:
+    """List the indexes of what the HTTP service keeps."""
+    return (
+        Index((("kind", 1), ("made_at", -1)), "what is kept of one kind, newest first"),
+        Index((("until", 1),), "what has ended is removed", expire_s=0),
+    )
+
+
 def of_seals() -> tuple[Index, ...]:
     """List the indexes of the seals; they never expire."""
     return (

@@ -12,10 +12,10 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bson.objectid import ObjectId
 from pymongo.errors import PyMongoError
@@ -25,6 +25,8 @@ from affidavit.event import SCHEMA_VERSION, Dest, LedgerEvent
 from affidavit.integrity.leaves import FIRST, LEDGER, Signer, build
 from affidavit.store.mongo.connect import Location
 from affidavit.store.mongo.driver import translated
+
+MAX_TIME_MS: Final = 5000
 
 
 def actor() -> dict[str, Any]:
@@ -96,3 +98,10 @@ class Ledger:
             return self._collection.find_one(
                 {"event_type": event.value}, sort=[("timestamp", -1), ("_id", -1)]
             )
+
+    def latest(self, events: Iterable[LedgerEvent], limit: int) -> list[dict[str, Any]]:
+        """Find the newest records of some kinds."""
+        with translated(f"read {self._collection.name}"):
+            wanted = {"event_type": {"$in": [event.value for event in events]}}
+            found = self._collection.find(wanted, max_time_ms=MAX_TIME_MS)
+            return list(found.sort([("timestamp", -1), ("_id", -1)]).limit(limit))

@@ -160,6 +160,11 @@ class MongoLog:
         details = {"command": command, "filter": _redacted(wanted, self.config), "count": count}
         self._note(LedgerEvent.AUDIT_ACCESS, details, by)
 
+    def changes(self, limit: int = 50) -> list[dict[str, Any]]:
+        """Give the ledger records about set-up and changed settings, the newest first."""
+        kinds = (LedgerEvent.SETUP, LedgerEvent.CONFIG_CHANGED, LedgerEvent.ADOPTION)
+        return Ledger(self.location).latest(kinds, limit)
+
     def note_retry(self, stored: int, refused: int) -> None:
         """Note in the ledger that dead letters were sent again."""
         self._note(LedgerEvent.DEAD_LETTER, {"retried_stored": stored, "retried_refused": refused})

@@ -16,7 +16,7 @@ from affidavit.store.mongo.shell import command_line
 from affidavit.store.planning import Plan, State, Step
 from affidavit.store.rollups import SIDES
 
-VERSION: Final = 4
+VERSION: Final = 5
 """Of what set-up makes; raised when an upgrade has something to add."""
 
 LARGE: Final = 200_000
@@ -67,7 +67,7 @@ def look(location: Location) -> Found:
             *(names.records, names.ledger, names.writers),
             *(names.leaf_batches, names.seals, names.tiles),
             *(names.rollup_states, *(names.rollups(side) for side in SIDES)),
-            *(names.monitor, names.metrics),
+            *(names.monitor, names.metrics, names.service),
             *(names.calls, names.outcomes),
         ]
         listed = database.list_collections(filter={"name": {"$in": wanted}})
@@ -139,6 +139,8 @@ def plan_setup(
         *_rollups(found),
         *_collection(found, names.monitor, None, "", "what monitoring keeps for itself"),
         *_collection(found, names.metrics, None, "", "history of the metrics, pruned"),
+        *_collection(found, names.service, None, "", "tokens and sessions of the service"),
+        *_indexes(found, names.service, indexes.of_service()),
         _view(found, names.calls, views.calls(names.records), "one document per call"),
         _view(found, names.outcomes, views.outcomes(), "finished calls, for sorting and sums"),
     ]

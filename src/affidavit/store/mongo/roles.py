@@ -64,6 +64,10 @@ PURPOSE: Final = {
         "inserts ledger records"
     ),
     "service": "for background work: computes the derived collections, and touches nothing else",
+    "console": (
+        "for `affidavit serve`: reads, inserts records, ledger records and heartbeats, and keeps "
+        "tokens, sessions and saved views; sealing and watching are the roles sealer and monitor"
+    ),
 }
 
 MAY: Final = {
@@ -74,6 +78,7 @@ MAY: Final = {
     "privacy": "may read the log and erase content from records",
     "monitor": "may read the log and keep what monitoring knows",
     "service": "may compute derived collections, and not read the log",
+    "console": "may read the log, add records, and keep the service's accounts",
 }
 """The same about a user who has the role, in the words of ``affidavit doctor``."""
 
@@ -103,15 +108,21 @@ def privileges(database: str, names: Names, role: str) -> list[dict[str, Any]]:
         return [*allow(into, "find", "insert"), *allow(rest, "find")]
 
     if role == "setup":
-        made = [name for name in (*sources, *derived, *views) if name != names.ledger]
+        made = [
+            name for name in (*sources, *derived, *views, names.service) if name != names.ledger
+        ]
         return [
             *allow(made, *_MAKE),
             *allow([names.ledger], *_MAKE, "insert"),
             *allow([""], "listCollections"),
         ]
-    if role in {"writer", "reader"}:
-        records = [names.records] if role == "writer" else []
-        return read_and_insert(*records, names.ledger, leaf_batches, names.writers)
+    if role in {"writer", "reader", "console"}:
+        records = [] if role == "reader" else [names.records]
+        own = [names.service] if role == "console" else []
+        return [
+            *read_and_insert(*records, names.ledger, leaf_batches, names.writers),
+            *allow(own, "find", "insert", "remove", "update"),
+        ]
     if role == "sealer":
         into = {seals, tiles, leaf_batches, names.writers, names.ledger}
         return [

@@ -1,0 +1,195 @@
+"""The outermost layer: hosts, sizes, times, headers of answers, and the log of accesses.
+
+It speaks ASGI directly, so that streams pass through as they are.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+import anyio
+
+from affidavit.console.auth import headers
+from affidavit.console.config import ServeConfig
+from affidavit.console.doors import SAFE
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Message, Receive, Send], Awaitable[None]]
+
+PROBES: Final = frozenset({"/healthz", "/readyz"})
+"""Asked for by whoever runs the service, under any name; not in the log of accesses."""
+
+_FAULT: Final = "This is a fault of the program; please report what you asked for."
+
+_log: Final = logging.getLogger("affidavit.access")
+
+
+class _TooLargeError(Exception):
+    """The body is over the limit."""
+
+
+class Gate:
+    """Stands around the application."""
+
+    def __init__(self, app: Application, serve: ServeConfig) -> None:
+        self._app = app
+        self._most_bytes = serve.max_body_bytes
+        self._longest_s = serve.request_timeout_s
+        self._added = headers.of_answers(serve)
+        self._hosts = headers.hosts_of(serve)
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        passing = _Passing(send, self._added)
+        began_s = time.monotonic()
+        try:
+            await self._handle(scope, receive, passing)
+        finally:
+            if scope["path"] not in PROBES:
+                # Without the query, which may hold what is looked for, or a secret of the log-in.
+                took_ms = 1000 * (time.monotonic() - began_s)
+                path = scope["path"].encode("unicode_escape").decode()[:200]
+                _log.info("%s %s %s %.0f ms", scope["method"], path, passing.status, took_ms)
+
+    async def _handle(self, scope: Message, receive: Receive, passing: _Passing) -> None:
+        given = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
+        refused = self._refused(scope, given)
+        if refused is not None:
+            await passing.problem(*refused)
+            return
+        bounded = _Bounded(receive, self._most_bytes)
+        passing.over = lambda: bounded.over
+        with anyio.move_on_after(self._longest_s) as limit:
+            passing.limit = limit
+            try:
+                await self._app(scope, bounded, passing)
+            except _TooLargeError:
+                pass  # said below
+            except Exception:
+                # The application has said what kind it is, to the log too. Its text stays inside.
+                if not passing.status:
+                    await passing.problem(500, "Unexpected error", _FAULT)
+        if not passing.status and bounded.over:
+            await passing.too_large()
+        elif not passing.status and limit.cancelled_caught:
+            await passing.problem(
+                503,
+                "Too slow",
+                f"There was no answer within {self._longest_s:g} s. Ask for a shorter range of "
+                "time, or try again later.",
+            )
+
+    def _refused(self, scope: Message, given: dict[str, str]) -> tuple[int, str, str] | None:
+        path = scope["path"]
+        if (
+            self._hosts is not None
+            and path not in PROBES
+            and headers.host_in(given.get("host", "")) not in self._hosts
+        ):
+            detail = (
+                "This service does not go by the name that the request was for. Use the address "
+                "that it prints at its start, or give --public-url."
+            )
+            return 421, "Another host", detail
+        if (
+            scope["method"] not in SAFE
+            and "authorization" not in given
+            and headers.is_forged(given)
+        ):
+            return (
+                403,
+                "From another site",
+                "A page of another site sent this. Open the console itself and do it there.",
+            )
+        length = given.get("content-length", "0")
+        if not length.isascii() or not length.isdigit() or int(length) > self._most_bytes:
+            return (
+                413,
+                "Too large",
+                f"A request may have {self._most_bytes} bytes. Send less at a time.",
+            )
+        return None
+
+
+class _Bounded:
+    """Receives a body up to a limit."""
+
+    def __init__(self, receive: Receive, most_bytes: int) -> None:
+        self._receive = receive
+        self._most_bytes = most_bytes
+        self._seen = 0
+        self.over = False
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._seen += len(message.get("body", b""))
+            if self._seen > self._most_bytes:
+                self.over = True
+                raise _TooLargeError
+        return message
+
+
+class _Passing:
+    """Sends an answer on, with the headers that all have."""
+
+    def __init__(self, send: Send, added: list[tuple[bytes, bytes]]) -> None:
+        self._send = send
+        self._added = added
+        self.status = 0
+        """0: nothing was answered yet."""
+        self.limit: anyio.CancelScope | None = None
+        self.over: Callable[[], bool] = lambda: False
+        self._swallowing = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            if self.over() and not self.status:
+                # Whatever the application made of a body that broke off: this is what happened.
+                self._swallowing = True
+                await self.too_large()
+                return
+            self.status = message["status"]
+            if self.limit is not None:
+                self.limit.deadline = math.inf  # what streams may go on
+            held = [(name.lower(), value) for name, value in message.get("headers", [])]
+            known = {name for name, _ in held}
+            more = [(name, value) for name, value in self._added if name not in known]
+            if b"cache-control" not in known:
+                more.append((b"cache-control", b"no-store"))
+            message = {**message, "headers": [*held, *more]}
+        if not self._swallowing:
+            await self._send(message)
+
+    async def too_large(self) -> None:
+        """Answer that the body was."""
+        swallowing, self._swallowing = self._swallowing, False
+        self.over = lambda: False
+        await self.problem(413, "Too large", "The request is over the limit. Send less at a time.")
+        self._swallowing = swallowing
+
+    async def problem(self, status: int, title: str, detail: str) -> None:
+        """Answer with problem+json."""
+        kind = "urn:affidavit:problem:" + title.lower().replace(" ", "-")
+        document = {"type": kind, "title": title, "status": status, "detail": detail}
+        body = json.dumps(document).encode()
+        sent = [
+            (b"content-type", b"application/problem+json"),
+            (b"content-length", str(len(body)).encode()),
+        ]
+        if status == 503:  # noqa: PLR2004 - service unavailable
+            sent.append((b"retry-after", b"5"))
+        await self({"type": "http.response.start", "status": status, "headers": sent})
+        await self({"type": "http.response.body", "body": body})

@@ -1,0 +1,70 @@
+"""Running the application: the server, where it listens, and how it stops."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Final
+
+import uvicorn
+
+from affidavit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from affidavit.console.config import ServeConfig
+
+_LEAVE_S: Final = 10
+"""Seconds that answers under way get when the service stops."""
+
+_HEADERS_BYTES: Final = 64 * 1024
+_AT_ONCE: Final = 512
+"""Connections; more are told to come again."""
+
+
+def listening(serve: ServeConfig) -> socket.socket:
+    """Open the port, so that it is known and taken. Raises ConfigError where it cannot be had."""
+    family = socket.AF_INET6 if ":" in serve.host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        made.bind((serve.host, serve.port))
+    except OSError as error:
+        made.close()
+        msg = (
+            f"Port {serve.port} of {serve.host} cannot be opened ({error.strerror}). "
+            "Choose another with --port; 0 takes any free one."
+        )
+        raise ConfigError(msg) from error
+    return made
+
+
+def address_of(serve: ServeConfig, sock: socket.socket) -> str:
+    """Give the address to open in a browser."""
+    if serve.public_url is not None:
+        return serve.public_url.rstrip("/")
+    host = f"[{serve.host}]" if ":" in serve.host else serve.host
+    scheme = "https" if serve.tls else "http"
+    return f"{scheme}://{host}:{sock.getsockname()[1]}"
+
+
+def server_of(serve: ServeConfig, app: FastAPI) -> uvicorn.Server:
+    """Make the server. It handles SIGINT and SIGTERM by itself: it stops, and finishes answers."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            ws="none",
+            lifespan="on",
+            limit_concurrency=_AT_ONCE,
+            h11_max_incomplete_event_size=_HEADERS_BYTES,
+            timeout_keep_alive=15,
+            timeout_graceful_shutdown=_LEAVE_S,
+            proxy_headers=bool(serve.behind_proxy),
+            forwarded_allow_ips=list(serve.behind_proxy),
+            ssl_certfile=serve.tls_cert,
+            ssl_keyfile=serve.tls_key,
+        )
+    )

@@ -1,0 +1,241 @@
+"""From records to the one logger: each client's id once, and waiting until they are kept.
+
+All of it runs on the event loop, so that nothing comes between looking for an id and handing its
+record over. Only the writer's thread reaches in from outside, to say what became of a record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from affidavit._awaiting import GRACE_S
+from affidavit._engine.inbox import ITEM_OVERHEAD, Item
+from affidavit._engine.ticket import State, Ticket
+from affidavit.console.api.problems import Problem, busy
+from affidavit.console.api.recording import Made
+from affidavit.console.threads import run
+from affidavit.errors import StoreError
+from affidavit.event import Dest
+from affidavit.pipeline.snapshot import take
+
+if TYPE_CHECKING:
+    from affidavit.console.backend import Backend
+
+Ack = Literal["durable", "queued"]
+
+REMEMBERED: Final = 100_000
+"""Ids chosen by clients that this process knows to have had, without asking the database."""
+
+FULL_RETRY_S: Final = 2
+
+_WORDS: Final[Mapping[State, str]] = {
+    State.QUEUED: "queued",
+    State.LOST: "lost",
+    State.DEAD: "dead_letter",
+    State.HELD: "memory",
+    State.SPOOLED: "spooled",
+    State.STORED: "stored",
+}
+_GONE: Final = frozenset({State.LOST, State.DEAD})
+"""States after which a repetition is welcome."""
+
+_ORDER: Final = ("lost", "dead_letter", "memory", "queued", "spooled", "stored", "duplicate")
+"""What may become of a record, the least certain first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of one document."""
+
+    id: str
+    stored: str
+    """One of ``stored``, ``spooled``, ``queued``, ``memory``, ``dead_letter``, ``lost``; and
+    ``duplicate`` where it was there already."""
+
+
+class Settling:
+    """Waits for several tickets with one wake-up of the event loop."""
+
+    def __init__(self, tickets: Sequence[Ticket]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._lock = threading.Lock()
+        self._left = len(tickets)
+        self.done: asyncio.Future[None] = self._loop.create_future()
+        for ticket in tickets:
+            ticket.when_settled(self._one)
+        if not tickets:
+            self._finish()
+
+    def _one(self) -> None:
+        with self._lock:
+            self._left -= 1
+            last = self._left == 0
+        if last:
+            # A loop that is closed has nobody who waits.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._finish)
+
+    def _finish(self) -> None:
+        if not self.done.done():
+            self.done.set_result(None)
+
+    async def wait(self, timeout_s: float) -> None:
+        """Wait until all are settled, or time is up. Any number of requests may wait."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(self.done), timeout_s)
+
+
+@dataclass(slots=True)
+class _Known:
+    """A record of a client's id that this process has had."""
+
+    ticket: Ticket | None
+    settling: Settling | None
+
+    @property
+    def state(self) -> State:
+        return State.QUEUED if self.ticket is None else self.ticket.state
+
+
+class Intake:
+    """Hands records to the logger. One for each event loop."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._audit = backend.audit
+        self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        self._wait_s = backend.config.write_timeout + GRACE_S
+
+    async def existing(self, ids: Iterable[bytes]) -> dict[bytes, tuple[str | None, str | None]]:
+        """Tell which of these records the store has; nothing where it does not answer now."""
+        wanted = list(ids)
+        if not wanted or not self._audit._engine.store_is_up:  # noqa: SLF001 - the logger's own half
+            return {}
+        try:
+            return await run(self._backend.log.reader.known, wanted)
+        except StoreError:
+            return {}
+
+    async def record(self, documents: Sequence[Made], ack: Ack) -> list[Taken]:
+        """Hand over what is new, and wait as asked. Raises Problem where there is no room.
+
+        Of several records of one id, here or in another request, one is taken.
+        """
+        if not self._audit.config.enabled:
+            raise Problem(503, "Recording is off", "The setting enabled is false.")
+        chosen = [part.id for each in documents if each.chosen for part in each.parts]
+        stored = await self.existing(each for each in chosen if self._remembered(each) is None)
+        # From here to the end of the loop below nothing else runs on this event loop.
+        fresh = self._fresh(documents, stored)
+        snapshots = [(part.id, take(part.said, plain=part.plain)) for part in fresh.values()]
+        self._check_room(sum(len(snapshot) + ITEM_OVERHEAD for _, snapshot in snapshots))
+        names = set(chosen)
+        watched = {each for each in fresh if ack == "durable" or each in names}
+        mine = self._submit(snapshots, watched)
+        for each in chosen:
+            if each in mine:
+                self._remember(each, mine[each])
+        if ack == "queued":
+            return [self._taken(each, mine, frozenset()) for each in documents]
+        give_up_s = time.monotonic() + self._wait_s
+        for settling in self._to_wait_for(documents, mine):
+            await settling.wait(max(0.0, give_up_s - time.monotonic()))
+        # The store refuses a second record of an id that another instance took in meanwhile.
+        dead = [each for each in chosen if each in mine and mine[each].state is State.DEAD]
+        twice = frozenset(await self.existing(dead))
+        return [self._taken(each, mine, twice) for each in documents]
+
+    def _fresh(self, documents: Sequence[Made], stored: Mapping[bytes, Any]) -> dict[bytes, Any]:
+        found: dict[bytes, Any] = {}
+        for each in documents:
+            for part in each.parts:
+                if not each.chosen or (part.id not in stored and self._remembered(part.id) is None):
+                    found.setdefault(part.id, part)
+        return found
+
+    def _check_room(self, size: int) -> None:
+        limit = self._audit.config.max_queue_bytes
+        if size > limit:
+            raise Problem(
+                413,
+                "Too large",
+                f"These records take {size} bytes of the queue, which has {limit}. Send less at a "
+                "time.",
+                more={"limit_bytes": limit},
+            )
+        if size > self._audit._engine.room_bytes:  # noqa: SLF001 - as above
+            raise busy(
+                "The queue is full: records come faster than they are stored, or the database is "
+                "away and the spool is full. Nothing of this request was taken; send it again.",
+                FULL_RETRY_S,
+            )
+
+    def _submit(
+        self, snapshots: Sequence[tuple[bytes, bytes]], watched: Container[bytes]
+    ) -> dict[bytes, _Known]:
+        engine = self._audit._engine  # noqa: SLF001 - as above
+        now_s = time.monotonic()
+        tickets = {each: Ticket() for each, _ in snapshots if each in watched}
+        mine: dict[bytes, _Known] = {}
+        for each, snapshot in snapshots:
+            ticket = tickets.get(each)
+            item = Item(Dest.RECORDS, each, snapshot, ticket, now_s)
+            if not engine.try_put(item):
+                engine.give_up(item)  # the room was looked at, so this is a logger that is closing
+            mine[each] = _Known(ticket, None)
+        if tickets:
+            settling = Settling(list(tickets.values()))
+            for each in tickets:
+                mine[each].settling = settling
+        return mine
+
+    def _to_wait_for(
+        self, documents: Sequence[Made], mine: Mapping[bytes, _Known]
+    ) -> list[Settling]:
+        """Collect what is under way: also another request's, for what it sends at the same time."""
+        found: dict[int, Settling] = {}
+        for each in documents:
+            for part in each.parts:
+                known = mine.get(part.id) or self._known.get(part.id)
+                if known is not None and known.settling is not None:
+                    found[id(known.settling)] = known.settling
+        return list(found.values())
+
+    def _remembered(self, each: bytes) -> _Known | None:
+        known = self._known.get(each)
+        if known is not None and known.state in _GONE:
+            del self._known[each]
+            return None
+        return known
+
+    def _remember(self, each: bytes, known: _Known) -> None:
+        self._known[each] = known
+        while len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+
+    def _taken(self, each: Made, mine: Mapping[bytes, _Known], twice: Container[bytes]) -> Taken:
+        words = []
+        for part in each.parts:
+            known = mine.get(part.id)
+            if part.id in twice:
+                words.append("duplicate")
+            elif known is None:
+                # It was there already; if only in this process's hands, no safer than that.
+                before = self._known.get(part.id)
+                waits = before is not None and before.state not in {State.SPOOLED, State.STORED}
+                words.append(_WORDS[before.state] if before is not None and waits else "duplicate")
+            else:
+                words.append(_WORDS[known.state])
+        return Taken(each.id.hex(), min(words, key=_ORDER.index))
+
+
+def worst(taken: Iterable[Taken]) -> str:
+    """Give the least certain of what became of several."""
+    return min((each.stored for each in taken), key=_ORDER.index)

@@ -24,8 +24,9 @@ from affidavit.event import Document
 from affidavit.integrity.leaves import RECORDS
 from affidavit.store.rollups import SIDES, Numbers, RollupStore, as_list, as_numbers
 from affidavit.store.sealing import SealStore
-from affidavit.tally.cells import Fold
-from affidavit.tally.facts import Correction, Fact, correction_of, fact_of
+from affidavit.tally.cells import Cell, Fold
+from affidavit.tally.columns import Table
+from affidavit.tally.facts import Correction, correction_of
 from affidavit.tally.times import local_day, start_of_day
 
 MOST_LEAVES: Final = 50_000
@@ -48,16 +49,36 @@ BUILDING: Final = timedelta(minutes=2)
 
 PRUNE_EVERY: Final = timedelta(hours=1)
 _MOST_READ: Final = 20_000
+_NOT_TOLD: Final = b"\xff"
+"""Class of a leaf whose batch does not say it: its record is not waited for."""
 _MOST_MISSING: Final = 1000
 """Runs of missing numbers that are remembered; the newest."""
 
 
 @dataclass(slots=True)
 class _Read:
-    """What the store has of a group."""
+    """What the store has of some seals, or of numbers that came late."""
 
-    facts: list[tuple[Fact | Correction, int]] = field(default_factory=list)
+    calls: Table = field(default_factory=Table)
+    corrections: list[tuple[Correction, int]] = field(default_factory=list)
     missing: list[Numbers] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.calls) + len(self.corrections)
+
+    def cut(self, before: int) -> None:
+        """Leave out what is in seal ``before`` and those after it."""
+        self.calls.cut(before)
+        self.corrections = [each for each in self.corrections if each[1] < before]
+        self.missing = [each for each in self.missing if each.k < before]
+
+    def cells(self, state: Document) -> Iterable[Cell]:
+        """Sort it into cells."""
+        fold = Fold(ZoneInfo(state["zone"]), state.get("since"))
+        self.calls.fold(fold)
+        for correction, k in self.corrections:
+            fold.add(correction, k)
+        return fold.cells
 
 
 class Keeper:
@@ -90,29 +111,24 @@ class Keeper:
         """
         state = self._state()
         side, now = state["_id"], self._clock()
-        zone = ZoneInfo(state["zone"])
         pending = state.get("pending")
         if pending is not None:
             if now - pending["begun"] < THEIRS and self.k >= 0:
                 return None
-            read = self._read_again(state, pending)
+            read, late = self._read_again(state, pending)
         else:
             planned = self._plan(state, now)
             if planned is None:
                 self._prune(state, now)
                 return None
-            pending, read = planned
+            pending, read, late = planned
             if not self._rollups.write_down(state, pending):
                 return 0
-        late = {(n.k, n.writer) for n in as_numbers(pending["late"])}
-        on_time, behind = Fold(zone, state.get("since")), Fold(zone, state.get("since"))
-        for fact, k in read.facts:
-            # Numbers that came late belong to seals that were folded before this group.
-            (behind if late and k <= state["k"] else on_time).add(fact, k)
-        self._rollups.add(side, on_time.cells)
-        self._rollups.add(side, behind.cells, pending["serial"])
+        # Numbers that came late belong to seals that were folded before this group.
+        self._rollups.add(side, read.cells(state))
+        self._rollups.add(side, late.cells(state), pending["serial"])
         self._finish(state, pending, now)
-        return len(read.facts)
+        return len(read) + len(late)
 
     def catch_up(self, tell: Callable[[int, int], None] | None = None) -> int:
         """Apply everything there is; returns how many calls. ``tell``: seal reached, calls."""
@@ -147,7 +163,8 @@ class Keeper:
         zone = ZoneInfo(self._rollups.zone())
         return start_of_day(local_day(self._clock() - kept, zone), zone)
 
-    def _plan(self, state: Document, now: datetime) -> tuple[Document, _Read] | None:
+    def _plan(self, state: Document, now: datetime) -> tuple[Document, _Read, _Read] | None:
+        """Choose the next group, and read what it has, and what has come late."""
         seals: list[Document] = []
         leaves, self.more = 0, False
         for seal in self._seals.seals(state["k"] + 1):
@@ -164,12 +181,10 @@ class Keeper:
         ]
         if young:  # their records may come at any moment
             seals = [seal for seal in seals if seal["_id"] < min(young)]
-            read.facts = [each for each in read.facts if each[1] < min(young)]
-            read.missing = [each for each in read.missing if each.k < min(young)]
+            read.cut(min(young))
         late = self._come_late(state, now)
         if not seals and not late:
             return None
-        read.facts += self._look_up(late).facts
         group = {
             "serial": state["serial"] + 1,
             "to": seals[-1]["_id"] if seals else state["k"],
@@ -178,7 +193,7 @@ class Keeper:
             "missing": as_list(read.missing),
             "begun": now,
         }
-        return group, read
+        return group, read, self._look_up(late)
 
     def _come_late(self, state: Document, now: datetime) -> list[Numbers]:
         """List those of the missing numbers that have a record now."""
@@ -192,7 +207,7 @@ class Keeper:
             found += [each] if there is None else _runs(each, there)
         return found
 
-    def _read_again(self, state: Document, pending: Document) -> _Read:
+    def _read_again(self, state: Document, pending: Document) -> tuple[_Read, _Read]:
         """Read the group that somebody has written down."""
         seals = []
         for seal in self._seals.seals(state["k"] + 1):
@@ -204,9 +219,7 @@ class Keeper:
             for n in as_numbers(pending["missing"])
             for seq in range(n.first, n.first + n.many)
         }
-        read = self._read(seals, left_out)
-        read.facts += self._look_up(as_numbers(pending["late"])).facts
-        return read
+        return self._read(seals, left_out), self._look_up(as_numbers(pending["late"]))
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -215,52 +228,55 @@ class Keeper:
     ) -> _Read:
         """Read what seals hold, and find what is not there yet."""
         numbers: list[Numbers] = []
-        expected: dict[str, set[int]] = {}
+        expected: dict[Numbers, bytes] = {}
         for seal in seals:
             items = [item for item in seal["items"] if "b" in item]
             classes = self._rollups.classes([item["b"] for item in items])
             for item in items:
                 writer, _, start = str(item["b"]).rpartition(":")
                 into, count = int(item.get("from", 0)), int(item["n"])
-                first = int(start) + into
-                numbers.append(Numbers(seal["_id"], writer, first, count))
-                of_records = classes.get(item["b"], b"")[into : into + count]
-                expected.setdefault(writer, set()).update(
-                    first + at for at, kind in enumerate(of_records) if kind == RECORDS
-                )
+                each = Numbers(seal["_id"], writer, int(start) + into, count)
+                numbers.append(each)
+                said = classes.get(item["b"], b"")[into : into + count]
+                expected[each] = said.ljust(count, _NOT_TOLD)
         return self._look_up(numbers, expected, left_out)
 
     def _look_up(
         self,
         numbers: list[Numbers],
-        expected: dict[str, set[int]] | None = None,
+        expected: dict[Numbers, bytes] | None = None,
         left_out: set[tuple[str, int]] | None = None,
     ) -> _Read:
+        """Read what has these numbers; ``expected`` are the classes of the leaves of each."""
         read = _Read()
         by_writer: dict[str, list[Numbers]] = {}
         for each in numbers:
             by_writer.setdefault(each.writer, []).append(each)
         for writer, runs in by_writer.items():
             runs.sort(key=lambda run: run.first)
-            starts = [run.first for run in runs]
-            wanted = (expected or {}).get(writer, set())
-            absent: set[int] = set()
-            for first, many in _joined(runs):
-                here = {seq for seq in range(first, first + many) if seq in wanted}
+            starts, seals = [run.first for run in runs], [run.k for run in runs]
+            out = {seq for name, seq in left_out or () if name == writer}
+            for some in _joined(runs):
+                first, many = some[0].first, sum(run.many for run in some)
+                told = expected or {}
+                classes = b"".join(told.get(run, _NOT_TOLD * run.many) for run in some)
                 # Looked for before it is read: what comes in between is missing, and comes late.
-                stored = self._rollups.stored(writer, first, many, len(here))
+                stored = self._rollups.stored(writer, first, many, classes.count(RECORDS))
                 if stored is not None:
-                    absent |= here - stored
-                for document in self._rollups.calls(writer, first, many):
-                    seq = int(document["seq"])
-                    if seq in absent or (left_out and (writer, seq) in left_out):
-                        continue
-                    fact = fact_of(document) or correction_of(document)
-                    if fact is not None:
-                        read.facts.append((fact, runs[bisect_right(starts, seq) - 1].k))
-            if absent:
-                for run in runs:
-                    read.missing += _runs(run, absent)
+                    absent = {
+                        first + at for at, kind in enumerate(classes) if kind == RECORDS
+                    } - stored
+                    read.missing += [part for run in some for part in _runs(run, absent)]
+                    out |= absent
+                for page in self._rollups.calls(writer, first, many):
+                    rows = [row for row in page.calls if row[0] not in out] if out else page.calls
+                    ks = [seals[bisect_right(starts, row[0]) - 1] for row in rows]
+                    read.calls.extend(rows, ks)
+                    for document in page.corrections:
+                        correction = correction_of(document)
+                        if correction is not None and document["seq"] not in out:
+                            k = seals[bisect_right(starts, document["seq"]) - 1]
+                            read.corrections.append((correction, k))
         return read
 
     # -- afterwards ------------------------------------------------------------------------------
@@ -342,16 +358,16 @@ def _before(seals: SealStore, since: datetime) -> int:
     return low
 
 
-def _joined(runs: list[Numbers]) -> Iterable[tuple[int, int]]:
-    """Join runs that follow each other, up to what is read at a time."""
-    first, end = runs[0].first, runs[0].first + runs[0].many
-    for _, run in pairwise(runs):
-        if run.first == end and end - first < _MOST_READ:
-            end = run.first + run.many
+def _joined(runs: list[Numbers]) -> Iterable[list[Numbers]]:
+    """Put runs together that follow each other, up to what is read at a time."""
+    held = [runs[0]]
+    for before, run in pairwise(runs):
+        if run.first == before.first + before.many and run.first - held[0].first < _MOST_READ:
+            held.append(run)
             continue
-        yield first, end - first
-        first, end = run.first, run.first + run.many
-    yield first, end - first
+        yield held
+        held = [run]
+    yield held
 
 
 def _runs(within: Numbers, chosen: set[int]) -> list[Numbers]:

@@ -21,6 +21,7 @@ from typing import Final, NamedTuple, Protocol
 
 from affidavit.event import Document
 from affidavit.tally.cells import Cell
+from affidavit.tally.columns import Row
 
 SIDES: Final = ("a", "b")
 
@@ -32,6 +33,13 @@ class Numbers(NamedTuple):
     writer: str
     first: int
     many: int
+
+
+class Page(NamedTuple):
+    """Some of what was asked for."""
+
+    calls: Sequence[Row]
+    corrections: Sequence[Document]
 
 
 class RollupStore(Protocol):
@@ -76,7 +84,7 @@ class RollupStore(Protocol):
 
     # -- what is folded --------------------------------------------------------------------------
 
-    def calls(self, writer: str, first: int, many: int) -> Iterator[Document]:
+    def calls(self, writer: str, first: int, many: int) -> Iterator[Page]:
         """Give the finished calls and corrections of these numbers, without texts, in no order."""
 
     def stored(self, writer: str, first: int, many: int, expected: int) -> set[int] | None:

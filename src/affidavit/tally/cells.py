@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -98,6 +98,17 @@ class Part:
         elif at_ms > held.last_ms:
             held.last_ms = at_ms
 
+    def absorb(self, counts: Mapping[str, int], times: Times) -> None:
+        """Add what several calls count for, and their times."""
+        held = self.counts
+        for name, value in counts.items():
+            held[name] = held.get(name, 0) + value
+        if self.calls is None:
+            self.calls = Times(times.first_ms, times.last_ms)
+        else:
+            self.calls.first_ms = min(self.calls.first_ms, times.first_ms)
+            self.calls.last_ms = max(self.calls.last_ms, times.last_ms)
+
     def merge(self, other: Part) -> None:
         """Add what another one has."""
         for name, value in other.counts.items():
@@ -144,6 +155,10 @@ class Cell:
         """The ``_id`` of the document."""
         return cell_id(self.slot, self.values)
 
+    def day(self, day: str) -> Part:
+        """Give the part of one day of the month."""
+        return self.days.get(day) or self.days.setdefault(day, Part())
+
     @property
     def whole(self) -> Part:
         """Everything that is to be added."""
@@ -161,8 +176,8 @@ class Fold:
     def __init__(self, zone: ZoneInfo, since: datetime | None = None) -> None:
         """Whatever happened before ``since`` is left out."""
         self._zone = zone
-        self._since = since
-        self._slots: dict[int, _Slots] = {}
+        self.since = since
+        self._slots: dict[int, Slots] = {}
         self._cells: dict[tuple[str, tuple[str | None, ...]], Cell] = {}
 
     @property
@@ -174,7 +189,7 @@ class Fold:
         """Add what seal ``k`` holds."""
         corrects = isinstance(fact, Correction)
         call = fact.call if isinstance(fact, Correction) else fact
-        if self._since is not None and call.at < self._since:
+        if self.since is not None and call.at < self.since:
             return
         at_ms = (call.at - EPOCH) // _MS
         slots = self.slots(call.at)
@@ -190,29 +205,31 @@ class Fold:
             (ENDINGS, ending, timed),
             (USERS, (call.user_id, *team), plain),
         ):
-            start, text = slots.of(shape)
-            cell = self._cells.get((text, values))
-            if cell is None:
-                cell = self._cells[text, values] = Cell(shape, text, start, values)
-            cell.k = max(cell.k, k)
-            part = cell.own
-            if shape is USERS:
-                day = slots.day_of_month
-                part = cell.days.get(day) or cell.days.setdefault(day, Part())
+            cell = self.cell(shape, slots, values, k)
+            part = cell.day(slots.day_of_month) if shape is USERS else cell.own
             part.add(counts, at_ms, corrects=corrects)
 
-    def slots(self, at: datetime) -> _Slots:
+    def cell(self, shape: Shape, slots: Slots, values: tuple[str | None, ...], k: int) -> Cell:
+        """Give the cell of a slot and values, to which something of seal ``k`` is added."""
+        start, text = slots.of(shape)
+        cell = self._cells.get((text, values))
+        if cell is None:
+            cell = self._cells[text, values] = Cell(shape, text, start, values)
+        cell.k = max(cell.k, k)
+        return cell
+
+    def slots(self, at: datetime) -> Slots:
         """Tell the hour, day and month of a time."""
         if at < _QUARTERS:
-            return _Slots(at, self._zone)
+            return Slots(at, self._zone)
         quarter = (at - EPOCH) // timedelta(minutes=15)
         found = self._slots.get(quarter)
         if found is None:
-            found = self._slots[quarter] = _Slots(at, self._zone)
+            found = self._slots[quarter] = Slots(at, self._zone)
         return found
 
 
-class _Slots:
+class Slots:
     """The slots that hold a time: their starts, and how ids name them."""
 
     __slots__ = ("_named", "day_of_month")

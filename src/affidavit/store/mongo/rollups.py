@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, cast
 from zoneinfo import ZoneInfo
 
+import bson
 from bson.decimal128 import Decimal128
 from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
@@ -20,10 +21,11 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, 
 from affidavit.config import AuditConfig
 from affidavit.event import Document, EventType, LedgerEvent
 from affidavit.store.mongo.connect import Location
+from affidavit.store.mongo.counting import FINISHED
 from affidavit.store.mongo.driver import translated
 from affidavit.store.mongo.ledger import Ledger
 from affidavit.store.mongo.zone import reporting_timezone
-from affidavit.store.rollups import SIDES
+from affidavit.store.rollups import SIDES, Page
 from affidavit.tally.cells import (
     ENDINGS,
     HOURS,
@@ -35,10 +37,12 @@ from affidavit.tally.cells import (
     Part,
     slot_text,
 )
+from affidavit.tally.columns import ANSWERED, ASKED, OWN
 from affidavit.tally.times import local_day
 
 MAX_TIME_MS: Final = 60_000
 _AT_ONCE: Final = 1000
+_READ_AT_ONCE: Final = 5000
 _DUPLICATE: Final = 11_000
 _BAD_HINT: Final = 2
 _CURRENT: Final = "current"
@@ -51,25 +55,61 @@ FIRST, LAST = "first_ms", "last_ms"
 CORRECTED_FIRST, CORRECTED_LAST = "corrected_first_ms", "corrected_last_ms"
 """The same of the calls that its corrections are about; absent without any."""
 
-_READ: Final = {
-    "_id": 1, "seq": 1, "event_type": 1, "timestamp": 1, "effective_at": 1, "schema_version": 1,
-    "call_id": 1, "user_id": 1, "department": 1, "tenant": 1, "status": 1, "success": 1,
-    "error_type": 1, "finish_reason": 1, "cost_status": 1, "provider": 1, "model": 1,
-    "input_tokens": 1, "output_tokens": 1, "cached_tokens": 1, "reasoning_tokens": 1,
-    "time_to_first_token_ms": 1,
-    "request_data": {"provider": 1, "model": 1, "message_length": 1},
-    "response_data": {
-        "provider_used": 1, "tokens_used": 1, "cost_usd": 1, "processing_time_ms": 1,
-        "response_length": 1, "retries": 1,
-        # Whether there were any is all that counts, and they may be long.
-        "tool_calls": {"$type": "$response_data.tool_calls"},
+
+def _object(name: str, values: list[Any]) -> dict[str, Any]:
+    """Give values of a part, or nothing where it is none."""
+    return {"$cond": [{"$eq": [{"$type": f"${name}"}, "object"]}, values, None]}
+
+
+_COST: Final = "$response_data.cost_usd"
+_PLAIN_COST: Final = [
+    {"$eq": [{"$type": _COST}, "decimal"]},
+    {"$gt": [_COST, -_LARGE // 10**9]},
+    {"$lt": [_COST, _LARGE // 10**9]},
+]
+"""As our writer stores it, and so small that a float has every nano-dollar."""
+
+_SAID: Final[dict[str, Any]] = {
+    "timestamp": {
+        "$cond": [
+            {"$eq": [{"$type": "$timestamp"}, "date"]},
+            {"$toDouble": {"$toLong": "$timestamp"}},
+            None,
+        ]
     },
+    "cost_usd": {
+        "$cond": [
+            {"$and": _PLAIN_COST},
+            {"$toDouble": {"$round": [{"$multiply": [_COST, Decimal128("1E+9")]}, 0]}},
+            [_COST],
+        ]
+    },
+    # Whether there were any is all that counts, and they may be long.
+    "tool_calls": {"$gt": ["$response_data.tool_calls", None]},
+}
+_ROW: Final = [
+    *(_SAID.get(name, f"${name}") for name in OWN),
+    _object("response_data", [_SAID.get(name, f"$response_data.{name}") for name in ANSWERED]),
+    _object("request_data", [f"$request_data.{name}" for name in ASKED]),
+]
+_CORRECTS: Final = {"$eq": ["$event_type", EventType.CORRECTION.value]}
+_READ: Final = {"_id": 0, "v": {"$cond": [_CORRECTS, "$seq", _ROW]}}
+"""What a call counts for, value by value; of a correction its number."""
+
+_CORRECTION: Final = {
+    "_id": 1, "seq": 1, "event_type": 1, "effective_at": 1, "schema_version": 1, "call_id": 1,
+    "user_id": 1, "department": 1, "tenant": 1, "status": 1, "error_type": 1, "finish_reason": 1,
+    "cost_status": 1, "provider": 1, "model": 1,
+    "request_data": {"provider": 1, "model": 1},
+    "response_data": {"provider_used": 1},
     "details": {"cost_nano_diff": 1, "cost_status_before": 1},
 }  # fmt: skip
-"""What :mod:`affidavit.tally.facts` reads for the keys and measures of cells."""
+"""What :func:`affidavit.tally.facts.correction_of` reads for the keys of cells."""
 
-_FOLDED: Final = [{"success": {"$exists": True}}, {"event_type": EventType.CORRECTION.value}]
-_ABSENT: Final = frozenset({"missing", "null", "undefined"})
+_FOLDED: Final = [
+    {"event_type": {"$in": list(FINISHED)}, "success": {"$in": [True, False]}},
+    {"event_type": EventType.CORRECTION.value},
+]
 
 
 class MongoRollups:
@@ -192,14 +232,21 @@ class MongoRollups:
 
     # -- what is folded --------------------------------------------------------------------------
 
-    def calls(self, writer: str, first: int, many: int) -> Iterator[Document]:
+    def calls(self, writer: str, first: int, many: int) -> Iterator[Page]:
         """Give finished calls and corrections without their texts."""
         asked = _numbers(writer, first, many) | {"$or": _FOLDED}
-        for document in self._by_number(asked, _READ):
-            answer = document.get("response_data")
-            if answer is not None and answer.get("tool_calls") in _ABSENT:
-                del answer["tool_calls"]
-            yield document
+        for batch in self._by_number(asked, _READ):
+            found = [document["v"] for document in batch]
+            rows = [row for row in found if isinstance(row, list)]
+            corrections: list[Document] = []
+            if len(rows) < len(found):
+                numbers = {"$in": [seq for seq in found if not isinstance(seq, list)]}
+                corrects = {
+                    "writer": writer, "seq": numbers, "event_type": EventType.CORRECTION.value
+                }  # fmt: skip
+                for some in self._by_number(corrects, _CORRECTION):
+                    corrections += some
+            yield Page(rows, corrections)
 
     def stored(self, writer: str, first: int, many: int, expected: int) -> set[int] | None:
         """Tell which numbers are stored, out of the index; None if as many as expected are."""
@@ -208,23 +255,27 @@ class MongoRollups:
             if self._records.count_documents(asked, maxTimeMS=MAX_TIME_MS) >= expected:
                 return None
         found = self._by_number(asked, {"_id": 0, "seq": 1})
-        return {int(document["seq"]) for document in found}
+        return {int(document["seq"]) for batch in found for document in batch}
 
-    def _by_number(self, asked: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[Document]:
-        """Ask by the unique index, which another logger's collection may not have."""
-        more = {"batch_size": 5000, "max_time_ms": MAX_TIME_MS}
+    def _by_number(
+        self, asked: Mapping[str, Any], wanted: Mapping[str, Any]
+    ) -> Iterator[list[Document]]:
+        """Ask by the unique index, which another logger's collection may not have; in batches."""
+        more = {"batch_size": _READ_AT_ONCE, "max_time_ms": MAX_TIME_MS}
+        options = self._records.codec_options
         with translated("read records by their numbers"):
             try:
-                found = self._records.find(asked, wanted, hint=_NUMBERED, **more)
-                document = next(found, None)
+                found = self._records.find_raw_batches(asked, wanted, hint=_NUMBERED, **more)
+                batch = next(found, None)
             except OperationFailure as error:
                 if error.code != _BAD_HINT:
                     raise
-                found = self._records.find(asked, wanted, **more)
-                document = next(found, None)
-            while document is not None:
-                yield document
-                document = next(found, None)
+                found = self._records.find_raw_batches(asked, wanted, **more)
+                batch = next(found, None)
+            while batch is not None:
+                # The driver's types say that a batch is a document; it is bytes.
+                yield bson.decode_all(cast("bytes", batch), options)
+                batch = next(found, None)
 
     def classes(self, batch_ids: Sequence[str]) -> dict[str, bytes]:
         """Tell the classes of leaves."""

@@ -34,7 +34,7 @@ _WORDS = {
     "float": "number",
     "str": "text",
     "size": "bytes, or '500MB'",
-    "table": "table, in the environment JSON",
+    "table": "table; in the environment JSON, or a dictionary of Python",
 }
 
 

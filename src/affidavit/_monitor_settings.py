@@ -192,7 +192,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         None,
         "Thresholds of alerts, as the document's MONITORING_THRESHOLDS: for each name `warning` "
         "and `critical`, and here also `for_s` and `off`. What is not named keeps its default; "
-        "docs/how-to/alerts.md lists them.",
+        "docs/how-to/alerts.md lists them. A text may hold the document's dictionary as it stands.",
         remedy="docs/how-to/alerts.md shows one.",
     ),
     Setting(
@@ -243,8 +243,9 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "alert_private_addresses",
         "bool",
         False,
-        "True allows webhooks to private, loopback and link-local addresses, and plain http to "
-        "them. False refuses those, whatever a name resolves to.",
+        "True allows webhooks to private and loopback addresses, and plain http to them. False "
+        "refuses those, whatever a name resolves to. Link-local addresses and those of clouds' "
+        "metadata services are always refused.",
     ),
     Setting(
         "alert_smtp",

@@ -5,6 +5,7 @@ Longer than most files here: it is one list, and grows by an entry for each sett
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -144,9 +145,29 @@ def _rules(setting: Setting, value: object, where: str) -> str | dict[str, Any]:
 
 
 def _table_of(setting: Setting, value: object, where: str) -> dict[str, Any]:
+    if isinstance(value, str):
+        value = _pasted(setting, value, where)
     if not isinstance(value, Mapping):
         raise setting.wrong(where, value, "a table")
     return dict(value)
+
+
+def _pasted(setting: Setting, text: str, where: str) -> object:
+    """Read a table that stands in a text: JSON, or a dictionary as it stands in a Python file.
+
+    With its comments, its single quotes, and the name it is given there. Nothing is run.
+    """
+    with contextlib.suppress(ValueError):
+        return json.loads(text)
+    import ast  # seldom needed, and it takes a moment to load
+
+    try:
+        *_, last = ast.parse(text.strip()).body
+        if isinstance(last, ast.Assign | ast.Expr):
+            return ast.literal_eval(last.value)
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
+        pass
+    raise setting.wrong(where, text[:20], "a table: of TOML, or in a text JSON or a dictionary")
 
 
 _CHECKS: Final[dict[str, Callable[[Setting, object, str], Any]]] = {
@@ -177,12 +198,11 @@ def from_text(setting: Setting, text: str, variable: str) -> Any:
             return int(text) if setting.kind == "int" else float(text)
         except ValueError:
             raise setting.wrong(where, text, "a number") from None
-    if setting.kind == "table" or (setting.kind == "rules" and text.lstrip().startswith("{")):
+    if setting.kind == "rules" and text.lstrip().startswith("{"):
         try:
             return setting.check(json.loads(text), where)
         except ValueError as error:
-            wanted = "JSON" if setting.kind == "table" else "a preset's name, or JSON"
-            raise setting.wrong(where, text[:20], wanted) from error
+            raise setting.wrong(where, text[:20], "a preset's name, or JSON") from error
     return setting.check(text, where)
 
 

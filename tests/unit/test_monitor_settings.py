@@ -65,6 +65,55 @@ def test_thresholds_stand_in_the_file_and_in_the_environment(
     assert read_thresholds(AuditConfig.load().monitoring_thresholds)["pool_use"].off
 
 
+PASTED = """
+# Métricas críticas a monitorear
+MONITORING_THRESHOLDS = {
+    'daily_requests': {
+        'warning': 300,    # Empezar a monitorear
+        'critical': 500    # Considerar separación
+    },
+    'audit_collection_size': {
+        'warning': '500MB',   # Revisar retention
+        'critical': '1GB'     # Acción inmediata
+    },
+    'write_latency_p95': {
+        'warning': 20,     # ms
+        'critical': 50     # ms
+    },
+    'storage_growth_rate': {
+        'warning': '100MB/mes',
+        'critical': '200MB/mes'
+    }
+}
+"""
+"""The block of the document, comments and all."""
+
+
+@pytest.mark.requirement("R23")
+def test_the_documents_block_is_accepted_as_pasted_into_a_file_and_a_variable(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Between three quotes in TOML, and in the environment; also without its name."""
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "affidavit.toml"
+    for text in (PASTED, PASTED.partition("=")[2]):
+        file.write_text(f"monitoring_thresholds = '''{text}'''\n", encoding="utf-8")
+        assert AuditConfig.load().monitoring_thresholds == MONITORING_THRESHOLDS
+    file.unlink()
+    monkeypatch.setenv("AFFIDAVIT_MONITORING_THRESHOLDS", PASTED)
+    assert AuditConfig.load().monitoring_thresholds == MONITORING_THRESHOLDS
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "daily_requests", "[1]", "f()", "{'a': __import__('os')}", "x = y = 1", "5"]
+)
+def test_a_text_that_holds_no_table_is_an_error_and_is_not_run(text: str) -> None:
+    """Whatever it is; the error names the setting."""
+    given: Any = {"monitoring_thresholds": text}
+    with pytest.raises(ConfigError, match="monitoring_thresholds"):
+        AuditConfig(**given)
+
+
 @pytest.mark.requirement("R23")
 @pytest.mark.parametrize(
     ("text", "a_month"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,8 +41,24 @@ def test_every_rule_stands_in_the_table_with_its_defaults() -> None:
 def test_the_settings_on_the_page_are_accepted_as_they_stand() -> None:
     """Each block of TOML is a file that works."""
     blocks = pages.blocks(PAGE, "toml")
-    assert len(blocks) == 3
+    assert len(blocks) == 5
     for block in blocks:
         config = AuditConfig(**tomllib.loads(block.text))
         assert read_thresholds(config.monitoring_thresholds)
         assert read_budgets(config.budgets)
+
+
+def test_the_documents_thresholds_are_the_same_in_each_form_of_the_page() -> None:
+    """In Python, as tables, and pasted into a text; and they are the defaults."""
+    (python,) = pages.blocks(PAGE, "python")
+    names: dict[str, Any] = {}
+    exec(python.text, names)  # noqa: S102 - an example of our own page
+    given = names["MONITORING_THRESHOLDS"]
+    tables, pasted = (
+        AuditConfig(**tomllib.loads(block.text)).monitoring_thresholds
+        for block in pages.blocks(PAGE, "toml")
+        if "daily_requests" in block.text
+    )
+    assert tables == given
+    assert pasted == {name: given[name] for name in ("daily_requests", "storage_growth_rate")}
+    assert read_thresholds(given) == read_thresholds(tables) == THRESHOLDS

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,12 @@ import pytest
 from pymongo import MongoClient
 from pymongo.monitoring import CommandListener
 
-from affidavit import AuditLogger
+from affidavit import AuditConfig, AuditLogger
 from affidavit._monitor_settings import THRESHOLDS
 from affidavit.cli import run
 from affidavit.demo.mongod import Mongod
 from affidavit.errors import AffidavitError
+from affidavit.store import alerts_of, monitor_of, open_log
 from tests.support.proxy import Proxy
 from tests.support.receivers import HttpReceiver, SmtpReceiver
 from tests.support.watching import SECRET, beat, until, watching
@@ -93,7 +95,7 @@ def test_a_slow_store_is_told_by_latency_and_by_slow_writes(
         beat(audit)
         watch.look()
         proxy.delay(0.1)
-        record(audit, 3)
+        record(audit, 10)  # of fewer than twenty writes no percentile is told
         for _ in range(6):
             beat(audit)
             watch.look()
@@ -131,17 +133,105 @@ def test_a_burst_of_calls_is_told_at_the_documents_thresholds(
         assert watch.told("daily_requests") == expected
 
 
-def test_a_log_that_is_large_and_grows_fast_is_told(mongodb_uri: str) -> None:
-    """Against thresholds of some kilobytes."""
-    limits = {
-        "audit_collection_size": {"warning": "4KB", "critical": "1GB"},
-        "storage_growth_rate": {"warning": "1KB/mes", "critical": None},
-    }
-    with AuditLogger() as audit, watching(mongodb_uri, {"monitoring_thresholds": limits}) as watch:
+def ballast(log: Log, name: str, size_bytes: int) -> None:
+    """Let the log take so many bytes more on the disk, in a collection of its own."""
+    part = 256 * 1024
+    rows = [{"x": os.urandom(part)} for _ in range(max(1, round(size_bytes / part)))]
+    log[f"llm_audit_{name}"].insert_many(rows)
+    log.client.admin.command("fsync")  # sizes are those of the last checkpoint
+
+
+def taken(uri: str) -> int:
+    """What the log takes, as the monitor sees it."""
+    with open_log(uri, AuditConfig()) as log:
+        return sum(size.disk_bytes for size in monitor_of(log).sizes())
+
+
+def test_a_log_that_is_large_is_told_until_it_is_clearly_smaller(
+    mongodb_uri: str, database: Log
+) -> None:
+    """It fires above 10 MB, holds just below, and ends below nine tenths; through restarts."""
+    limits = {"audit_collection_size": {"warning": "10MB", "critical": "1GB"}}
+    mib = 1024**2
+    with AuditLogger() as audit:
         record(audit, 5)
-        watch.look(times=6)
+    ballast(database, "one", int(9.4 * mib) - taken(mongodb_uri))
+    while taken(mongodb_uri) < 9.2 * mib:
+        ballast(database, "one", mib // 4)
+    ballast(database, "two", 2 * mib)
+    settings = {"monitoring_thresholds": limits, "alert_repeat_s": 3600}
+    with watching(mongodb_uri, settings) as watch:
+        watch.look()
+        assert watch.told("audit_collection_size") == []  # it waits for two minutes
+        watch.restart()
+        watch.look(130)
         assert watch.told("audit_collection_size") == WARNED[:1]
+        watch.restart()
+        database.drop_collection("llm_audit_two")
+        assert 9.0 * mib < taken(mongodb_uri) < 10 * mib
+        watch.look(310, times=3)
+        assert watch.told("audit_collection_size") == WARNED[:1]
+        watch.look(3600)
+        repeated = [*WARNED[:1], ("repeated", "warning")]
+        assert watch.told("audit_collection_size") == repeated
+        database.drop_collection("llm_audit_one")
+        watch.look(310)
+        assert watch.told("audit_collection_size") == [*repeated, WARNED[1]]
+        watch.look(3600, times=2)
+        assert watch.told("audit_collection_size") == [*repeated, WARNED[1]]
+    assert ledger(database, "audit_collection_size") == [
+        ("alert_firing", "warning"),
+        ("alert_resolved", "warning"),
+    ]
+
+
+def test_a_log_that_grows_fast_is_told_after_a_day_and_until_it_grows_slower(
+    mongodb_uri: str, database: Log
+) -> None:
+    """5 MB in a day are 150 MB in thirty; the same over three days are 50 MB."""
+    with AuditLogger() as audit, watching(mongodb_uri) as watch:
+        record(audit, 5)
+        watch.look()
+        watch.look(3700)
+        ballast(database, "one", 5 * 1024**2)
+        watch.look(310, times=3)
+        assert watch.told("storage_growth_rate") == []  # an hour or two are no day
+        assert run(["alerts", "silence", "storage_growth_rate", "--for", "26h"]) == 0
+        watch.look(25 * 3600)
+        watch.look(310)
+        assert watch.told("storage_growth_rate") == []  # silenced
+        watch.look(3600)
         assert watch.told("storage_growth_rate") == WARNED[:1]
+        watch.look(86_400, times=2)
+        watch.look(310)
+        assert watch.told("storage_growth_rate") == WARNED
+    assert ledger(database, "storage_growth_rate") == [
+        ("alert_firing", "warning"),
+        ("alert_resolved", "warning"),
+    ]
+
+
+def test_a_latency_that_fires_ends_when_nobody_writes_any_more(
+    mongodb_uri: str, proxy: Proxy
+) -> None:
+    """There is nothing slow then; what cannot be read is another matter, and ends nothing."""
+    limits = {"write_latency_p95": {"warning": 100, "critical": None}}
+    with (
+        watching(mongodb_uri, {"monitoring_thresholds": limits}) as watch,
+        AuditLogger(through(proxy, mongodb_uri)) as audit,
+    ):
+        record(audit)
+        proxy.delay(0.1)
+        record(audit, 10)
+        for _ in range(6):
+            beat(audit)
+            watch.look()
+        proxy.heal()
+        assert watch.told("write_latency_p95") == WARNED[:1]
+        watch.monitor.close()
+    with watching(mongodb_uri, {"monitoring_thresholds": limits}) as later:
+        later.look(120)
+        assert later.told("write_latency_p95") == WARNED[1:]
 
 
 def test_a_pool_that_is_used_up_is_told_when_that_lasts(tmp_path: Path) -> None:
@@ -428,6 +518,31 @@ def test_a_clock_that_is_off_is_told_when_that_lasts(mongodb_uri: str) -> None:
         assert watch.told("clock_offset") == ALARMED
 
 
+def test_users_over_the_same_budget_are_told_in_one_post_and_one_mail(mongodb_uri: str) -> None:
+    """Twenty-five of them, the first twenty by name."""
+    with SmtpReceiver() as mails, AuditLogger() as audit:
+        settings: Any = {
+            "budgets": {"user": {"*": 1}},
+            "alert_smtp": f"smtp://127.0.0.1:{mails.port}",
+            "alert_email_to": "ops@example.org",
+            "alert_email_from": "affidavit@example.org",
+        }
+        for number in range(25):
+            with audit.call(provider="p", user_id=f"u{number:02}") as call:
+                call.complete(text="x", cost_usd=f"{1 + number / 10}")
+        with watching(mongodb_uri, settings) as watch:
+            watch.look()
+            assert watch.told("budget_user") == ALARMED[:1]
+            (body,) = [json.loads(posted.body) for posted in watch.receiver.posted]
+            (mail,) = mails.mails
+            watch.look(31 * 86_400)
+            assert watch.told("budget_user") == ALARMED
+    assert (body["count"], len(body["alerts"]), body["subject"]) == (25, 20, "")
+    assert body["alerts"][0]["subject"] == "u24"
+    assert "and 24 more" in mail["Subject"]
+    assert "and 5 more" in mail.get_content()
+
+
 def test_a_budget_is_told_at_80_and_at_100_percent_until_the_month_is_over(
     mongodb_uri: str, database: Log
 ) -> None:
@@ -521,6 +636,60 @@ def test_a_server_that_stands_still_holds_the_monitor_up_for_seconds_only(
         until(lambda: watch.look(1).reached, "the store", 60)
         watch.look(1)
         assert watch.told("store_unreachable") == ALARMED
+
+
+@pytest.mark.serial
+def test_the_command_tells_of_a_server_that_stands_still_while_it_does(
+    private_mongod: Mongod,
+) -> None:
+    """With looks half a minute apart: after ten seconds without an answer, and when it is back."""
+    away = {"store_unreachable": {"critical": 0, "for_s": 10}}
+    with HttpReceiver() as receiver, _daemon(
+        receiver,
+        AFFIDAVIT_MONGODB_URI=private_mongod.database_uri("wadm"),
+        AFFIDAVIT_MONITORING_THRESHOLDS=json.dumps(away),
+    ) as daemon:  # fmt: skip
+        assert _line(daemon)["acting"]
+        time.sleep(1)
+        frozen_s = time.monotonic()
+        private_mongod.freeze()
+        try:
+            until(lambda: bool(_told_of(receiver, "store_unreachable")), "the notice", 60)
+            assert time.monotonic() - frozen_s < 25
+        finally:
+            private_mongod.thaw()
+        until(
+            lambda: _told_of(receiver, "store_unreachable") == ["firing", "resolved"], "its end", 30
+        )
+
+
+def _told_of(receiver: HttpReceiver, rule: str) -> list[str]:
+    bodies = [json.loads(posted.body) for posted in list(receiver.posted)]
+    return [body["what"] for body in bodies if body["rule"] == rule]
+
+
+@contextmanager
+def _daemon(receiver: HttpReceiver, **settings: str) -> Iterator[subprocess.Popen[str]]:
+    """`affidavit monitor` as a service, which posts to this receiver."""
+    environment = {
+        **os.environ,
+        "AFFIDAVIT_ALERT_WEBHOOKS": receiver.url(),
+        "AFFIDAVIT_ALERT_WEBHOOK_SECRET": SECRET,
+        "AFFIDAVIT_ALERT_PRIVATE_ADDRESSES": "true",
+        **settings,
+    }
+    daemon = subprocess.Popen(
+        [sys.executable, "-m", "affidavit.cli", "monitor", "--json"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        yield daemon
+    finally:
+        daemon.kill()
+        daemon.communicate(timeout=20)
 
 
 def test_a_right_that_is_taken_away_is_told_as_missing_data(mongodb_uri: str) -> None:
@@ -645,6 +814,72 @@ def test_the_command_sends_a_test_to_every_target_and_says_which_failed(
     assert SECRET not in shown.out + shown.err
 
 
+def test_a_test_says_nothing_of_tries_that_do_not_come(
+    mongodb_uri: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It sends once; that an alert would be tried again stands beside it."""
+    with HttpReceiver() as gone:
+        url = gone.url("/t0ken")
+    monkeypatch.setenv("AFFIDAVIT_ALERT_WEBHOOKS", url)
+    monkeypatch.setenv("AFFIDAVIT_ALERT_WEBHOOK_SECRET", SECRET)
+    monkeypatch.setenv("AFFIDAVIT_ALERT_PRIVATE_ADDRESSES", "true")
+    assert run(["alerts", "test"]) == 1
+    shown = capsys.readouterr()
+    assert "does not answer" in shown.out
+    assert "again" not in shown.out
+    assert "A test is sent once" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"WEBHOOKS": "https://hooks.example.org/t0ken"}, "alert_webhook_secret"),
+        ({"WEBHOOKS": "https://169.254.169.254/x", "WEBHOOK_SECRET": SECRET}, "link-local"),
+        ({"WEBHOOKS": "hooks.example.org", "WEBHOOK_SECRET": SECRET}, "https://host/path"),
+        ({"EMAIL_TO": "ops@example.org"}, "needs alert_smtp"),
+        ({"SMTP": "mail.example.org"}, "alert_smtp must be"),
+    ],
+)
+def test_the_list_names_a_mistake_in_the_settings_of_targets(
+    mongodb_uri: str,
+    settings: dict[str, str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Beside the alerts, which are shown all the same; exit code 1, and no secret."""
+    for name, value in settings.items():
+        monkeypatch.setenv(f"AFFIDAVIT_ALERT_{name}", value)
+    assert run(["alerts", "list"]) == 1
+    shown = capsys.readouterr()
+    assert "cannot be delivered with these settings" in shown.err
+    assert said in shown.err
+    assert "write_latency_p95" in shown.out
+    assert "t0ken" not in shown.err
+    assert run(["alerts", "list", "--json"]) == 1
+    assert said in json.loads(capsys.readouterr().out)["targets_mistake"]
+
+
+def test_the_status_says_who_watches_and_the_program_of_a_service_without_a_name(
+    mongodb_uri: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody; then a monitor, with what fires; then nobody any more."""
+    with AuditLogger() as audit:
+        audit.security_event(kind="k", severity="high")
+    run(["status"])
+    shown = capsys.readouterr().out
+    assert "monitor: nobody watches this log; `affidavit monitor` does" in shown
+    assert os.path.basename(sys.argv[0]) in shown  # noqa: PTH119 - argv is text
+    with watching(mongodb_uri) as watch:
+        watch.look()
+        run(["status", "--json"])
+        told = json.loads(capsys.readouterr().out)["monitor"]
+        assert (told["firing"], bool(told["by"]), bool(told["looked_at"])) == (1, True, True)
+        watch.monitor.close()
+    run(["status"])
+    assert "monitor: nobody watches any more" in capsys.readouterr().out
+
+
 def test_a_silence_is_ended_early_by_its_name(
     mongodb_uri: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -713,9 +948,6 @@ def _line(daemon: subprocess.Popen[str]) -> dict[str, Any]:
 
 def test_a_process_that_lost_its_lease_changes_nothing(mongodb_uri: str) -> None:
     """It was stopped while another took over; its fence is older."""
-    from affidavit import AuditConfig
-    from affidavit.store import alerts_of, open_log
-
     with open_log(mongodb_uri, AuditConfig()) as log:
         store = alerts_of(log)
         held = store.take("a", 0.2)
@@ -772,7 +1004,7 @@ def test_the_role_for_monitoring_is_enough_and_the_readers_lists(
 def test_a_look_at_an_idle_log_costs_less_than_a_command_a_second(
     mongodb_uri: str, database: Log
 ) -> None:
-    """All that is asked in half an hour of looks, with budgets and plans, on average."""
+    """All that is asked in half an hour, with budgets, plans and the questions between looks."""
     with AuditLogger() as audit:
         record(audit)
     commands: list[str] = []
@@ -794,7 +1026,7 @@ def test_a_look_at_an_idle_log_costs_less_than_a_command_a_second(
         watch.look()
         commands.clear()
         began_s = time.process_time()
-        watch.look(times=60)
+        watch.run(1800)
         used_s = time.process_time() - began_s
     print(f"{len(commands) / 1800:.2f} commands/s, {100 * used_s / 1800:.3f} % of a core")
     assert len(commands) < 1800

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -241,6 +242,59 @@ def test_the_role_for_monitoring_is_enough_to_keep_history_and_advice(
     told = json.loads(capsys.readouterr().out)
     assert all(index["uses"] is not None and index["size_bytes"] for index in told["indexes"])
     assert "profiler" in " ".join(told["not_seen"])
+
+
+@pytest.fixture(scope="module")
+def managed() -> Iterator[Mongod]:
+    """A server that can be told to refuse commands to anybody, as managed services do."""
+    with Mongod.start(extra_args=("--setParameter", "enableTestCommands=1")) as server:
+        record(server.database_uri(NAME), 3)
+        yield server
+
+
+@contextmanager
+def refusing(server: Mongod, *commands: str, **more: Any) -> Iterator[None]:
+    """Let the server answer these commands with "no such command"."""
+    data = {"failCommands": list(commands), "errorCode": 59, **more}
+    with server.client() as client:
+        client.admin.command("configureFailPoint", "failCommand", mode="alwaysOn", data=data)
+        try:
+            yield
+        finally:
+            client.admin.command("configureFailPoint", "failCommand", mode="off")
+
+
+def test_what_a_server_refuses_to_anybody_is_said_in_words(
+    managed: Mongod, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`top`, serverStatus and the profiler; everything else is told, and alerts go on."""
+    uri = managed.database_uri(NAME)
+    with refusing(managed, "top", "serverStatus", "profile"):
+        with open_log(uri, AuditConfig()) as opened:
+            parts = Looker(monitor_of(opened), opened.seals).take().parts()
+        assert run(["metrics", "--over", "0", "--uri", uri]) == 0
+        assert run(["monitor", "--once", "--uri", uri]) == 0
+    assert withheld(parts) == {"work", "server", "profiler"}
+    assert "to anybody (code 59); managed services and mongos do so" in parts["work"].why
+    printed = capsys.readouterr().out
+    assert f"# {IMPACT} is unknown: The server refuses to tell the time it spends" in printed
+    assert f'{SIZE}{{log="wadm.llm_audit"}}' in printed
+
+
+def test_statistics_that_a_server_refuses_are_said_in_words(
+    managed: Mongod, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`$collStats` and `$indexStats`: sizes are unknown, and so are an index's size and uses."""
+    uri = managed.database_uri(NAME)
+    with refusing(managed, "aggregate", namespace=f"{NAME}.llm_audit"):
+        with open_log(uri, AuditConfig()) as opened:
+            sizes = Looker(monitor_of(opened), opened.seals).take().parts()["sizes"]
+        assert run(["store", "indexes", "--json", "--uri", uri]) == 0
+    assert "to tell the sizes of collections ($collStats), to anybody (code 59)" in sizes.why
+    told = json.loads(capsys.readouterr().out)
+    ours = [index for index in told["indexes"] if index["collection"] == "llm_audit"]
+    assert {(index["size_bytes"], index["uses"]) for index in ours} == {(None, None)}
+    assert [each for each in told["advice"] if each["kind"] == "unused"] == []
 
 
 def test_a_log_on_a_server_of_its_own_is_known_as_such(

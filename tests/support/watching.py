@@ -50,26 +50,38 @@ class Watch:
     ) -> None:
         self.receiver = receiver
         self.store = alerts_of(log)
+        self._log, self._config = log, config
         self._traveller = traveller
         self._passed_s = 0.0
-        rules, store, monitoring = rules_of(config), self.store, monitor_of(log)
+        self.monitor = self.started()
+
+    def started(self) -> Monitor:
+        """A monitor of the same log, as another process would have it."""
+        log, config = self._log, self._config
+        rules, monitoring = rules_of(config), monitor_of(log)
         looker = looker_of(config, log)
         looker.clock_s = self.seconds
-        self.monitor = Monitor(
-            store,
+        given = config.given()
+        return Monitor(
+            self.store,
             Samples(looker, History(monitoring)),
             rules,
             targets_of(config),
-            questions_of(config, rules, store, monitoring, spent_in(log)),
+            questions_of(config, rules, self.store, monitoring, spent_in(log)),
             Post(
                 log=monitoring.log,
                 holder=secrets.token_hex(4),
                 host="host-1",
                 every_s=EVERY_S,
-                repeat_s=0,
+                repeat_s=float(given.get("alert_repeat_s", 0)),
                 clock_s=self.seconds,
             ),
         )
+
+    def restart(self) -> None:
+        """End the monitor in order, and go on with another."""
+        self.monitor.close()
+        self.monitor = self.started()
 
     def look(self, after_s: float = EVERY_S, times: int = 1) -> Looked:
         """Look so often, each time so many seconds later."""
@@ -78,6 +90,16 @@ class Watch:
             self._passed_s += max(0.0, after_s)
             done = self.monitor.step()
         return done
+
+    def run(self, for_s: float) -> None:
+        """Let it do what the command does for so long: looks, and between them the question."""
+        passed_s = 0.0
+        while passed_s < for_s:
+            self.monitor.tick()
+            step_s = max(0.05, self.monitor.wait_s())
+            self._traveller.shift(step_s)
+            self._passed_s += step_s
+            passed_s += step_s
 
     def seconds(self) -> float:
         """A clock that is never set back."""

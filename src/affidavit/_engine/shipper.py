@@ -368,6 +368,7 @@ class Shipper:
                 "p50": core.latencies.percentile(50, RECENT_S),
                 "p95": core.latencies.percentile(95, RECENT_S),
                 "p99": core.latencies.percentile(99, RECENT_S),
+                "count": core.latencies.count(RECENT_S),
             },
             "oldest_spooled_ms": self._oldest_spooled_ms(),
             "pool": _pool(core.store.pool_use()),

@@ -35,6 +35,11 @@ class Latencies:
         rank = min(len(ordered) - 1, max(0, round(percent / 100 * len(ordered)) - 1))
         return round(ordered[rank], 3)
 
+    def count(self, within_s: float) -> int:
+        """Count the writes that were confirmed so long ago at most, of the newest 2,048."""
+        since_s = monotonic() - within_s
+        return sum(at_s >= since_s for at_s, _ in self._newest.copy())
+
 
 @dataclass(frozen=True, slots=True)
 class Stats:

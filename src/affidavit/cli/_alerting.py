@@ -1,9 +1,9 @@
-"""What `alerts` and `monitor` share: a monitor for an open log, and alerts as rows."""
+"""A monitor for an open log, with the rules and targets of the settings."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from affidavit.monitor.asked import Spent
     from affidavit.monitor.history import History
     from affidavit.monitor.reading import Looker, Readings
-    from affidavit.monitor.rules import Rule
     from affidavit.monitor.run import Monitor
     from affidavit.monitor.sample import Sample
     from affidavit.store.mongo.log import MongoLog
@@ -41,6 +40,27 @@ class Samples:
     def keep(self, sample: Sample) -> None:
         """Add it to the history."""
         self.history.keep(sample)
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """Who watches a log, and what that one saw last."""
+
+    by: str | None
+    """Host, process and a random name; None where nobody does."""
+    looked_at: datetime | None
+    firing: int
+    """How many alerts fire."""
+    pending: int
+
+    def words(self, now: datetime) -> str:
+        """Say it in a line."""
+        if self.by is None and self.looked_at is None:
+            return "nobody watches this log; `affidavit monitor` does"
+        age_s = 0.0 if self.looked_at is None else (now - self.looked_at).total_seconds()
+        seen = f"looked {max(0.0, age_s):.0f} s ago"
+        who = f"{self.by} watches" if self.by is not None else "nobody watches any more"
+        return f"{who}, {seen}: {self.firing} alerts fire, {self.pending} pending"
 
 
 def monitor_for(config: AuditConfig, log: MongoLog) -> Monitor:
@@ -92,38 +112,3 @@ def spent_in(log: MongoLog) -> Spent:
         return {key[0]: sums.cost_usd for key, sums in found if key[0] is not None}
 
     return ask
-
-
-def rows(config: AuditConfig, state: dict[str, Any]) -> list[dict[str, Any]]:
-    """Give one row for each rule and each alert of it, those that fire first."""
-    from affidavit.monitor.rules import rules_of
-
-    rules = rules_of(config)
-    alerts = state.get("alerts", [])
-    found = [_row(rule, alert) for rule in rules for alert in alerts if alert["rule"] == rule.name]
-    named = {row["rule"] for row in found}
-    unknown, values = state.get("unknown", {}), state.get("values", {})
-    found += [
-        _row(rule, {"value": values.get(rule.name)}) | {"unknown": unknown.get(rule.name)}
-        for rule in rules
-        if rule.name not in named
-    ]
-    order = {"firing": 0, "pending": 1}
-    return sorted(found, key=lambda row: order.get(row["state"], 2))
-
-
-def _row(rule: Rule, held: dict[str, Any]) -> dict[str, Any]:
-    from affidavit.monitor.message import number
-
-    return {
-        "rule": rule.name,
-        "subject": held.get("subject") or "",
-        "state": held.get("phase", "inactive"),
-        "level": held.get("level"),
-        "since": held.get("changed_at"),
-        "value": held.get("value"),
-        "said": number(held["value"], rule.unit) if held.get("value") is not None else None,
-        "unit": rule.unit,
-        "thresholds": rule.thresholds,
-        "for_s": rule.for_s,
-    }

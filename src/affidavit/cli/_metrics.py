@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from affidavit.config import AuditConfig
     from affidavit.monitor.reading import Looker, Readings
     from affidavit.store.mongo.log import MongoLog
+
+ANSWER_S: Final = 10.0
+"""Seconds that one part of a reading may take, of a server that stands still."""
 
 
 def looker_of(config: AuditConfig, log: MongoLog) -> Looker:
@@ -17,7 +20,7 @@ def looker_of(config: AuditConfig, log: MongoLog) -> Looker:
     from affidavit.store import monitor_of
 
     return Looker(
-        monitor_of(log),
+        monitor_of(log, ANSWER_S),
         log.seals,
         anchors_of(config),
         anchor_every_s=config.anchor_every_s,

@@ -97,7 +97,9 @@ def _screen(readings: deque[Readings], log: str, *, away: bool = False) -> Rende
             counters = newest.get("counters", {})
             age_s = max(0.0, (now.at - newest["at"]).total_seconds())
             cells = (
-                *(newest.get("writer"), newest.get("service"), newest.get("host")),
+                newest.get("writer"),
+                newest.get("service") or newest.get("program"),
+                newest.get("host"),
                 *(newest.get("state"), f"{age_s:.0f} s ago"),
                 *(counters.get(name, 0) for name in ("stored", "spooled", "lost")),
             )

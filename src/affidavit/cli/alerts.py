@@ -12,7 +12,8 @@ import typer
 from affidavit.cli import _common as common
 
 if TYPE_CHECKING:
-    from affidavit.store.alerting import AlertStore, KeptSilence
+    from affidavit.config import AuditConfig
+    from affidavit.monitor.prometheus import Names as Spelling
 
 commands = typer.Typer(
     help="What fires, tests of delivery, silences, history, and rules for Prometheus.",
@@ -25,6 +26,10 @@ Out = Annotated[
     typer.Option("--out", help="Write into this file instead of printing.", show_default=False),
 ]
 
+Names = Annotated[
+    str, typer.Option("--names", help="As `affidavit metrics --names`: given, or base.")
+]
+
 
 @commands.command("list")
 def list_(
@@ -35,14 +40,16 @@ def list_(
 ) -> None:
     """Show each rule with its thresholds and its alerts, as `affidavit monitor` last saw them.
 
-    Exits with 1 while an alert fires.
+    Says what is wrong with the settings of targets. Exits with 1 while an alert fires, or where
+    alerts could not be delivered with these settings.
     """
     from affidavit.cli import _output as output
-    from affidavit.cli._alerting import rows
     from affidavit.cli._errors import FOUND_WRONG
+    from affidavit.monitor.listing import rows
     from affidavit.store import alerts_of
 
     config, now = common.settings(collection), datetime.now(UTC)
+    targets, mistake = _targets(config)
     with common.opened(uri, config) as log:
         store = alerts_of(log)
         state, acts = store.peek()
@@ -58,6 +65,8 @@ def list_(
                 "acting": acts,
                 "looked_at": looked_at,
                 "waiting": len(state.get("due", ())),
+                "targets": targets,
+                "targets_mistake": mistake,
             }
         )
     else:
@@ -73,8 +82,23 @@ def list_(
             )
         if acts is None:
             output.note("Nobody watches this log: run `affidavit monitor` as a service.")
-    if any(row["state"] == "firing" for row in found):
+        if mistake is None:
+            output.note(f"Alerts go to: {', '.join(targets)}.")
+        else:
+            output.note(f"Alerts cannot be delivered with these settings. {mistake}")
+    if mistake is not None or any(row["state"] == "firing" for row in found):
         raise typer.Exit(FOUND_WRONG)
+
+
+def _targets(config: AuditConfig) -> tuple[list[str], str | None]:
+    """Name the targets of the settings, or the mistake in them."""
+    from affidavit.errors import ConfigError, MissingExtra
+    from affidavit.monitor.notify.configured import targets_of
+
+    try:
+        return [target.name for target in targets_of(config)], None
+    except (ConfigError, MissingExtra) as error:
+        return [], str(error)
 
 
 def _cells(row: dict[str, Any]) -> tuple[object, ...]:
@@ -118,6 +142,8 @@ def trial(
         for each in done:
             why = each["failure"]
             output.say(f"{each['target']}: {'taken' if why is None else f'FAILED: {why}'}")
+        if any(each["failure"] for each in done):
+            output.note("A test is sent once. An alert would be tried again for about two hours.")
     if any(each["failure"] for each in done):
         raise typer.Exit(FOUND_WRONG)
 
@@ -142,25 +168,24 @@ def silence(
 
     The ledger notes who silenced what; firing and resolving are noted there all the same.
     """
+    from affidavit._monitor_settings import THRESHOLDS
     from affidavit.cli import _output as output
     from affidavit.errors import ConfigError
+    from affidavit.monitor import listing
     from affidavit.store import alerts_of
 
     config, now = common.settings(collection), datetime.now(UTC)
     if (rule is None) == (end is None):
         msg = "Name a rule to silence, or a silence with --end; `affidavit alerts list` shows both."
         raise ConfigError(msg)
-    made = None if rule is None else _silence(rule, subject, last, reason, now)
+    common.checked(rule, "RULE", ("*", *THRESHOLDS))
+    span = _span(last, now)
     with common.opened(uri, config) as log:
         store = alerts_of(log)
-        if made is not None:
-            _add(store, made, now)
+        if rule is not None:
+            made = listing.silence(store, rule, subject, span, _who(), reason, now)
         else:
-            made = store.end_silence(str(end), now)
-            if made is None:
-                msg = f"There is no silence {end!r} that has not ended."
-                raise ConfigError(msg)
-            _note(store, "end", made, now)
+            made = listing.end(store, str(end), now)
     if json:
         output.as_json(asdict(made))
     elif end is not None:
@@ -170,47 +195,16 @@ def silence(
         output.say(f"Silence {made.name}: {made.rule} {made.subject} until {until} UTC.")
 
 
-def _add(store: AlertStore, made: KeptSilence, now: datetime) -> None:
-    """Keep a silence and tell the ledger; one that the ledger did not take is ended again."""
-    from affidavit.errors import StoreError
-
-    store.add_silence(made)
-    try:
-        _note(store, "add", made, now)
-    except StoreError:
-        store.end_silence(made.name, datetime.now(UTC))
-        raise
-
-
-def _note(store: AlertStore, action: str, made: KeptSilence, now: datetime) -> None:
-    """Tell the ledger; a user's name is left out, since the ledger never expires."""
-    from affidavit.event import LedgerEvent
-
-    details = {
-        "change": f"{made.name}:{action}",
-        "action": action,
-        "rule": made.rule,
-        "subject": "[withheld]" if made.rule == "budget_user" else made.subject,
-        "until": made.until,
-        "reason": made.reason,
-    }
-    store.note(LedgerEvent.ALERT_SILENCED, details, now)
-
-
-def _silence(rule: str, subject: str, last: str, reason: str, now: datetime) -> KeptSilence:
-    import secrets
-
-    from affidavit._monitor_settings import THRESHOLDS
+def _span(last: str, now: datetime) -> timedelta:
     from affidavit.errors import ConfigError
-    from affidavit.store.alerting import KeptSilence
+    from affidavit.monitor.listing import LONGEST, SHORTEST
 
-    common.checked(rule, "RULE", ("*", *THRESHOLDS))
     since = common.when(last, "--for")
     span = timedelta(0) if since is None else now - since
-    if not timedelta(seconds=30) <= span <= timedelta(days=366):
+    if not SHORTEST <= span <= LONGEST:
         msg = f"--for {last!r} must lie between 30s and 366d: a silence has an end."
         raise ConfigError(msg)
-    return KeptSilence(secrets.token_hex(4), rule, subject, now, now + span, _who(), reason)
+    return span
 
 
 def _who() -> str:
@@ -263,23 +257,28 @@ def history(
 
 
 @commands.command("prometheus-rules")
-def prometheus_rules(out: Out = None) -> None:
+def prometheus_rules(out: Out = None, names: Names = "given") -> None:
     """Print alerting rules for Prometheus, made from the thresholds of the settings."""
     from affidavit.monitor.promql import rule_file
     from affidavit.monitor.rules import rules_of
 
-    _print(rule_file(rules_of(common.settings())), out)
+    _print(rule_file(rules_of(common.settings()), _spelling(names)), out)
 
 
 @commands.command("dashboard")
-def dashboard(out: Out = None) -> None:
+def dashboard(out: Out = None, names: Names = "given") -> None:
     """Print a dashboard for Grafana as JSON; it shows every metric of `affidavit metrics`."""
     import json
 
     from affidavit.monitor.promql import dashboard as made
     from affidavit.monitor.rules import rules_of
 
-    _print(json.dumps(made(rules_of(common.settings())), indent=2) + "\n", out)
+    _print(json.dumps(made(rules_of(common.settings()), _spelling(names)), indent=2) + "\n", out)
+
+
+def _spelling(names: str) -> Spelling:
+    common.checked(names, "--names", ("given", "base"))
+    return "base" if names == "base" else "given"
 
 
 def _print(text: str, out: Path | None) -> None:

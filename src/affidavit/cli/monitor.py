@@ -38,7 +38,7 @@ def monitor(
         watching = monitor_for(config, log)
         if not once:
             output.note(f"Watching {log.dataset}; Ctrl-C ends it.")
-            _stay(watching, float(config.monitor_every_s), json=json)
+            _stay(watching, json=json)
             return
         try:
             done = watching.step()
@@ -52,27 +52,37 @@ def monitor(
         raise typer.Exit(FOUND_WRONG)
 
 
-def _stay(watching: Any, every_s: float, *, json: bool) -> None:
-    import time
-
+def _stay(watching: Any, *, json: bool) -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    before: Looked | None = None
     try:
         while not stop.is_set():
-            began_s = time.monotonic()
-            _tell(watching.step(), json=json, quiet=True)
-            stop.wait(max(1.0, every_s - (time.monotonic() - began_s)))
+            done = watching.tick()
+            if done is not None:
+                if not _is_old_news(done, before):
+                    _tell(done, json=json, before=before, quiet=True)
+                before = done
+            stop.wait(watching.wait_s())
     finally:
         watching.close()
 
 
-def _tell(done: Looked, *, json: bool, quiet: bool = False) -> None:
+def _is_old_news(done: Looked, before: Looked | None) -> bool:
+    """Whether it says once more that the database is away: that is asked every two seconds."""
+    again = before is not None and not before.reached and not done.reached
+    return again and not (done.changes or done.notices or done.delivered.failed)
+
+
+def _tell(done: Looked, *, json: bool, before: Looked | None = None, quiet: bool = False) -> None:
     from affidavit.cli import _output as output
 
     if json:
         output.as_json(_plain(done), indent=None)
         return
+    if quiet:
+        _tell_changed(done, before)
     for event in done.changes:
         subject = f" ({event.key.subject})" if event.key.subject else ""
         silenced = ", silenced" if event.silenced else ""
@@ -83,16 +93,35 @@ def _tell(done: Looked, *, json: bool, quiet: bool = False) -> None:
     for target, why in done.delivered.failed:
         output.note(f"not delivered to {target}: {why}")
     if not quiet and not done.acting:
-        output.say("Another process acts; this one stands by.")
+        output.say(_standing_by(done))
     elif not quiet and done.reached and not done.changes:
         output.say("Nothing changed.")
     output.flush()
 
 
+def _tell_changed(done: Looked, before: Looked | None) -> None:
+    """Say who acts, and whether the database answers, at the first look and when it changes."""
+    from affidavit.cli import _output as output
+
+    if not done.reached and (before is None or before.reached):
+        output.note(f"The database does not answer; it is asked again and again. {done.why}")
+    if done.reached and before is not None and not before.reached:
+        output.note("The database answers again.")
+    if done.reached and (before is None or (before.acting, before.by) != (done.acting, done.by)):
+        output.note("This process acts." if done.acting else _standing_by(done))
+
+
+def _standing_by(done: Looked) -> str:
+    by = f" ({done.by})" if done.by else ""
+    return f"Another process acts{by}; this one stands by, and acts when that one is gone."
+
+
 def _plain(done: Looked) -> dict[str, Any]:
     return {
         "acting": done.acting,
+        "by": done.by or None,
         "reached": done.reached,
+        "why": done.why or None,
         "changes": [
             {
                 "at": event.at,

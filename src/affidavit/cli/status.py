@@ -14,6 +14,7 @@ from affidavit.cli._pipe import reader_is_gone
 
 if TYPE_CHECKING:
     from affidavit.anchors.health import AnchorState
+    from affidavit.cli._alerting import Watched
     from affidavit.config import AuditConfig
     from affidavit.sealer.health import Health
     from affidavit.store.mongo.log import MongoLog
@@ -31,7 +32,7 @@ def status(
     collection: common.Collection = None,
     json: common.Json = False,
 ) -> None:
-    """Show each writer's counters, their sums, sealing and anchors. Reads no records.
+    """Show each writer's counters, their sums, sealing, anchors, and who watches. Reads no records.
 
     With --watch on a terminal: the metrics and the writers on one screen, until Ctrl-C.
     Exits with 1 when records were lost or refused, a running writer is silent, an anchor fails, or
@@ -49,12 +50,12 @@ def status(
             return
         found, anchors = log.reader.status(), _anchors(config, log)
         health = _sealing(log)
-        _print(found, health, anchors, json=json, again=watch)
+        _print(found, health, anchors, _watched(log), json=json, again=watch)
         try:
             while watch and not reader_is_gone():
                 time.sleep(_EVERY_S)
                 found, anchors = log.reader.status(), _anchors(config, log)
-                _print(found, _sealing(log), anchors, json=json, again=True)
+                _print(found, _sealing(log), anchors, _watched(log), json=json, again=True)
         except KeyboardInterrupt:
             raise typer.Exit(0) from None
     wrong = found.totals.get("lost", 0) or found.totals.get("dead_lettered", 0)
@@ -88,10 +89,25 @@ def _sealing(log: MongoLog) -> Health | None:
         return None
 
 
+def _watched(log: MongoLog) -> Watched | None:
+    """Look at who watches the log; None where this user may not."""
+    from affidavit.cli._alerting import Watched
+    from affidavit.errors import StoreRefused
+    from affidavit.store import alerts_of
+
+    try:
+        state, acts = alerts_of(log).peek()
+    except StoreRefused:
+        return None
+    phases = [alert.get("phase") for alert in state.get("alerts", ())]
+    return Watched(acts, state.get("looked_at"), phases.count("firing"), phases.count("pending"))
+
+
 def _print(
     found: LogStatus,
     health: Health | None,
     anchors: list[AnchorState] | None,
+    watched: Watched | None,
     *,
     json: bool,
     again: bool,
@@ -101,7 +117,13 @@ def _print(
     if json:
         writers = [{"age_s": w.age_s, "silent": w.silent, **w.heartbeat} for w in found.writers]
         summed: dict[str, Any] = {"totals": found.totals, "unaccounted": found.unaccounted}
-        said = {"writers": writers, **summed, "sealing": health, "anchors": anchors}
+        said = {
+            "writers": writers,
+            **summed,
+            "sealing": health,
+            "anchors": anchors,
+            "monitor": watched,
+        }
         output.as_json(said, indent=None if again else 2)
         return
     if health is not None:
@@ -115,6 +137,8 @@ def _print(
         from affidavit.cli._anchors import words as anchored
 
         output.say(f"anchor {each.anchor}: {anchored(each)}")
+    if watched is not None:
+        output.say(f"monitor: {watched.words(datetime.now(UTC))}")
     columns = ("writer", "service", "host", "state", "seen", *_COUNTS, "p50 ms", "p95 ms", "p99 ms")
     rows: list[tuple[object, ...]] = []
     for writer in found.writers:
@@ -123,7 +147,7 @@ def _print(
         rows.append(
             (
                 writer.writer,
-                beat.get("service"),
+                beat.get("service") or beat.get("program"),
                 beat.get("host"),
                 "SILENT" if writer.silent else _state(beat),
                 f"{writer.age_s:.0f} s ago",

@@ -87,7 +87,7 @@ def indexes(
         _tables(used, plans, config)
         for each in advice:
             output.say("")
-            output.say(f"{each.kind.upper()} {each.collection}.{each.index}: {each.why}")
+            output.say(f"{each.kind.upper()} {each.about}: {each.why}")
             for line in (*each.evidence, f"cost: {each.cost}"):
                 output.say(f"  {line}")
             for line in each.commands:

@@ -64,6 +64,16 @@ class Advice:
     size_bytes: int | None = None
     sure: bool = True
     """False: it has not been watched for long enough."""
+    question: str = ""
+    """Of an index that is missing for a question of the read side: that question; then ``index`` is
+    empty, since set-up knows its name."""
+
+    @property
+    def about(self) -> str:
+        """Name what the advice is about."""
+        if self.question:
+            return f'an index of {self.collection} for the question "{self.question}"'
+        return f"{self.collection}.{self.index}"
 
 
 def advise(
@@ -253,8 +263,9 @@ def _scans(plans: Sequence[Plan], documents: Mapping[str, int]) -> Iterator[Advi
             yield Advice(
                 kind="missing",
                 collection=plan.collection,
-                index=f"for: {plan.shape}",
-                why="a question of the read side reads the whole collection",
+                index="",
+                question=plan.shape,
+                why="it reads the whole collection",
                 evidence=(f"explain: {' → '.join(reversed(plan.stages))}",),
                 cost="as `affidavit setup --plan` shows, with the exact command",
                 commands=("affidavit setup --plan", "affidavit setup"),

@@ -86,6 +86,8 @@ class Alert:
     """While firing."""
     warning_since: datetime | None = None
     critical_since: datetime | None = None
+    since: datetime | None = None
+    """Since when its value has been above, without a look between at which it was not."""
     changed_at: datetime | None = None
     """When it last fired, resolved or changed its level."""
     value: float | None = None
@@ -124,6 +126,8 @@ class Event:
     at: datetime
     value: float | None
     silenced: bool = False
+    since: datetime | None = None
+    """Since when the value is above; of a resolution: was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,13 +175,16 @@ def look(
     wanted = {rule.name: rule for rule in rules}
     for rule in wanted.values():
         seen = observed.get(rule.name)
+        stepped = []
         for key in _keys(rule, alerts, seen):
             alert = alerts.get(key, Alert(key))
             value = seen.values.get(key.subject) if isinstance(seen, Known) else None
             if isinstance(seen, Known) and value is None:
                 value = 0.0
-            after, change = step(rule, alert, value, at) if seen is not None else (alert, None)
-            _settle(found, after, change, silences, at, repeat_s)
+            stepped.append(step(rule, alert, value, at) if seen is not None else (alert, None))
+        again_s = _again_s([alert for alert, _ in stepped], silences, at, repeat_s)
+        for after, change in stepped:
+            _settle(found, after, change, silences, at, again_s)
     for key, alert in alerts.items():
         if key.rule not in wanted:
             after, change = _resolved(alert, at)
@@ -198,6 +205,7 @@ def step(rule: Rule, alert: Alert, value: float | None, at: datetime) -> tuple[A
         )
     if value is None:
         return replace(alert, seen_at=at), None
+    above = alert.phase is Phase.FIRING or alert.warning_since is not None
     firing = alert.level if alert.phase is Phase.FIRING else None
     critical = rule.holds(value, rule.critical, held=firing is Level.CRITICAL)
     warning = critical or rule.holds(value, rule.warning, held=firing is not None)
@@ -205,6 +213,7 @@ def step(rule: Rule, alert: Alert, value: float | None, at: datetime) -> tuple[A
         alert,
         value=value,
         seen_at=at,
+        since=at if warning and not above else alert.since,
         warning_since=(alert.warning_since or at) if warning else None,
         critical_since=(alert.critical_since or at) if critical else None,
     )
@@ -219,6 +228,24 @@ def step(rule: Rule, alert: Alert, value: float | None, at: datetime) -> tuple[A
         return replace(alert, phase=Phase.PENDING), None
     quiet = Phase.RESOLVED if alert.phase is Phase.RESOLVED else Phase.INACTIVE
     return replace(alert, phase=quiet), None
+
+
+def ripens_in_s(rules: Mapping[str, Rule], alerts: Iterable[Alert], at: datetime) -> float | None:
+    """Give in how many seconds the next alert fires or grows worse if no value changes.
+
+    None where nothing waits for its time.
+    """
+    waits = [
+        rule.for_s - (at - since).total_seconds()
+        for alert in alerts
+        if (rule := rules.get(alert.key.rule)) is not None
+        for level, since in (
+            (Level.WARNING, alert.warning_since if rule.warning is not None else None),
+            (Level.CRITICAL, alert.critical_since),
+        )
+        if since is not None and alert.level not in {level, Level.CRITICAL}
+    ]
+    return min((wait for wait in waits if wait > 0), default=None)
 
 
 def _later(since: datetime | None, by: timedelta) -> datetime | None:
@@ -239,7 +266,7 @@ def _fired(alert: Alert, level: Level, at: datetime) -> tuple[Alert, Event | Non
         return alert, None
     what = What.LEVEL if alert.phase is Phase.FIRING else What.FIRING
     after = replace(alert, phase=Phase.FIRING, level=level, changed_at=at)
-    return after, Event(what, alert.key, level, at, alert.value)
+    return after, Event(what, alert.key, level, at, alert.value, since=alert.since)
 
 
 def _resolved(alert: Alert, at: datetime) -> tuple[Alert, Event | None]:
@@ -248,7 +275,7 @@ def _resolved(alert: Alert, at: datetime) -> tuple[Alert, Event | None]:
     if alert.phase is not Phase.FIRING or level is None:
         return replace(alert, phase=Phase.INACTIVE, **quiet), None  # type: ignore[arg-type]
     after = replace(alert, phase=Phase.RESOLVED, changed_at=at, **quiet)  # type: ignore[arg-type]
-    return after, Event(What.RESOLVED, alert.key, level, at, alert.value)
+    return after, Event(What.RESOLVED, alert.key, level, at, alert.value, since=alert.since)
 
 
 def _settle(
@@ -271,6 +298,25 @@ def _settle(
         found.alerts[alert.key] = alert
 
 
+def _again_s(
+    alerts: Sequence[Alert], silences: Sequence[Silence], at: datetime, repeat_s: float
+) -> float:
+    """Give after how long the alerts of one rule are told again.
+
+    Where one of them is due, those told half as long ago are said with it: a rule with many alerts
+    that began at different times comes to one notice in each interval, not to one for each alert.
+    """
+    due = any(
+        alert.phase is Phase.FIRING
+        and alert.told is alert.level
+        and alert.told_at is not None
+        and (at - alert.told_at).total_seconds() >= repeat_s
+        and not any(silence.covers(alert.key, at) for silence in silences)
+        for alert in alerts
+    )
+    return repeat_s / 2 if due and repeat_s > 0 else repeat_s
+
+
 def _told(alert: Alert, at: datetime, repeat_s: float) -> tuple[Alert, Event | None]:
     level = alert.level if alert.phase is Phase.FIRING else None
     if level is alert.told:
@@ -285,7 +331,7 @@ def _told(alert: Alert, at: datetime, repeat_s: float) -> tuple[Alert, Event | N
     said = level or alert.told
     if said is None:  # both are None: the first branch has returned
         return alert, None
-    notice = Event(what, alert.key, said, at, alert.value)
+    notice = Event(what, alert.key, said, at, alert.value, since=alert.since)
     return replace(alert, told=level, told_at=at), notice
 
 
@@ -314,6 +360,7 @@ def as_document(alert: Alert) -> dict[str, Any]:
         "level": None if alert.level is None else alert.level.value,
         "value": alert.value,
         "told": None if alert.told is None else alert.told.value,
+        "since": alert.since,
         **{name: getattr(alert, name) for name in _TIMES},
     }
 
@@ -327,5 +374,6 @@ def from_document(document: Mapping[str, Any]) -> Alert:
         level=None if level is None else Level(level),
         value=document["value"],
         told=None if told is None else Level(told),
+        since=document.get("since"),  # an older version kept none
         **{name: document[name] for name in _TIMES},
     )

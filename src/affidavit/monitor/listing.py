@@ -54,7 +54,7 @@ def _row(rule: Rule, held: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def silence(  # noqa: PLR0913, PLR0917 - what a silence is, each by its name
+def silence(
     store: AlertStore,
     rule: str,
     subject: str,

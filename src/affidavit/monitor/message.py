@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -30,31 +30,99 @@ def event_id(log: str, event: Event, kind: str) -> str:
 def message_of(entry: Mapping[str, Any], rules: Mapping[str, Rule], log: str) -> Message:
     """Write a notice that waits in the outbox as a message."""
     rule = rules.get(entry["rule"])
-    what = What(entry["what"])
-    state = _WORDS[what].format(level=entry["level"]).upper()
-    subject = f" ({_line(entry['subject'])})" if entry["subject"] else ""
-    name = f"{entry['rule']}{subject}"
     at = entry["at"]
+    listed: Sequence[Mapping[str, Any]] = entry.get("alerts") or [entry]
+    count = int(entry.get("count", 1))
+    state = _state(entry).upper()
+    first = _line(listed[0]["subject"])
+    who = f" ({first}{f' and {count - 1} more' if count > 1 else ''})" if first else ""
     data = {
         "type": "affidavit.alert",
         "id": entry["id"],
         "log": log,
         "rule": entry["rule"],
-        "subject": entry["subject"],
-        "what": what.value,
-        "level": entry["level"],
-        "at": at.astimezone(UTC).isoformat(),
-        "value": entry["value"],
+        **_plain(entry, rule),
+        "at": _iso(at),
+        "count": count,
+        "alerts": [_plain(each, rule) for each in listed],
     }
-    lines = []
+    lines, said = [], ""
     if rule is not None:
-        limit = rule.thresholds.get(entry["level"])
-        said = _said(rule, entry["value"], limit, ended=what is What.RESOLVED)
-        lines += [f"{rule.title[0].upper()}{rule.title[1:]}: {said}."]
-        lines += [] if what is What.RESOLVED else [rule.do]
-        data |= {"title": rule.title, "unit": rule.unit, "threshold": limit, "do": rule.do}
-    lines += [f"Log {log}, {at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC.", f"Notice {entry['id']}."]
-    return Message(entry["id"], f"[{state}] {name} in {log}", "\n".join(lines), at, data)
+        title = f"{rule.title[0].upper()}{rule.title[1:]}"
+        do = [] if entry["what"] == What.RESOLVED.value else [rule.do]
+        lines = [*_body(title, listed, count, rule), *do]
+        said = " ".join([f": {_in_short(title, listed, count, rule)}", *do])
+        data |= {"title": rule.title, "unit": rule.unit, "do": rule.do}
+    lines += [f"Log {log}, {_moment(at)}.", f"Notice {entry['id']}."]
+    name = f"[{state}] {entry['rule']}"
+    unnamed = "" if rule is not None and rule.personal else who
+    return Message(
+        entry["id"],
+        f"{name}{who} in {log}",
+        "\n".join(lines),
+        at,
+        data,
+        line=f"{name}{unnamed} in {log}{said}",
+    )
+
+
+def _body(title: str, listed: Sequence[Mapping[str, Any]], count: int, rule: Rule) -> Iterator[str]:
+    """Say what is so: of one alert in a sentence, of several in a list of the first."""
+    if count == 1:
+        yield f"{title}: {_said(listed[0], rule)}."
+        yield from (f"{text}." for text in _since(listed[0]))
+        return
+    yield f"{title}: {count} of them."
+    for each in listed:
+        parts = [_said(each, rule), _state(each), *_since(each)]
+        yield f"- {_line(each['subject'])}: {', '.join(parts)}"
+    if count > len(listed):
+        yield f"- and {count - len(listed)} more: `affidavit alerts list` shows all."
+
+
+def _in_short(title: str, listed: Sequence[Mapping[str, Any]], count: int, rule: Rule) -> str:
+    """Say the same in one sentence, without names where they are of people."""
+    if count == 1:
+        return f"{title}: {', '.join([_said(listed[0], rule), *_since(listed[0])])}."
+    if rule.personal:
+        worst = number(listed[0]["value"], rule.unit)
+        return f"{title}: {count} of them, up to {worst}. `affidavit alerts list` names them."
+    each = [f"{_line(one['subject'])} {number(one['value'], rule.unit)}" for one in listed]
+    more = f", and {count - len(listed)} more" if count > len(listed) else ""
+    return f"{title}: {', '.join(each)}{more}."
+
+
+def _plain(one: Mapping[str, Any], rule: Rule | None) -> dict[str, Any]:
+    """Give one alert as plain values."""
+    since = one.get("since")
+    return {
+        "subject": one["subject"],
+        "what": one["what"],
+        "level": one["level"],
+        "value": one["value"],
+        "threshold": None if rule is None else rule.thresholds.get(one["level"]),
+        "since": None if since is None else _iso(since),
+    }
+
+
+def _state(one: Mapping[str, Any]) -> str:
+    return _WORDS[What(one["what"])].format(level=one["level"])
+
+
+def _since(one: Mapping[str, Any]) -> list[str]:
+    since = one.get("since")
+    if since is None:
+        return []
+    ended = one["what"] == What.RESOLVED.value
+    return [f"begun at {_moment(since)}" if ended else f"since {_moment(since)}"]
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat()
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def trial(log: str, at: datetime) -> Message:
@@ -62,7 +130,8 @@ def trial(log: str, at: datetime) -> Message:
     name = hashlib.sha256(f"test\0{log}\0{at.isoformat()}".encode()).hexdigest()[:24]
     data = {"type": "affidavit.test", "id": name, "log": log, "what": "test", "at": at.isoformat()}
     text = f"A test by `affidavit alerts test`. Nothing is wrong.\nLog {log}."
-    return Message(name, f"[TEST] alerts of {log}", text, at, data)
+    title = f"[TEST] alerts of {log}"
+    return Message(name, title, text, at, data, line=f"{title}: nothing is wrong.")
 
 
 def number(value: float | None, unit: str) -> str:
@@ -78,9 +147,10 @@ def number(value: float | None, unit: str) -> str:
     return f"{value:.4g}{space}{unit}"
 
 
-def _said(rule: Rule, value: float | None, limit: float | None, *, ended: bool) -> str:
-    now = number(value, rule.unit)
-    if limit is None or ended:
+def _said(one: Mapping[str, Any], rule: Rule) -> str:
+    """Give a value beside its threshold."""
+    now, limit = number(one["value"], rule.unit), rule.thresholds.get(one["level"])
+    if limit is None:
         return now
     than = "from" if rule.at_least else "above"
     return f"{now} (alerts {than} {number(limit, rule.unit)})"

@@ -85,8 +85,9 @@ ALL: Final[tuple[Metric, ...]] = (
     _gauge(
         LATENCY,
         "milliseconds",
-        "95th percentile of the time from handing a record over to the database's confirmation; of "
-        "several writers the slowest one's.",
+        "95th percentile of the time from handing a record over to the database's confirmation, in "
+        "the last five minutes; of several writers the slowest one's, of those with at least 20 "
+        "writes in that time. With fewer it is unknown.",
         over=Over.MAX,
     ),
     _gauge(
@@ -99,7 +100,9 @@ ALL: Final[tuple[Metric, ...]] = (
     _gauge(
         GROWTH,
         "MB (1024² bytes) a day",
-        "Change of the disk that the log takes, a day, over up to seven days of history.",
+        "Change of the disk that the log takes, a day, over one to seven days of history. Before "
+        "there is a day of it: the records of the last day at the size of the average one, where "
+        "there are older ones, else unknown.",
         "sizes",
         base=("storage_growth_rate_bytes_per_day", MIB),
     ),

@@ -59,8 +59,8 @@ def observe(rules: Iterable[Rule], sample: Sample, memory: Memory) -> dict[str, 
             continue
         values = sample.values.get(rule.metric)
         if values is None:
-            why = sample.why(rule.metric)
-            found[rule.name] = NotKnown(why)
+            quiet = rule.metric in sample.quiet
+            found[rule.name] = Known({}) if quiet else NotKnown(sample.why(rule.metric))
         elif rule.window_s is None:
             found[rule.name] = Known(_levels(rule, sample, values))
         else:

@@ -8,12 +8,12 @@ order: while one waits for its next try, those behind it wait too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from affidavit.monitor.alerts import Event
+from affidavit.monitor.alerts import Event, Level, What
 from affidavit.monitor.message import event_id
 from affidavit.monitor.notify.base import DeliveryFailed
 
@@ -24,6 +24,9 @@ FIRST_WAIT_S: Final = 30.0
 LONGEST_WAIT_S: Final = 900.0
 MOST: Final = 1000
 """Entries that wait at a time; the oldest are given up beyond."""
+
+LISTED: Final = 20
+"""So many alerts of one rule a message names; the others are counted."""
 
 CHANGE: Final = "change"
 NOTICE: Final = "notice"
@@ -54,8 +57,44 @@ def entry_of(event: Event, kind: str, log: str, targets: Iterable[str], now: dat
         "value": event.value,
         "silenced": event.silenced,
         "at": event.at,
+        "since": event.since,
         "to": [{"target": name, "tries": 0, "next": now} for name in targets],
     }
+
+
+def grouped(events: Iterable[Event]) -> list[list[Event]]:
+    """Put together what is to be told of one rule at one time: it is one message."""
+    by_rule: dict[str, list[Event]] = {}
+    for event in events:
+        by_rule.setdefault(event.key.rule, []).append(event)
+    return list(by_rule.values())
+
+
+def notice_of(events: Sequence[Event], log: str, targets: Iterable[str], now: datetime) -> Entry:
+    """Make the entry of a notice about one or more alerts of a rule.
+
+    Several are told as their worst one is, with a list of the first of them.
+    """
+    ordered = sorted(events, key=_worst_first)
+    made = entry_of(ordered[0], NOTICE, log, targets, now)
+    if len(ordered) == 1:
+        return made
+    each = [
+        {
+            "subject": event.key.subject,
+            "what": event.what.value,
+            "level": event.level.value,
+            "value": event.value,
+            "since": event.since,
+        }
+        for event in ordered[:LISTED]
+    ]
+    return {**made, "subject": "", "count": len(ordered), "alerts": each}
+
+
+def _worst_first(event: Event) -> tuple[bool, bool, float, str]:
+    ended = event.what is What.RESOLVED
+    return (ended, event.level is not Level.CRITICAL, -(event.value or 0.0), event.key.subject)
 
 
 def wait_s(tries: int) -> float:
@@ -112,10 +151,11 @@ def _try(
     try:
         send(entry)
     except DeliveryFailed as error:
-        done.failed.append((to["target"], str(error)))
         if error.final or tries >= TRIES:
+            done.failed.append((to["target"], f"{error} It is not tried again."))
             done.given_up.append(_given_up(entry, {**to, "tries": tries}, str(error)))
             return None
+        done.failed.append((to["target"], f"{error} It is tried again in {wait_s(tries):.0f} s."))
         return {**to, "tries": tries, "next": now + timedelta(seconds=wait_s(tries))}
     done.sent += 1
     return None

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from affidavit.monitor.message import number
 from affidavit.monitor.metrics import ALL, METRICS, REQUIRED, Kind, Metric, Over
+from affidavit.monitor.prometheus import Names, shown
 from affidavit.monitor.rules import Rule
 
 EVERY_S: Final = 30
@@ -22,8 +23,8 @@ VISIBLE: Final = "affidavit_monitor_visible"
 # -- alerting rules --------------------------------------------------------------------------------
 
 
-def rule_file(rules: Iterable[Rule]) -> str:
-    """Write the rules as a file for Prometheus' ``rule_files``."""
+def rule_file(rules: Iterable[Rule], names: Names = "given") -> str:
+    """Write the rules as a file for Prometheus' ``rule_files``; ``names`` as metrics are named."""
     wanted = list(rules)
     asked = [rule.name for rule in wanted if rule.metric is None and rule.name != "no_data"]
     lines = [
@@ -36,7 +37,7 @@ def rule_file(rules: Iterable[Rule]) -> str:
     ]
     for rule in wanted:
         for level, threshold in rule.thresholds.items():
-            expression = condition(rule, level, threshold)
+            expression = condition(rule, level, threshold, names)
             if expression is not None:
                 lines += _rule(rule, level, threshold, expression)
     return "\n".join(lines) + "\n"
@@ -47,30 +48,31 @@ def alert_name(rule: Rule) -> str:
     return "Affidavit" + "".join(part.capitalize() for part in rule.name.split("_"))
 
 
-def condition(rule: Rule, level: str, threshold: float) -> str | None:
+def condition(rule: Rule, level: str, threshold: float, names: Names = "given") -> str | None:
     """Write when a rule fires; None for one that no metric tells."""
     if rule.name == "no_data":
         known = f"max_over_time({VISIBLE}[1d]) == 1"
         return f"max by (log, part) ({VISIBLE}) == 0 and on (log, part) ({known})"
-    value = expression_of(rule)
+    value = expression_of(rule, names)
     if value is None:
         return None
+    factor = rule.factor / shown(METRICS[rule.metric or ""], names)[1]
     compare = ">=" if rule.at_least else ">"
-    above = f"{value} {compare} {_plain(threshold / rule.factor)}"
+    above = f"{value} {compare} {_plain(threshold / factor)}"
     if rule.clear >= 1 or threshold == 0:
         return above
-    names = ", ".join(_by(rule))
+    labels = ", ".join(_by(rule))
     fires = f'ALERTS{{alertname="{alert_name(rule)}",severity="{level}",alertstate="firing"}}'
-    clears = _plain(threshold * rule.clear / rule.factor)
-    return f"({above}) or ({value} {compare} {clears} and on ({names}) {fires})"
+    clears = _plain(threshold * rule.clear / factor)
+    return f"({above}) or ({value} {compare} {clears} and on ({labels}) {fires})"
 
 
-def expression_of(rule: Rule) -> str | None:
+def expression_of(rule: Rule, names: Names = "given") -> str | None:
     """Write a rule's value, in the metric's own unit."""
     if rule.metric is None:
         return None
     metric = METRICS[rule.metric]
-    value = rule.metric
+    value = shown(metric, names)[0]
     if rule.where:
         value += "{" + ",".join(f"{k}={json.dumps(v)}" for k, v in rule.where.items()) + "}"
     if rule.window_s is not None:
@@ -133,20 +135,20 @@ _ROWS: Final[tuple[tuple[str, str], ...]] = (
 )
 
 
-def dashboard(rules: Sequence[Rule]) -> dict[str, Any]:
+def dashboard(rules: Sequence[Rule], names: Names = "given") -> dict[str, Any]:
     """Make a dashboard for Grafana: the five metrics first, then all others by what they tell."""
     limits = {rule.metric: rule for rule in rules if rule.metric is not None}
     panels: list[dict[str, Any]] = []
     width = _WIDTH // _COLUMNS
     for place, name in enumerate(REQUIRED):
         at = {"x": place * 5, "y": 0, "w": min(5, _WIDTH - place * 5), "h": 5}
-        panels.append(_panel(METRICS[name], "stat", at, limits.get(name)))
+        panels.append(_panel(METRICS[name], "stat", at, limits.get(name), names))
     y = 5
     titles = list(dict.fromkeys(title for _, title in _ROWS))
     sources = dict(_ROWS)
     for title in titles:
-        shown = [metric for metric in ALL if sources.get(metric.source) == title]
-        if not shown:
+        there = [metric for metric in ALL if sources.get(metric.source) == title]
+        if not there:
             continue
         panels.append(
             {
@@ -158,11 +160,11 @@ def dashboard(rules: Sequence[Rule]) -> dict[str, Any]:
             }
         )
         y += 1
-        for place, metric in enumerate(shown):
+        for place, metric in enumerate(there):
             line, column = divmod(place, _COLUMNS)
             at = {"x": column * width, "y": y + line * _HEIGHT, "w": width, "h": _HEIGHT}
-            panels.append(_panel(metric, "timeseries", at, limits.get(metric.name)))
-        y += _HEIGHT * -(-len(shown) // _COLUMNS)
+            panels.append(_panel(metric, "timeseries", at, limits.get(metric.name), names))
+        y += _HEIGHT * -(-len(there) // _COLUMNS)
     for number_, panel in enumerate(panels, 1):
         panel["id"] = number_
     return {
@@ -181,26 +183,29 @@ def dashboard(rules: Sequence[Rule]) -> dict[str, Any]:
     }
 
 
-def _panel(metric: Metric, kind: str, at: dict[str, int], rule: Rule | None) -> dict[str, Any]:
+def _panel(
+    metric: Metric, kind: str, at: dict[str, int], rule: Rule | None, spelling: Names
+) -> dict[str, Any]:
+    shown_name, shown_factor = shown(metric, spelling)
     steps: list[dict[str, Any]] = [{"color": "green", "value": None}]
     colors = {"warning": "orange", "critical": "red"}
     if rule is not None and rule.window_s is None:
         steps += [
-            {"color": colors[level], "value": threshold / rule.factor}
+            {"color": colors[level], "value": threshold / rule.factor * shown_factor}
             for level, threshold in rule.thresholds.items()
         ]
-    wanted = f'{metric.name}{{log=~"$log"}}'
+    wanted = f'{shown_name}{{log=~"$log"}}'
     names = [name for name in metric.labels if name != "writer"]
     if metric.kind is Kind.COUNTER:
         value = f"sum by ({', '.join(names)}) (rate({wanted}[5m]))"
     else:
         over = "sum" if metric.over is Over.SUM else "max"
         value = f"{over} by ({', '.join(names)}) ({wanted})" if names else f"{over}({wanted})"
-    legend = " ".join(f"{{{{{name}}}}}" for name in names) or metric.name
-    unit = _UNITS.get(metric.unit, "short")
+    legend = " ".join(f"{{{{{name}}}}}" for name in names) or shown_name
+    unit = _UNITS.get(metric.unit, "short") if shown_name == metric.name else "bytes"
     return {
         "type": kind,
-        "title": metric.name,
+        "title": shown_name,
         "description": metric.help,
         "gridPos": at,
         "datasource": {"type": "prometheus", "uid": "${datasource}"},

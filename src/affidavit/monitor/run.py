@@ -3,7 +3,8 @@
 Of several processes one acts at a time; the others stand by and take over when it is gone. While
 the database does not answer nothing can be kept, and so only one alert is possible, that one: each
 process tells it from memory for its own host, since the one that acted may be gone as well, and
-writes it down when the database is back.
+writes it down when the database is back. How long it has been away is counted from its last answer,
+so between two looks it is asked every few seconds whether it answers at all.
 """
 
 from __future__ import annotations
@@ -26,12 +27,14 @@ from affidavit.monitor.alerts import (
     Known,
     NotKnown,
     Observed,
+    Phase,
     Silence,
     Stepped,
     What,
     as_document,
     from_document,
     look,
+    ripens_in_s,
 )
 from affidavit.monitor.asked import Question
 from affidavit.monitor.message import message_of
@@ -46,6 +49,17 @@ logger: Final = logging.getLogger("affidavit")
 HISTORY_FOR: Final = timedelta(days=90)
 PRUNE_EVERY: Final = timedelta(hours=1)
 ASK_REFUSED_AGAIN_S: Final = 300.0
+
+PROBE_EVERY_S: Final = 5.0
+"""Between two looks the database is asked so often whether it answers."""
+
+PROBE_S: Final = 2.0
+"""So long it may take to answer that; and while it does not, it is asked again after so long."""
+
+LEAST_PAUSE_S: Final = 1.0
+
+MOST_UNASKED: Final = timedelta(seconds=30)
+"""Of the time before a question that was not answered no more than this counts as without one."""
 
 _LEDGER: Final = "ledger"
 _HISTORY: Final = "history"
@@ -77,6 +91,8 @@ class Looked:
     sample: Sample | None = None
     why: str = ""
     """Why the database was not reached."""
+    by: str = ""
+    """Who acts, where another process does."""
 
 
 @dataclass(slots=True)
@@ -163,7 +179,9 @@ class Monitor:
         self._fence: int | None = None
         self._pruned_at: datetime | None = None
         self._silences: list[Silence] = []
+        self._answered_at: datetime | None = None
         self._away_since: datetime | None = None
+        self._look_at_s = float("-inf")
         self._away: dict[Key, Alert] = {}
         self._away_due: list[outbox.Entry] = []
         self._away_noted: list[Event] = []
@@ -172,15 +190,44 @@ class Monitor:
             name: self._sender(target) for name, target in self._targets.items()
         }
 
+    def tick(self) -> Looked | None:
+        """Do what is due: look, or ask whether the database answers; None where it does.
+
+        Call it again after :meth:`wait_s`. Raises StoreRefused where a right is missing.
+        """
+        away = self._away_since is not None
+        if not away and self._clock_s() >= self._look_at_s:
+            try:
+                return self.step()
+            finally:
+                self._look_at_s = max(self._look_at_s, self._clock_s() + LEAST_PAUSE_S)
+        asked_at = self._now()
+        try:
+            self._store.ping(PROBE_S)
+        except StoreError as error:
+            return self._alone(str(error), asked_at)
+        self._answered_at = self._now()
+        return self.step() if away else None
+
+    def wait_s(self) -> float:
+        """Give how long to wait before the next :meth:`tick`: a few seconds at most."""
+        if self._away_since is not None:
+            return PROBE_S
+        left_s = self._look_at_s - self._clock_s()
+        return min(max(left_s, 0.0), PROBE_EVERY_S)
+
     def step(self) -> Looked:
         """Look once, and do what is to be done. Raises StoreRefused where a right is missing."""
-        asked_s, why = self._clock_s(), "It answers nothing that is asked of it."
+        began_s, asked_at = self._clock_s(), self._now()
+        why = "It answers nothing that is asked of it."
+        self._look_at_s = began_s + self._post.every_s
         try:
             held = self._store.take(self._post.holder, self._lease_s)
             if held is None:
                 self._acted, self._fence = False, None
-                return Looked(acting=False, reached=True, changes=self._returned())
-            self._lease_until_s = asked_s + self._lease_s
+                by = self._store.peek()[1] or ""
+                return Looked(acting=False, reached=True, changes=self._returned(), by=by)
+            self._lease_until_s = began_s + self._lease_s
             self._acted, self._fence = True, held.fence
             sample = self._sampler.take()
             if sample is not None:
@@ -191,7 +238,7 @@ class Monitor:
             raise
         except StoreError as error:
             why = str(error)
-        return self._alone(why)
+        return self._alone(why, asked_at)
 
     def close(self) -> None:
         """Let another act at once."""
@@ -213,10 +260,11 @@ class Monitor:
         rules = [rule for rule in self._rules.values() if rule.name != _AWAY]
         done = look(rules, state.alerts, observed, self._silences, at, self._post.repeat_s)
         for name, seen in observed.items():
-            (state.values if isinstance(seen, NotKnown) else state.unknown).pop(name, None)
-            if isinstance(seen, NotKnown):
-                state.unknown[name] = seen.why
-            else:
+            why = seen.why if isinstance(seen, NotKnown) else self._quiet(name, sample)
+            (state.unknown if why is None else state.values).pop(name, None)
+            if why is not None:
+                state.unknown[name] = why
+            elif isinstance(seen, Known):
                 state.values[name] = max(seen.values.values(), default=0.0)
         due = state.due + self._entries(done, at)
         after = replace(state, alerts=done.alerts, due=due, looked_at=at)
@@ -227,6 +275,7 @@ class Monitor:
             self._remember_given_up(given_up, at)
         if delivered.waiting != due:
             self._save(replace(after, due=delivered.waiting))
+        self._plan(after, delivered.waiting, at)
         self._sampler.keep(sample)
         self._prune(at)
         return Looked(
@@ -237,6 +286,23 @@ class Monitor:
             delivered=delivered,
             sample=sample,
         )
+
+    def _quiet(self, name: str, sample: Sample) -> str | None:
+        """Say why there is nothing to be judged by a rule, where that is so."""
+        metric = self._rules[name].metric
+        return sample.why(metric) if metric is not None and metric in sample.quiet else None
+
+    def _plan(self, state: _State, waiting: Iterable[outbox.Entry], at: datetime) -> None:
+        """Look sooner where an alert's time comes, or a delivery is to be tried again, before."""
+        known = {name: rule for name, rule in self._rules.items() if name not in state.unknown}
+        waits = [(to["next"] - at).total_seconds() for entry in waiting for to in entry["to"]]
+        ripens_s = ripens_in_s(known, state.alerts.values(), at)
+        if ripens_s is not None:
+            waits.append(ripens_s)
+        soonest_s = min((wait_s for wait_s in waits if wait_s > 0), default=None)
+        if soonest_s is not None:
+            pause_s = max(LEAST_PAUSE_S, soonest_s)
+            self._look_at_s = min(self._look_at_s, self._clock_s() + pause_s)
 
     def _observed(self, sample: Sample, at: datetime, state: _State) -> dict[str, Observed]:
         found = observe(self._rules.values(), sample, state.memory)
@@ -261,11 +327,13 @@ class Monitor:
             outbox.entry_of(each, outbox.CHANGE, self._log, (_LEDGER, _HISTORY), at)
             for each in done.changes
         ]
-        notices = [
-            outbox.entry_of(each, outbox.NOTICE, self._log, self._targets, at)
-            for each in done.notices
+        return changes + self._notices(done, at)
+
+    def _notices(self, done: Stepped, at: datetime) -> list[outbox.Entry]:
+        return [
+            outbox.notice_of(events, self._log, self._targets, at)
+            for events in outbox.grouped(done.notices)
         ]
-        return changes + notices
 
     def _save(self, state: _State) -> bool:
         if self._fence is None:
@@ -331,11 +399,15 @@ class Monitor:
 
     # -- without ---------------------------------------------------------------------------------
 
-    def _alone(self, why: str) -> Looked:
+    def _alone(self, why: str, asked_at: datetime) -> Looked:
         """Decide whether the database has been away for long enough, and tell it from memory."""
         at = self._now()
-        since = self._away_since = self._away_since or at
-        away_s = max(1.0, (at - since).total_seconds())
+        if self._away_since is None:
+            # A process that stood still itself has not asked, and knows of no silence.
+            earliest = asked_at - MOST_UNASKED
+            self._away_since = max(self._answered_at or asked_at, earliest)
+            self._begin_away(self._away_since)
+        away_s = max(1.0, (at - self._away_since).total_seconds())
         done = self._about_away(Known({self._post.host: away_s}), at)
         delivered = self._tell_away(done, at)
         return Looked(
@@ -347,8 +419,25 @@ class Monitor:
             why=why,
         )
 
+    def _begin_away(self, since: datetime) -> None:
+        """Let the alert's time run from the last answer, and not from the first look without."""
+        rule, key = self._rules.get(_AWAY), Key(_AWAY, self._post.host)
+        if rule is None or key in self._away:
+            return
+        lowest = min(rule.thresholds.values())
+        critical = None if rule.critical is None else since + timedelta(seconds=rule.critical)
+        self._away[key] = Alert(
+            key,
+            phase=Phase.PENDING,
+            warning_since=since + timedelta(seconds=lowest),
+            critical_since=critical,
+            since=since,
+            seen_at=since,
+        )
+
     def _returned(self) -> Sequence[Event]:
         """The database answers: end the alert, and write down what could not be."""
+        self._answered_at = self._now()
         if self._away_since is None and not self._away and not self._away_due:
             return ()
         at = self._now()
@@ -374,10 +463,7 @@ class Monitor:
 
     def _tell_away(self, done: Stepped, at: datetime) -> outbox.Delivered:
         # A process that stood by tells too: the one that acted may have gone with the database.
-        self._away_due += [
-            outbox.entry_of(each, outbox.NOTICE, self._log, self._targets, at)
-            for each in done.notices
-        ]
+        self._away_due += self._notices(done, at)
         delivered = outbox.deliver(self._away_due, self._senders, at, may=lambda: True)
         self._away_due = delivered.waiting
         return delivered

@@ -47,8 +47,12 @@ MOST_OVERHEAD_US: Final = 1000.0
 
 LEAST_AWAKE: Final = 0.05
 
-LEAST_SPAN: Final = timedelta(hours=1)
-"""A growth a day is not reckoned from less history."""
+LEAST_SPAN: Final = timedelta(days=1)
+"""A growth a day is not reckoned from less history: nights differ from days, and a log that is set
+up takes its first megabytes at once."""
+
+LEAST_WRITES: Final = 20
+"""Of fewer writes the 95th percentile is the slowest one, such as the first after a start."""
 
 Labels = tuple[tuple[str, str], ...]
 
@@ -70,6 +74,8 @@ class Sample:
     unknown: dict[str, str] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     """What has to be said of a value, such as that it is estimated."""
+    quiet: set[str] = field(default_factory=set)
+    """Metrics without a value because next to nothing happened: what fired by them is over."""
 
     def one(self, name: str) -> float | None:
         """Give a metric as one number: the sum, or the highest, of its labelled values."""
@@ -154,7 +160,10 @@ def _heartbeats(made: Sample, now: Readings) -> None:
     made.put("affidavit_writers_store_away", len(away))
     made.put("affidavit_spool_oldest_age_seconds", _oldest_s(found, now))
     made.put(metrics.WRITES, sum(_rate(beat, now) for beat in found))
-    made.put(metrics.LATENCY, _latency(alive))
+    latency = _latency(alive)
+    made.put(metrics.LATENCY, latency)
+    if isinstance(latency, Unknown):
+        made.quiet.add(metrics.LATENCY)
     _pools(made, alive)
 
 
@@ -185,12 +194,13 @@ def _latency(alive: Sequence[Beats]) -> float | Unknown:
     for beat in alive:
         recent = beat.newest.get("latency_recent_ms")
         told = recent if isinstance(recent, dict) else beat.newest.get("latency_ms", {})
-        if isinstance(told.get("p95"), int | float):
+        count = told.get("count", LEAST_WRITES)  # an older writer does not tell
+        if isinstance(told.get("p95"), int | float) and count >= LEAST_WRITES:
             found.append(float(told["p95"]))
     if found:
         return max(found)
     return Unknown(
-        "No writer that is alive has told of a write in the last five minutes."
+        f"No writer that is alive has made {LEAST_WRITES} writes or more in the last five minutes."
         if alive
         else "No writer is alive."
     )
@@ -252,17 +262,19 @@ def _growth(made: Sample, now: Readings, total: int) -> float | Unknown:
     past = now.past
     # A bucket's last value is from its end, or before where nobody looked any more.
     then = past.at + timedelta(seconds=past.seconds) if isinstance(past, Point) else now.at
-    if isinstance(past, Point) and now.at - then >= LEAST_SPAN:
-        days = (now.at - then) / timedelta(days=1)
+    span = max(now.at - then, timedelta(0))
+    if isinstance(past, Point) and span >= LEAST_SPAN:
+        days = span / timedelta(days=1)
         made.notes[metrics.GROWTH] = f"over {days:.1f} days of history"
         return (total - past.last * GIB) / MIB / days
+    history = f"{span / timedelta(hours=1):.1f} hours of history so far"
     records = _largest(now.sizes)
-    if isinstance(now.day, Unknown) or records is None or not records.documents:
+    if isinstance(now.day, Unknown) or records is None or records.documents <= now.day.records:
         return Unknown(
-            "There is less than an hour of history of the log's size, which `affidavit monitor` "
-            "keeps, and nothing to estimate it from."
+            "It takes a day of history of the log's size, which `affidavit monitor` keeps "
+            f"({history}), or records that are older than a day."
         )
-    made.notes[metrics.GROWTH] = "estimated from the records of the last day; no history yet"
+    made.notes[metrics.GROWTH] = f"estimated from the records of the last day; {history}"
     return total / records.documents * now.day.records / MIB
 
 

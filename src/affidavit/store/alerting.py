@@ -47,6 +47,9 @@ class KeptSilence:
 class AlertStore(Protocol):
     """The state of alerts; see the module for the contract."""
 
+    def ping(self, for_s: float) -> None:
+        """Ask whether the store answers, within so many seconds. Raises StoreUnavailable."""
+
     def take(self, holder: str, for_s: float) -> Held | None:
         """Take or keep the right to act for so many seconds; None while another has it."""
 

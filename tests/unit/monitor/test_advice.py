@@ -125,6 +125,8 @@ def test_a_question_of_the_read_side_that_reads_everything_needs_set_up() -> Non
     """Somebody dropped its index."""
     [found] = advised(plans=[plan(by=None, stages=("COLLSCAN",))])
     assert "affidavit setup" in found.commands
+    assert found.about == 'an index of llm_audit for the question "search by user"'
+    assert found.index == ""
 
 
 def test_plans_are_judged_by_scan_change_and_cost() -> None:

@@ -27,6 +27,7 @@ from affidavit.monitor.alerts import (
     as_document,
     from_document,
     look,
+    ripens_in_s,
 )
 from affidavit.monitor.rules import Rule
 
@@ -222,6 +223,59 @@ def test_alerts_of_a_rule_that_was_switched_off_end() -> None:
     done = look([], watch.alerts, {}, [], watch.at, 0)
     assert [event.what for event in done.notices] == [What.RESOLVED]
     assert done.alerts == {}
+
+
+def test_each_change_says_since_when_the_value_was_above() -> None:
+    """Also its end, also after a change of the level, and anew the next time."""
+    watch = Watch(repeat_s=0).see(5, 30, 30, 30, 60, 60, 60, 1, 1, 30, 30, 30)
+    first, again = START + timedelta(seconds=60), START + timedelta(seconds=300)
+    assert [(event.what.value, event.since) for event in watch.notices] == [
+        ("firing", first),
+        ("level", first),
+        ("resolved", first),
+        ("firing", again),
+    ]
+
+
+def test_a_state_of_a_version_that_kept_no_beginning_is_read() -> None:
+    """What fired before an upgrade goes on firing after it."""
+    watch = Watch(repeat_s=0).see(30, 30, 30)
+    (alert,) = watch.alerts.values()
+    document = as_document(alert)
+    del document["since"]
+    assert from_document(document) == replace(alert, since=None)
+
+
+def test_the_time_of_the_next_change_is_known_before_it_comes() -> None:
+    """After one look of two minutes above 20: 30 s until it fires, and critical later."""
+    watch = Watch().see(30)
+    rules = {RULE.name: RULE}
+
+    def left_s() -> float | None:
+        return ripens_in_s(rules, watch.alerts.values(), watch.at)
+
+    assert left_s() == 60
+    watch.see(60)
+    assert left_s() == 30
+    watch.see(60)
+    assert (watch.told, left_s()) == ([("firing", "warning")], 30)
+    watch.see(60)
+    assert (watch.told[1:], left_s()) == ([("level", "critical")], None)
+
+
+def test_what_is_repeated_is_repeated_together_with_the_others_of_its_rule() -> None:
+    """Two that began at different times come to one notice in each interval."""
+    watch = Watch(replace(RULE, for_s=0), repeat_s=600)
+    watch.look({"latency": Known({"ana": 30})})
+    for _ in range(6):
+        watch.look({"latency": Known({"ana": 30})})
+    for _ in range(80):
+        watch.look({"latency": Known({"ana": 30, "ben": 30})})
+    rounds: dict[datetime, set[str]] = {}
+    for event in watch.notices:
+        if event.what is What.REPEATED:
+            rounds.setdefault(event.at, set()).add(event.key.subject)
+    assert list(rounds.values()) == [{"ana", "ben"}] * 4
 
 
 def test_a_rule_that_was_not_looked_at_keeps_its_state_and_tells_what_is_due() -> None:

@@ -5,22 +5,25 @@ from __future__ import annotations
 import base64
 import hmac
 import json
-import logging
 import socket
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from affidavit import AuditConfig
 from affidavit.errors import ConfigError, MissingExtra
+from affidavit.monitor.alerts import Event, Key, Level, What
+from affidavit.monitor.message import message_of
 from affidavit.monitor.notify import address
 from affidavit.monitor.notify.base import DeliveryFailed, Message
 from affidavit.monitor.notify.bounded import Bounded
 from affidavit.monitor.notify.configured import targets_of
 from affidavit.monitor.notify.webhook import WebhookTarget
+from affidavit.monitor.outbox import notice_of
+from affidavit.monitor.rules import rules_of
 from tests.support.receivers import HttpReceiver, SmtpReceiver, certificate
 from tests.support.watching import until
 
@@ -150,6 +153,51 @@ SPECIAL = (
 def test_addresses_that_are_not_of_the_internet_are_refused(literal: str) -> None:
     """Private, loopback, link-local, metadata services, and those hidden inside IPv6."""
     assert not address.is_public(literal)
+
+
+ALWAYS_REFUSED = (
+    "169.254.169.254", "169.254.170.2", "fe80::1", "fe80::a9fe:a9fe%eth0", "fd00:ec2::254",
+    "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192",
+    "::ffff:169.254.169.254", "::a9fe:a9fe", "64:ff9b::a9fe:a9fe", "64:ff9b:1::a9fe:a9fe",
+    "2002:a9fe:a9fe::", "2001:0:0:0:0:0:5601:5601",
+)  # fmt: skip
+"""Link-local addresses and metadata services, and how they can be written inside IPv6."""
+
+
+@pytest.mark.parametrize("literal", ALWAYS_REFUSED)
+def test_metadata_services_are_refused_although_private_addresses_are_allowed(
+    literal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What answers there gives out the credentials of the machine; for good, without a try."""
+    found = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", (literal, 80, 0, 0))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    with pytest.raises(DeliveryFailed, match="whatever the settings say") as failed:
+        address.resolve(address.Webhook(False, "hooks.test", 80, "/"), private=True)
+    assert failed.value.final
+
+
+@pytest.mark.parametrize("literal", ["127.0.0.1", "10.0.0.1", "192.168.1.1", "::1", "fd12::1"])
+def test_private_addresses_are_allowed_where_that_is_set(literal: str) -> None:
+    """Receivers often stand in the same network."""
+    assert not address.is_never_allowed(literal)
+
+
+@pytest.mark.parametrize(
+    ("url", "private"),
+    [
+        ("https://169.254.169.254/latest", True),
+        ("http://[fe80::1]/x", True),
+        ("https://[::ffff:169.254.169.254]/x", True),
+        ("https://127.0.0.1/x", False),
+        ("https://10.1.2.3/x", False),
+    ],
+)
+def test_an_address_in_figures_that_would_be_refused_is_an_error_of_the_settings(
+    url: str, private: bool
+) -> None:
+    """It is said when the settings are read, not when an alert should have come."""
+    with pytest.raises(ConfigError, match="alert_webhooks"):
+        address.parse_webhook(url, private=private)
 
 
 @pytest.mark.parametrize(
@@ -317,12 +365,58 @@ def test_whatever_a_target_raises_is_a_failed_delivery_without_its_text() -> Non
 
 
 def test_the_log_target_logs_by_level(caplog: pytest.LogCaptureFixture) -> None:
-    """Critical is an error, a resolution is for information."""
+    """Critical is an error; a resolution is a warning, which Python shows by default, too."""
     (log,) = targets_of(AuditConfig())
-    with caplog.at_level(logging.INFO, "affidavit.alerts"):
-        log.send(MESSAGE)
-        log.send(Message("x", "fine", "", AT, {"what": "resolved", "level": "critical"}))
-    assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
+    log.send(MESSAGE)
+    log.send(Message("x", "fine", "", AT, {"what": "resolved", "level": "critical"}))
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+
+
+def logged(caplog: pytest.LogCaptureFixture, *events: Event) -> str:
+    """What the log says of some events of one rule."""
+    (log,) = targets_of(AuditConfig())
+    rules = {each.name: each for each in rules_of(AuditConfig())}
+    log.send(message_of(notice_of(events, "wadm.llm_audit", ["log"], AT), rules, "wadm.llm_audit"))
+    return caplog.records[-1].getMessage()
+
+
+def event(rule: str, subject: str = "", value: float = 61.0, **more: Any) -> Event:
+    """Something that fires since five minutes before noon."""
+    what, level = more.get("what", What.FIRING), more.get("level", Level.CRITICAL)
+    return Event(what, Key(rule, subject), level, AT, value, since=AT - timedelta(minutes=5))
+
+
+def test_a_line_of_the_log_has_value_threshold_time_and_next_step(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whoever has only that line knows what to do."""
+    assert logged(caplog, event("write_latency_p95")) == (
+        "[CRITICAL] write_latency_p95 in wadm.llm_audit: 95th percentile of write latency: 61 ms "
+        "(alerts above 50 ms), since 2026-11-23 11:55:00 UTC. Look at the database's load; "
+        "batch_writes takes it out of the caller's way."
+    )
+
+
+def test_the_end_of_an_alert_is_logged_with_its_value_and_its_beginning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """And where nothing is to be done, nothing is said of that."""
+    ended = event("write_latency_p95", value=12.0, what=What.RESOLVED)
+    assert logged(caplog, ended) == (
+        "[RESOLVED] write_latency_p95 in wadm.llm_audit: 95th percentile of write latency: 12 ms "
+        "(alerts above 50 ms), begun at 2026-11-23 11:55:00 UTC."
+    )
+
+
+def test_no_line_of_the_log_names_a_person(caplog: pytest.LogCaptureFixture) -> None:
+    """Logs are kept and sent on; the mail and the list have the names."""
+    one, other = event("budget_user", "ana@example.org", 130.0), event("budget_user", "ben", 85.0)
+    for events in ([one], [one, other]):
+        line = logged(caplog, *events)
+        assert "ana" not in line
+        assert "ben" not in line
+        assert "130%" in line
+    assert "2 of them, up to 130%" in line
 
 
 def test_apprise_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:

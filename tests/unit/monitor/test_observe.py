@@ -90,6 +90,14 @@ def test_what_the_sample_does_not_know_is_not_known_with_its_reason() -> None:
     assert seen(sample, "slow_operations") == NotKnown("The profiler is off.")
 
 
+def test_a_metric_with_nothing_to_tell_ends_what_fired_by_it() -> None:
+    """Nobody writes any more, so no write is slow; that is known, unlike what is withheld."""
+    sample = Sample(START, unknown={"audit_write_latency_p95": "Too few writes."})
+    assert seen(sample, "write_latency_p95") == NotKnown("Too few writes.")
+    sample.quiet.add("audit_write_latency_p95")
+    assert seen(sample, "write_latency_p95") == Known({})
+
+
 def seen(sample: Sample, rule: str) -> Observed:
     """What one rule sees."""
     return observe([RULES[rule]], sample, Memory())[rule]

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from affidavit.monitor.alerts import Event, Key, Level, What
 from affidavit.monitor.notify.base import DeliveryFailed
-from affidavit.monitor.outbox import MOST, TRIES, deliver, entry_of, wait_s
+from affidavit.monitor.outbox import (
+    MOST,
+    TRIES,
+    deliver,
+    entry_of,
+    grouped,
+    notice_of,
+    wait_s,
+)
 
 pytestmark = pytest.mark.requirement("R23", "R24")
 
@@ -48,7 +56,7 @@ def test_what_is_taken_is_gone_and_the_other_targets_wait() -> None:
     assert one.taken == ["1"]
     (left,) = done.waiting
     assert [(to["target"], to["tries"]) for to in left["to"]] == [("b", 1)]
-    assert done.failed == [("b", "away")]
+    assert done.failed == [("b", "away It is tried again in 30 s.")]
 
 
 def test_messages_to_one_target_keep_their_order_while_it_is_away() -> None:
@@ -82,7 +90,37 @@ def test_a_message_is_given_up_after_so_many_tries_or_at_once_where_that_is_fina
         (TRIES, "away", "t")
     ]
     receiver.final = True
-    assert deliver([entry(2)], {"t": receiver}, START, may=lambda: True).given_up[0]["tries"] == 1
+    refused = deliver([entry(2)], {"t": receiver}, START, may=lambda: True)
+    assert refused.given_up[0]["tries"] == 1
+    assert refused.failed == [("t", "away It is not tried again.")]
+
+
+def test_what_is_told_of_one_rule_at_one_time_is_one_message_the_worst_first() -> None:
+    """And what has ended last; other rules have messages of their own."""
+
+    def event(what: What, rule: str, subject: str, level: Level, value: float) -> Event:
+        return Event(what, Key(rule, subject), level, START, value, since=START)
+
+    events = [
+        event(What.RESOLVED, "budget_user", "eve", Level.CRITICAL, 0),
+        event(What.FIRING, "budget_user", "ana", Level.WARNING, 85),
+        event(What.FIRING, "pool_use", "server", Level.WARNING, 90),
+        event(What.LEVEL, "budget_user", "ben", Level.CRITICAL, 101),
+    ]
+    budget, pool = (notice_of(each, "log", ["t"], START) for each in grouped(events))
+    assert (budget["rule"], budget["what"], budget["level"], budget["count"]) == (
+        *("budget_user", "level", "critical"),
+        3,
+    )
+    assert [each["subject"] for each in budget["alerts"]] == ["ben", "ana", "eve"]
+    assert (pool["rule"], pool["subject"], "alerts" in pool) == ("pool_use", "server", False)
+
+
+def test_a_message_lists_twenty_alerts_and_counts_the_others() -> None:
+    """A thousand of them must fit into the state."""
+    events = [Event(What.FIRING, Key("r", str(n)), Level.WARNING, START, 1.0) for n in range(200)]
+    made = notice_of(events, "log", ["t"], START)
+    assert (made["count"], len(made["alerts"])) == (200, 20)
 
 
 def test_a_target_that_is_not_configured_any_more_is_not_waited_for() -> None:

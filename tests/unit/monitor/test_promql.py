@@ -14,6 +14,7 @@ import pytest
 
 from affidavit import AuditConfig
 from affidavit.monitor.metrics import ALL, METRICS, REQUIRED
+from affidavit.monitor.prometheus import shown
 from affidavit.monitor.promql import alert_name, condition, dashboard, rule_file
 from affidavit.monitor.rules import rules_of
 
@@ -54,6 +55,27 @@ def test_prometheus_accepts_the_rules(tmp_path: _Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     wanted = sum(len(r.thresholds) for r in RULES if r.metric is not None or r.name == "no_data")
     assert f"{wanted} rules found" in done.stdout
+
+
+def test_rules_and_dashboard_in_base_names_ask_for_what_is_printed_so(tmp_path: _Path) -> None:
+    """The same thresholds, in bytes: 500 MB and 100 MB in thirty days."""
+    text = rule_file(RULES, "base")
+    (tmp_path / "rules.yml").write_text(text, encoding="utf-8")
+    done = promtool("check", "rules", "rules.yml", folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "max by (log) (audit_collection_size_bytes) > 524288000" in text or (
+        "sum by (log) (audit_collection_size_bytes) > 524288000" in text
+    )
+    assert f"(storage_growth_rate_bytes_per_day) > {round(100 * 1024**2 / 30, 9)}" in text
+    printed = {shown(metric, "base")[0] for metric in ALL}
+    asked = [
+        target["expr"]
+        for panel in dashboard(RULES, "base")["panels"]
+        for target in panel.get("targets", ())
+    ]
+    assert {name for each in (*asked, text) for name in _NAME.findall(each)} - {"audit_log"} <= (
+        printed
+    )
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)

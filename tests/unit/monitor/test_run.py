@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from affidavit import AuditConfig
 from affidavit.errors import StoreUnavailable
+from affidavit.monitor.asked import Question
 from affidavit.monitor.rules import rules_of
-from affidavit.monitor.run import Monitor, Post
+from affidavit.monitor.run import Looked, Monitor, Post
 from affidavit.monitor.sample import Sample
 from affidavit.store.alerting import Held, KeptSilence
 
@@ -49,9 +50,12 @@ class World:
     ledger: dict[str, str] = field(default_factory=dict)
     history: dict[str, str] = field(default_factory=dict)
     arrived: list[tuple[str, str]] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
     dead: float = 0.0
     steps: int = 0
     kill_at: frozenset[int] = frozenset()
+    frozen: tuple[datetime, datetime] = (START, START)
+    """Between these two times the store stands still, and whoever asks waits in vain."""
 
     def now(self) -> datetime:
         """The time."""
@@ -67,6 +71,13 @@ class World:
         if self.steps in self.kill_at:
             raise Killed
 
+    def answers(self, patience_s: float) -> None:
+        """Pass, or be away for as long as whoever asks has patience."""
+        begins, ends = self.frozen
+        if begins <= self.at < ends:
+            self.at += timedelta(seconds=patience_s)
+            _unavailable()
+
 
 class Store:
     """The contract of AlertStore in memory; each call may be the last."""
@@ -74,9 +85,14 @@ class Store:
     def __init__(self, world: World) -> None:
         self._world = world
 
+    def ping(self, for_s: float) -> None:
+        """Answer."""
+        self._world.answers(for_s)
+
     def take(self, holder: str, for_s: float) -> Held | None:
         """Take the lease."""
         world = self._world
+        world.answers(10.0)
         world.happens()
         if holder != world.holder:
             if world.at < world.until:
@@ -171,17 +187,24 @@ class Receiver:
         """Take it."""
         self._world.happens()
         self._world.arrived.append((message.id, message.data["what"]))
+        self._world.messages.append(message)
         self._world.happens()
 
 
-def started(world: World, holder: str) -> Monitor:
+def started(
+    world: World,
+    holder: str,
+    thresholds: Mapping[str, Any] | None = None,
+    questions: Sequence[Question] = (),
+) -> Monitor:
     """A process that watches."""
+    given = dict(OFF if thresholds is None else thresholds)
     return Monitor(
         Store(world),
         Samples(world),
-        rules_of(AuditConfig(monitoring_thresholds=OFF)),
+        rules_of(AuditConfig(monitoring_thresholds=given)),
         [Receiver(world)],
-        (),
+        questions,
         Post("log", holder, "host", now=world.now, clock_s=world.seconds),
     )
 
@@ -321,6 +344,127 @@ def test_what_could_not_be_heard_during_an_outage_is_no_alert_after_it(
         sampler.take = lambda: take(late)
         monitor.step()
     assert [what for _, what in world.arrived] == ["firing"]
+
+
+def ticking(world: World, *monitors: Monitor, for_s: float) -> list[Looked]:
+    """Let processes run as the command runs them, for so long."""
+    ends, found = world.at + timedelta(seconds=for_s), []
+    due = dict.fromkeys(range(len(monitors)), world.at)
+    while (at := min(due.values())) < ends:
+        number = min(due, key=lambda each: due[each])
+        world.at = max(world.at, at)
+        done = monitors[number].tick()
+        found += [done] if done is not None else []
+        due[number] = world.at + timedelta(seconds=max(0.05, monitors[number].wait_s()))
+    world.at = max(world.at, ends)
+    return found
+
+
+@pytest.mark.parametrize("frozen_s", [70, 98, 400])
+@pytest.mark.parametrize("after_s", [1, 8, 15, 22, 29])
+def test_an_outage_over_a_minute_is_told_while_it_lasts_and_its_end_at_once(
+    after_s: int, frozen_s: int
+) -> None:
+    """However it lies between two looks half a minute apart, and however long each try hangs."""
+    world = World()
+    begins = START + timedelta(seconds=30 + after_s)
+    world.frozen = (begins, begins + timedelta(seconds=frozen_s))
+    monitor = started(world, "one", {})
+    ticking(world, monitor, for_s=30 + after_s + frozen_s)
+    assert [what for _, what in world.arrived] == ["firing"]
+    ticking(world, monitor, for_s=10)
+    assert [what for _, what in world.arrived] == ["firing", "resolved"]
+
+
+@pytest.mark.parametrize("after_s", [1, 8, 15, 22, 29])
+def test_an_outage_of_less_than_a_minute_is_told_by_nobody(after_s: int) -> None:
+    """Nor by the process that stands by; the ledger has nothing either."""
+    world = World()
+    begins = START + timedelta(seconds=30 + after_s)
+    world.frozen = (begins, begins + timedelta(seconds=45))
+    ticking(world, started(world, "one", {}), started(world, "other", {}), for_s=200)
+    assert (world.arrived, world.ledger) == ([], {})
+
+
+def test_an_outage_is_noted_with_the_time_of_the_last_answer() -> None:
+    """So the ledger says for how long nothing was recorded there."""
+    world = World()
+    begins = START + timedelta(seconds=40)
+    world.frozen = (begins, begins + timedelta(seconds=98))
+    done = ticking(world, started(world, "one", {}), for_s=200)
+    changes = [event for each in done for event in each.changes]
+    assert [event.what.value for event in changes] == ["firing", "resolved"]
+    assert all(event.since is not None for event in changes)
+    assert all(begins - event.since <= timedelta(seconds=5) for event in changes if event.since)
+
+
+def test_a_process_that_stood_still_itself_takes_its_own_silence_for_no_outage() -> None:
+    """A machine that slept for a night and finds the network a moment late."""
+    world = World()
+    monitor = started(world, "one", {})
+    ticking(world, monitor, for_s=60)
+    world.at += timedelta(hours=8)
+    world.frozen = (world.at, world.at + timedelta(seconds=15))
+    ticking(world, monitor, for_s=100)
+    assert world.arrived == []
+
+
+def test_what_is_pending_is_looked_at_again_when_its_time_comes() -> None:
+    """Not half a minute later: a writer that is silent for 30 seconds more."""
+    world = World()
+    monitor = started(world, "one", {"dead_letters": {"warning": 0, "for_s": 12}})
+    ticking(world, monitor, for_s=1)
+    world.dead = 1
+    ticking(world, monitor, for_s=30)
+    assert world.arrived == []
+    ticking(world, monitor, for_s=12)
+    assert [what for _, what in world.arrived] == ["firing"]
+
+
+def test_a_monitor_restarted_in_the_middle_goes_on_with_the_time_that_has_passed() -> None:
+    """Of two minutes above, one was before the restart."""
+    world = World(dead=1)
+    waiting = {"dead_letters": {"warning": 0, "for_s": 120}}
+    first = started(world, "first", waiting)
+    ticking(world, first, for_s=60)
+    first.close()
+    second = started(world, "second", waiting)
+    ticking(world, second, for_s=58)
+    assert world.arrived == []
+    ticking(world, second, for_s=4)
+    assert [what for _, what in world.arrived] == ["firing"]
+
+
+def test_who_stands_by_is_told_who_acts() -> None:
+    """And when that one is gone, it acts itself."""
+    world = World()
+    one, other = started(world, "one"), started(world, "other")
+    assert one.step().by == ""
+    stands = other.step()
+    assert (stands.acting, stands.by) == (False, "one")
+    one.close()
+    assert other.step().acting
+
+
+def test_many_alerts_of_one_rule_are_one_message_in_each_round() -> None:
+    """Forty users over their budget are no forty mails."""
+    world = World()
+    users = {f"u{number:02}": 80.0 + number for number in range(40)}
+    asked = Question("budget_user", 0.0, lambda _: users)
+    monitor = started(world, "one", {}, [asked])
+    monitor.step()
+    (message,) = world.messages
+    assert message.data["count"] == 40
+    assert [each["subject"] for each in message.data["alerts"]][:2] == ["u39", "u38"]
+    assert len(message.data["alerts"]) == 20
+    assert message.title == "[CRITICAL] budget_user (u39 and 39 more) in log"
+    assert "- u39: 119% (alerts from 100%), critical, since 2026-11-23" in message.text
+    assert "- and 20 more: `affidavit alerts list` shows all." in message.text
+    users.clear()
+    world.at += timedelta(seconds=30)
+    monitor.step()
+    assert [each.data["what"] for each in world.messages] == ["firing", "resolved"]
+    assert len(world.ledger) == 80  # each change has its record
 
 
 def test_a_state_that_cannot_be_read_begins_anew(caplog: pytest.LogCaptureFixture) -> None:

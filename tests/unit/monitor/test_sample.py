@@ -77,6 +77,16 @@ def test_without_recent_writes_latency_is_unknown() -> None:
     assert "last five minutes" in made.why(LATENCY)
 
 
+@pytest.mark.parametrize(("count", "told"), [(19, None), (20, 400.0)])
+def test_the_latency_of_fewer_than_twenty_writes_is_unknown(count: int, told: float | None) -> None:
+    """Of one write after a start, with its connection, the 95th percentile is that one."""
+    started = beat(latency_recent_ms={"p95": 400.0, "count": count})
+    made = sample(None, Readings(NOW, heartbeats=[started]))
+    assert made.one(LATENCY) == told
+    assert (LATENCY in made.quiet) == (told is None)
+    assert ("20 writes or more" in made.why(LATENCY)) == (told is None)
+
+
 def test_the_oldest_spooled_record_ages_while_its_writer_is_not_heard() -> None:
     """The database is away for both."""
     away = beat(age_s=120, oldest_spooled_ms=30_000)
@@ -115,19 +125,24 @@ def test_growth_is_reckoned_from_history() -> None:
     assert "2.0 days" in made.notes[GROWTH]
 
 
-def test_an_hour_that_has_just_ended_is_no_history_yet() -> None:
-    """Its last value may be minutes old."""
-    past = Point(NOW - timedelta(minutes=70), 3600, 1, 0, 0, 0, 32 / 1024)
-    made = sample(None, Readings(NOW, sizes=[size()], past=past))
+@pytest.mark.parametrize("hours", [0.2, 2, 23.9])
+def test_growth_is_unknown_before_there_is_a_day_of_history(hours: float) -> None:
+    """Its first minutes would make a log that is set up a log that grows by gigabytes."""
+    past = Point(NOW - timedelta(hours=hours + 1), 3600, 1, 0, 0, 0, 32 / 1024)
+    day = Day(500, Decimal(1), 1000)  # all there is
+    made = sample(None, Readings(NOW, sizes=[size()], past=past, day=day))
     assert made.one(GROWTH) is None
-    assert "less than an hour" in made.why(GROWTH)
+    assert f"{hours:.1f} hours of history so far" in made.why(GROWTH)
+    assert "a day of history" in made.why(GROWTH)
 
 
 def test_without_history_growth_is_estimated_and_says_so() -> None:
     """A hundred of a thousand records came in the last day."""
     made = sample(None, Readings(NOW, sizes=[size()], past=None, day=Day(50, Decimal(1), 100)))
     assert made.one(GROWTH) == pytest.approx(6.4)
-    assert "estimated" in made.notes[GROWTH]
+    assert made.notes[GROWTH] == (
+        "estimated from the records of the last day; 0.0 hours of history so far"
+    )
 
 
 def test_what_is_withheld_is_unknown_with_the_reason() -> None:

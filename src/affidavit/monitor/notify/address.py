@@ -62,7 +62,26 @@ def parse_webhook(url: str, *, private: bool) -> Webhook:
             "alert_private_addresses=True allows http to addresses of your own network."
         )
         raise ConfigError(msg)
+    _check_literal(parts.hostname, private=private)
     return Webhook(secure, parts.hostname, port or _PORTS[parts.scheme], _path(parts))
+
+
+def _check_literal(host: str, *, private: bool) -> None:
+    """Say of an address in figures at once what would be said of it at each delivery."""
+    if _read(host) is None:
+        return
+    if is_never_allowed(host):
+        msg = (
+            f"alert_webhooks: {host} is a link-local address, or one where a cloud's machines ask "
+            "for their own credentials. Those are refused whatever the settings say."
+        )
+        raise ConfigError(msg)
+    if not private and not is_public(host):
+        msg = (
+            f"alert_webhooks: {host} is an address of a private, loopback or other special "
+            "network. Set alert_private_addresses=True if that is meant."
+        )
+        raise ConfigError(msg)
 
 
 def resolve(where: Webhook, *, private: bool) -> list[Place]:
@@ -74,22 +93,28 @@ def resolve(where: Webhook, *, private: bool) -> list[Place]:
     try:
         found = socket.getaddrinfo(where.host, where.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        msg = f"{where.host} cannot be resolved. It is tried again."
+        msg = f"{where.host} cannot be resolved."
         raise DeliveryFailed(msg) from error
     places = [Place(family, str(address[0])) for family, _, _, _, address in found]
     for place in places:
+        if is_never_allowed(place.address):
+            msg = (
+                f"{where.host} is at a link-local address, or at one where a cloud's machines ask "
+                "for their own credentials. Those are refused whatever the settings say."
+            )
+            raise DeliveryFailed(msg, final=True)
         public = is_public(place.address)
         if not public and not private:
             msg = (
-                f"{where.host} is at an address of a private, loopback, link-local or other "
-                "special network. Set alert_private_addresses=True if that is meant."
+                f"{where.host} is at an address of a private, loopback or other special "
+                "network. Set alert_private_addresses=True if that is meant."
             )
             raise DeliveryFailed(msg, final=True)
         if public and not where.secure:
             msg = f"{where.host} is at a public address, and plain http may not go there."
             raise DeliveryFailed(msg, final=True)
     if not places:
-        msg = f"{where.host} has no address. It is tried again."
+        msg = f"{where.host} has no address."
         raise DeliveryFailed(msg)
     return places
 
@@ -99,32 +124,70 @@ def is_public(address: str) -> bool:
 
     Addresses of IPv4 inside IPv6 (mapped, 6to4, Teredo, NAT64) are judged by what they lead to.
     """
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
+    found = _read(address)
+    if found is None or "%" in address:  # one with a zone is never one of the internet
         return False
-    if "%" in address:  # an address with a zone is never one of the internet
+    if found in _COMPATIBLE or found in _NAT64_LOCAL:
         return False
-    if isinstance(found, ipaddress.IPv6Address):
-        inner = found.ipv4_mapped or found.sixtofour or _nat64(found)
-        if found.teredo is not None:
-            inner = found.teredo[1]
-        if inner is not None:
-            return is_public(str(inner))
-        if found in _COMPATIBLE:
-            return False
+    inner = _inner(found)
+    if inner is not None:
+        return is_public(str(inner))
     return found.is_global and not found.is_multicast
 
 
+def is_never_allowed(address: str) -> bool:
+    """Whether an address is link-local, or a metadata service of a cloud.
+
+    Nothing is delivered there, also where private addresses are allowed: what answers there gives
+    out the credentials of the machine that asks. Addresses of IPv4 inside IPv6 are judged by what
+    they lead to.
+    """
+    found = _read(address)
+    if found is None:
+        return False
+    inner = _inner(found)
+    return any(
+        each in network
+        for each in (found, inner)
+        if each is not None
+        for network in _NEVER
+        if network.version == each.version
+    )
+
+
+_NEVER: Final = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        *("169.254.0.0/16", "fe80::/10"),
+        # Metadata services that are not at a link-local address.
+        *("100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32"),
+        *("fd00:ec2::254/128", "fd20:ce::254/128"),
+    )
+)
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_NAT64_LOCAL: Final = ipaddress.ip_network("64:ff9b:1::/48")
 _COMPATIBLE: Final = ipaddress.ip_network("::/96")
 """An old way to write addresses of IPv4, which nothing public uses."""
 
 
-def _nat64(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    if address not in _NAT64:
+def _read(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
         return None
-    return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+
+
+def _inner(
+    found: ipaddress.IPv4Address | ipaddress.IPv6Address,
+) -> ipaddress.IPv4Address | None:
+    """Give the address of IPv4 that one of IPv6 leads to, if it does."""
+    if isinstance(found, ipaddress.IPv4Address):
+        return None
+    if found.teredo is not None:
+        return found.teredo[1]
+    if any(found in network for network in (_NAT64, _NAT64_LOCAL, _COMPATIBLE)):
+        return ipaddress.IPv4Address(int(found) & 0xFFFF_FFFF)
+    return found.ipv4_mapped or found.sixtofour
 
 
 def _path(parts: SplitResult) -> str:

@@ -31,6 +31,8 @@ class Message:
     at: datetime
     data: dict[str, Any]
     """The same for programs: plain values."""
+    line: str = ""
+    """All of it on one line, without names of people; the title stands in where it is empty."""
 
 
 class Target(Protocol):

@@ -30,7 +30,7 @@ class Bounded:
     def send(self, message: Message) -> None:
         """Deliver, within the limit. Raises DeliveryFailed."""
         if self._left is not None and self._left.is_alive():
-            msg = f"{self.name} is still busy with the message before. It is tried again."
+            msg = f"{self.name} is still busy with the message before."
             raise DeliveryFailed(msg)
         failed: list[BaseException] = []
 
@@ -45,10 +45,10 @@ class Bounded:
         thread.join(self._limit_s)
         if thread.is_alive():
             self._left = thread
-            msg = f"{self.name} took longer than {self._limit_s:g} s. It is tried again."
+            msg = f"{self.name} took longer than {self._limit_s:g} s."
             raise DeliveryFailed(msg)
         if failed and isinstance(failed[0], DeliveryFailed):
             raise failed[0]
         if failed:  # a fault of ours or of a plug-in; its text may hold an address
-            msg = f"{self.name} failed ({type(failed[0]).__name__}). It is tried again."
+            msg = f"{self.name} failed ({type(failed[0]).__name__})."
             raise DeliveryFailed(msg) from failed[0]

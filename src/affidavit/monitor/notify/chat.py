@@ -43,8 +43,8 @@ class AppriseTarget:
                 notify_type=self._kinds.get(kind, self._kinds["warning"]),
             )
         except Exception as error:  # a plug-in of Apprise; its text may hold the address
-            msg = f"{self.name} failed ({type(error).__name__}). It is tried again."
+            msg = f"{self.name} failed ({type(error).__name__})."
             raise DeliveryFailed(msg) from error
         if not done:
-            msg = f"{self.name} did not take it. It is tried again."
+            msg = f"{self.name} did not take it."
             raise DeliveryFailed(msg)

@@ -11,13 +11,17 @@ logger: Final = logging.getLogger("affidavit.alerts")
 
 
 class LogTarget:
-    """Writes one line for each message: resolutions as INFO, the rest as WARNING or ERROR."""
+    """Writes one line for each message: critical ones as ERROR, everything else as WARNING.
+
+    Resolutions are warnings too. Python shows no INFO unless it is told to, and whoever has read
+    that something is wrong must be able to read that it is over.
+    """
 
     name = "log"
 
     def send(self, message: Message) -> None:
-        """Log the title."""
-        level = logging.ERROR if message.data.get("level") == "critical" else logging.WARNING
-        if message.data.get("what") in {"resolved", "test"}:
-            level = logging.INFO
-        logger.log(level, "%s", message.title)
+        """Log what it is about, the value, the threshold, since when, and what to do."""
+        ended = message.data.get("what") in {"resolved", "test"}
+        critical = message.data.get("level") == "critical" and not ended
+        level = logging.ERROR if critical else logging.WARNING
+        logger.log(level, "%s", message.line or message.title)

@@ -75,8 +75,7 @@ class WebhookTarget:
         status = self._post(resolve(self._where, private=self._private), body, headers)
         if not http.client.OK <= status < http.client.MULTIPLE_CHOICES:
             again = status >= _SERVER_ERROR or status in _TRY_AGAIN
-            tail = "It is tried again." if again else "It is not tried again."
-            msg = f"{self._where} answered with status {status}. {tail}"
+            msg = f"{self._where} answered with status {status}."
             raise DeliveryFailed(msg, final=not again)
 
     def _post(self, places: Sequence[Place], body: bytes, headers: dict[str, str]) -> int:
@@ -92,7 +91,7 @@ class WebhookTarget:
             why = type(error).__name__
             if isinstance(error, ssl.SSLCertVerificationError):
                 why = "its certificate is not trusted"
-            msg = f"{self._where} does not answer ({why}). It is tried again."
+            msg = f"{self._where} does not answer ({why})."
             raise DeliveryFailed(msg) from error
         finally:
             timer.cancel()

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+import pymongo
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
@@ -35,6 +36,11 @@ class MongoAlerts:
         self._records = location.database[location.names.records]
         self._noted = location.database[location.names.ledger]
         self._ledger: Ledger | None = None
+
+    def ping(self, for_s: float) -> None:
+        """Ask the primary, which alone could keep anything."""
+        with translated("answer"), pymongo.timeout(for_s):
+            self._location.client.admin.command("ping")
 
     # -- who acts --------------------------------------------------------------------------------
 

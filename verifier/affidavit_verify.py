@@ -3,10 +3,12 @@
 
     python3 affidavit_verify.py PATH [--vkey KEY] [--checkpoint FILE]
 
-One file, to be read by whoever relies on it; it needs Python 3.9 and the package ``cryptography``.
-Exit codes: 0 everything holds, 1 something does not, 2 it could not be checked. Without --vkey the
-key is the one found at PATH: then compare the key that is printed with the log's as you know it.
-Formats: RFC 6962 trees; signed notes, checkpoints, tlog-proofs of c2sp.org; RFC 8785 JSON.
+One file, to be read by who relies on it; needs Python 3.9 and the package ``cryptography``.
+Exit codes: 0 everything holds, 1 something does not, 2 it could not be checked, 3 it holds, and
+something is gone that a reason given after your checkpoint may be about. Without --vkey the key is
+the one found at PATH: then compare the key that is printed with the log's as you know it.
+It names the reasons that the ledger gives for what is gone; whether they are about just that, and
+whether retention allowed it, only `affidavit verify` judges. Formats: RFC 6962, c2sp.org, RFC 8785.
 """
 
 import argparse
@@ -44,9 +46,6 @@ def b64_of(value):
     return b64(tagged(value, "b") or "")
 
 
-# -- keys, notes, checkpoints ----------------------------------------------------------------------
-
-
 def signed(public, data, signature):
     try:
         Ed25519PublicKey.from_public_bytes(public).verify(signature, data)
@@ -65,41 +64,34 @@ class Key:
             raise Wrong("this is no vkey of an Ed25519 key: name+1234abcd+base64")
 
 
-def signed_text(note, key):
-    """The text of a signed note, if this key signed it."""
+def signed_text(note, *keys):
+    """The text of a signed note, if one of these keys signed it."""
     text, mark, lines = note.rpartition("\n\n")
-    text += "\n"
-    for line in lines.splitlines() if mark else []:
-        parts = line.split(" ")
-        if len(parts) == 3 and parts[0] == "\u2014" and parts[1] == key.name:
-            blob = b64(parts[2])
-            if blob[:4] == key.id and signed(key.public, text.encode(), blob[4:]):
-                return text
-    raise Wrong(f"not signed by {key.name}+{key.id.hex()}")
+    for parts in (line.split(" ") for line in lines.splitlines() if mark):
+        for key in keys if len(parts) == 3 and parts[0] == "\u2014" else ():
+            blob = b64(parts[2]) if parts[1] == key.name else b""
+            if blob[:4] == key.id and signed(key.public, f"{text}\n".encode(), blob[4:]):
+                return f"{text}\n"
+    raise Wrong(f"not signed by {keys[-1].name}+{keys[-1].id.hex()}")
 
 
-def checkpoint(note, key):
-    """Size and root of a signed checkpoint of this key's log."""
-    lines = signed_text(note, key).split("\n")
-    if len(lines) != 4 or lines[0] != key.name or not re.fullmatch("0|[1-9][0-9]*", lines[1]):
+def checkpoint(note, *keys):
+    """Size and root of a checkpoint that one of these keys, all of one log, has signed."""
+    lines = signed_text(note, *keys).split("\n")
+    if len(lines) != 4 or lines[0] != keys[0].name or not re.fullmatch("0|[1-9][0-9]*", lines[1]):
         raise Wrong("the checkpoint has another form, or is another log's")
     return int(lines[1]), b64(lines[2])
 
 
-# -- the tree --------------------------------------------------------------------------------------
-class Tree:
-    """A growing tree; keeps the roots of its complete subtrees."""
-
+class Tree:  # keeps the roots of its complete subtrees
     def __init__(self):
         self.size, self.peaks = 0, []
 
     def add(self, leaf):
-        carry = self.size
-        while carry & 1:
-            leaf = sha(b"\x01", self.peaks.pop(), leaf)
-            carry >>= 1
-        self.peaks.append(leaf)
         self.size += 1
+        for _ in range((self.size & -self.size).bit_length() - 1):
+            leaf = sha(b"\x01", self.peaks.pop(), leaf)
+        self.peaks.append(leaf)
 
     def root(self):
         value = self.peaks[-1] if self.peaks else sha()
@@ -108,29 +100,17 @@ class Tree:
         return value
 
 
-def root_of(leaf, index, size, hashes):
-    """The root to which an inclusion proof leads (RFC 9162, 2.1.3.2)."""
-    if not 0 <= index < size:
-        raise Wrong("the proof is for a leaf that the tree does not have")
-    last = size - 1
-    for value in hashes:
-        if last == 0:
-            raise Wrong("the proof is too long")
-        if index & 1 or index == last:
-            leaf = sha(b"\x01", value, leaf)
-            while not index & 1 and index:
-                index, last = index >> 1, last >> 1
-        else:
-            leaf = sha(b"\x01", leaf, value)
-        index, last = index >> 1, last >> 1
-    if last:
-        raise Wrong("the proof is too short")
+def root_of(leaf, index, size, hashes):  # to which an inclusion proof leads (RFC 9162, 2.1.3)
+    inner = (index ^ (size - 1)).bit_length()
+    if not 0 <= index < size or len(hashes) != inner + bin(index >> inner).count("1"):  # noqa: FURB161
+        raise Wrong("the proof is for a leaf that the tree does not have, or has another length")
+    for level, value in enumerate(hashes):
+        left = level >= inner or index >> level & 1
+        leaf = sha(b"\x01", value, leaf) if left else sha(b"\x01", leaf, value)
     return leaf
 
 
-# -- entries ---------------------------------------------------------------------------------------
 # A record is written as tagged JSON, which is already the form that is hashed; only nulls go.
-
 TABLES = (
     "writer=w event_type=type call_id=call status=status provider=provider model=model "
     "finish_reason=finish environment=env service=service price_book=book cost_status=cost_status",
@@ -152,8 +132,7 @@ RESPONSE = (
 ).split()
 
 
-def encode(value):
-    """RFC 8785 JSON, for the profile that is used here."""
+def encode(value):  # RFC 8785
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
@@ -250,8 +229,9 @@ def entry_of(record, collection):
     return encode(clear), groups
 
 
-# -- bundles --------------------------------------------------------------------------------------
-def verify_bundle(path, key, saved):
+def verify_bundle(path, pinned, saved):
+    key = pinned or Key((path / "log.vkey").read_text(encoding="utf-8"))
+    older = checkpoint(saved, key) if saved else None
     about = json.loads((path / "call.json").read_text(encoding="utf-8"))
     there = {f"records/{each.name}" for each in path.glob("records/[!.]*")}
     if not there or there != {row["folder"] for row in about["records"]}:
@@ -278,16 +258,16 @@ def verify_bundle(path, key, saved):
         (size, root), hashes = checkpoint(note, key), [b64(line) for line in lines[2:]]
         if root_of(sha(b"\x00", entry), int(lines[1][6:]), size, hashes) != root:
             raise Wrong(f"{row['folder']}: the record is not in the log")
-        if saved is not None and saved[0] == size and saved[1] != root:
+        if older and older[0] == size and older[1] != root:
             raise Wrong("the log was rewritten since your checkpoint was saved")
         print(f"holds   {row['folder']}: leaf {lines[1][6:]} of {size}")
     for row in about.get("left_out", []):
         print(f"without proof: {row['event_type']} {row['id']}: {row['why']}")
-    if saved is not None:
+    if saved:
         print("note: a bundle cannot show that the log grew from your checkpoint; an export can.")
+    return [key], 0
 
 
-# -- an export -------------------------------------------------------------------------------------
 def lines_of(path):  # where each line begins, and what it says
     at = 0
     with path.open("rb") as file:
@@ -310,23 +290,35 @@ def batch_leaves(batch):
     w, s0, n = batch["w"], batch["s0"], batch["n"]
     h, t, k, prev = (b64_of(batch[name]) for name in ("h", "t", "k", "prev"))
     said = {"v": 1, "w": w, "s0": s0, "n": n, "prev": prev.hex()}
-    said.update({"h": sha(h).hex(), "t": sha(t).hex(), "k": sha(k).hex()})
-    if batch["made"] != "writer":
-        said["rebuilt"] = True
+    said.update(h=sha(h).hex(), t=sha(t).hex(), k=sha(k).hex())
+    said.update({"rebuilt": True} if batch["made"] != "writer" else {})
     if len(h) != 32 * n or not signed(b64_of(batch["key"]), encode(said), b64_of(batch["sig"])):
         raise Wrong(f"the leaf batch {batch['_id']} is not signed by its key")
     return [h[at : at + 32] for at in range(0, len(h), 32)], k
 
 
-def verify_export(path, key, saved):
+def reason(record, kept):
+    """What a ledger record gives as a reason for what is gone or erased; None for others."""
+    kind, details = record.get("event_type"), record.get("details") or {}
+    if kind == "setup":
+        kept.append(details.get("ttl_s"))
+        return f"records are kept for {kept[-1]} s" if kept[-2:-1] != kept[-1:] else None
+    about = {"spool_adopted": "lost_seqs", "dead_letter": "seqs", "erasure": "records"}.get(kind)
+    return kind if about and details.get(about) else None
+
+
+def verify_export(path, pinned, saved):
     places = load_records(path)
     batches = {batch["_id"]: batch for _, batch in lines_of(path / "leaf_batches.jsonl")}
     files = {name: (path / f"{name}.jsonl").open("rb") for name in ("records", "ledger")}
-    tree, found, gone = Tree(), 0, 0
+    # An export begins with the log's first key; the pinned one may have come later.
+    keys = [Key(json.loads((path / "identity.json").read_bytes())["vkey"])]
+    size, root = (int(saved.split("\n")[1]), b64(saved.split("\n")[2])) if saved else (2**62, b"")
+    tree, signers, found, gone, erased, reasons, kept = Tree(), set(), 0, 0, 0, [], []
 
     def add(leaf):
         tree.add(leaf)
-        if saved is not None and tree.size == saved[0] and tree.root() != saved[1]:
+        if tree.size == size and tree.root() != root:
             raise Wrong(f"the first {tree.size} leaves are not those of your checkpoint")
 
     for number, (_, seal) in enumerate(lines_of(path / "seals.jsonl")):
@@ -349,23 +341,36 @@ def verify_export(path, key, saved):
                     raise Wrong(f"{called} is {'there twice' if held else 'missing in the ledger'}")
                 for name, offset in held:
                     files[name].seek(offset)
-                    entry, _ = entry_of(json.loads(files[name].readline()), name)
+                    record = json.loads(files[name].readline())
+                    entry, _ = entry_of(record, name)
                     if entry is None or sha(b"\x00", entry) != leaves[at]:
                         raise Wrong(f"{called} in {name} was altered")
+                    erased += "erased" in record
+                    if name == "ledger" and (said := reason(record, kept)):
+                        reasons.append((tree.size - 1, f"{said}, says {batch['w']}"))
                 found, gone = found + len(held), gone + 1 - len(held)
-        if checkpoint(seal["cp"], key) != (tree.size, tree.root()):
+        if checkpoint(seal["cp"], keys[-1]) != (tree.size, tree.root()):
             raise Wrong(f"the leaves of seal {number} do not lead to its signed root")
+        signers.add(keys[-1].text)
         if "key" in seal:  # the next key: the one before and the new one both signed for it
-            before, key = key, Key(seal["key"]["vkey"])
-            said = signed_text(seal["key"]["note"], before), signed_text(seal["key"]["note"], key)
-            if said[0] != said[1] or key.text not in said[0].split("\n"):
+            keys.append(Key(seal["key"]["vkey"]))
+            said = [signed_text(seal["key"]["note"], each) for each in keys[-2:]]
+            if said[0] != said[1] or keys[-1].text not in said[0].split("\n"):
                 raise Wrong(f"seal {number} changes the log's key without a right to")
-    if saved is not None and saved[0] > tree.size:
-        raise Wrong(f"the log ends at {tree.size} leaves, your checkpoint has {saved[0]}")
+    if pinned and pinned.text not in signers:
+        raise Wrong(f"{pinned.name}+{pinned.id.hex()} has signed no checkpoint of this log")
+    if saved and checkpoint(saved, *keys)[0] > tree.size:
+        raise Wrong(f"the log ends at {tree.size} leaves, your checkpoint has {size}")
+    new = bool(gone or erased) and any(index >= size for index, _ in reasons)
+    lacks = [f"{gone} records missing"] * bool(gone) + [f"{erased} erased"] * bool(erased)
+    text = f", with {' and '.join(lacks)} for reasons the log's owner gave" * bool(lacks)
+    print(f"{'NOT CONFIRMED: complete' if new else 'Complete'}{text}.")
+    for index, said in reasons if lacks else ():  # whether about these, `affidavit verify` judges
+        print(f"reason  {said} [leaf {index}]{', AFTER your checkpoint' * (index >= size)}")
     print(f"holds   {tree.size} leaves, {found} records under their leaves")
-    print(f"without a record: {gone} leaves (expired, or deleted: `affidavit verify` tells which)")
     print(f"without a leaf: {len(places)} records (not sealed yet, or another logger's)")
     print(f"checkpoint: {tree.size} leaves, root {base64.b64encode(tree.root()).decode()}")
+    return keys, 3 if new else 0
 
 
 def main(arguments):
@@ -374,26 +379,21 @@ def main(arguments):
     parser.add_argument("--vkey", help="the log's public key, as you know it")
     parser.add_argument("--checkpoint", type=Path, help="a checkpoint that you saved before")
     given = parser.parse_args(arguments)
-    is_bundle = (given.path / "call.json").exists()
     try:
-        if given.vkey or is_bundle:
-            key = Key(given.vkey or (given.path / "log.vkey").read_text(encoding="utf-8"))
-        else:  # an export begins with the log's first key
-            key = Key(json.loads((given.path / "identity.json").read_bytes())["vkey"])
-        saved = None
-        if given.checkpoint:
-            saved = checkpoint(given.checkpoint.read_text(encoding="utf-8"), key)
-        (verify_bundle if is_bundle else verify_export)(given.path, key, saved)
+        key = Key(given.vkey) if given.vkey else None
+        saved = given.checkpoint.read_text(encoding="utf-8") if given.checkpoint else None
+        is_bundle = (given.path / "call.json").exists()
+        keys, code = (verify_bundle if is_bundle else verify_export)(given.path, key, saved)
     except Wrong as error:
         print(f"WRONG   {error}")
         return 1
-    except (OSError, LookupError, TypeError, ArithmeticError, ValueError) as error:
+    except (OSError, LookupError, TypeError, AttributeError, ArithmeticError, ValueError) as error:
         print(f"This cannot be checked ({type(error).__name__}: {str(error)[:200]}).")
         return 2
-    print(f"key     {key.text}")
+    print(*(f"key     {each.text}" for each in keys), sep="\n")
     if not given.vkey:
         print("        It was found beside the evidence. Compare it with the key as you know it.")
-    return 0
+    return code
 
 
 if __name__ == "__main__":

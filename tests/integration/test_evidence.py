@@ -29,10 +29,12 @@ from affidavit.integrity.findings import Report
 from affidavit.integrity.note import Signer
 from affidavit.integrity.trust import Trust
 from affidavit.integrity.verify import verify
+from affidavit.lifecycle import erasure
 from affidavit.sealer.keys import LogKey
 from affidavit.sealer.run import seal_once
 from affidavit.sealer.sealing import Sealer
-from affidavit.store import connect_seals
+from affidavit.store import connect_seals, open_log
+from affidavit.store.erasing import Chosen
 from tests.support.outside import Outside, OutsideError
 
 if TYPE_CHECKING:
@@ -463,7 +465,7 @@ def test_an_export_verifies_without_the_package(held: Held, exported: Path) -> N
     """Every leaf, every root, every record, offline."""
     told = alone(exported, "--checkpoint", held.saved, "--vkey", held.key.vkey)
     assert told.returncode == 0, told.stdout + told.stderr
-    assert "0 leaves (expired" in told.stdout
+    assert told.stdout.startswith("Complete.\n")
 
 
 @pytest.mark.parametrize("name", ["records", "ledger", "leaf_batches", "seals"])
@@ -485,7 +487,46 @@ def test_a_changed_export_does_not_verify(held: Held, exported: Path, name: str,
     told = alone(exported, "--checkpoint", held.saved, "--vkey", held.key.vkey)
     expired = name == "records"  # the small program does not judge retention: it counts
     assert told.returncode in ((0, 1) if expired else (1, 2))
-    assert told.returncode != 0 or "without a record: 0 leaves" not in told.stdout
+    assert told.returncode != 0 or told.stdout.startswith("Complete, with 1 records missing")
+
+
+def test_a_rotated_export_verifies_without_the_package(held: Held) -> None:
+    """With the first key or the one in force, and a checkpoint that either has signed."""
+    store = connect_seals(held.database, AuditConfig())
+    new = Signer(held.key.name)
+    assert Sealer(store, lambda: LogKey(held.key)).rotate(new) is not None
+    record(held.database, held.folder / "spool", 5)
+    newest = held.folder / "newest"
+    newest.write_text(seal(held.database, new), encoding="utf-8")
+    out = held.folder / "rotated"
+    assert run(["export", "--out", str(out)]) == 0
+    for saved in (held.saved, newest):
+        for options in ([], ["--vkey", held.key.vkey], ["--vkey", new.vkey]):
+            told = alone(out, "--checkpoint", saved, *options)
+            assert told.returncode == 0, told.stdout + told.stderr
+    other = Signer(held.key.name)
+    told = alone(out, "--vkey", other.vkey)
+    assert told.returncode == 1
+    assert "has signed no checkpoint" in told.stdout
+
+
+def test_the_small_verifier_says_what_is_gone_and_why(held: Held) -> None:
+    """The same first words as the command; a reason after the checkpoint is not confirmed."""
+    held.database.llm_audit.delete_one({"call_id": held.call_id})
+    with open_log(held.database, AuditConfig()) as log:
+        planned = erasure.plan(log.erasing, Chosen(users=("u",)), {"request"})
+        assert erasure.carry_out(log.erasing, planned, "on request").erased
+    seal(held.database, held.key)
+    out = held.folder / "lacking"
+    assert run(["export", "--out", str(out)]) == 0
+    told = alone(out, "--checkpoint", held.saved)
+    assert told.returncode == 3, told.stdout + told.stderr
+    first, *lines = told.stdout.splitlines()
+    assert first.startswith("NOT CONFIRMED: complete, with 1 records missing and ")
+    assert first.endswith(" erased for reasons the log's owner gave.")
+    assert any("erasure, says" in line and "AFTER your checkpoint" in line for line in lines)
+    assert alone(out).returncode == 0
+    assert run(["verify", str(out), "--checkpoint", str(held.saved)]) == 15
 
 
 def test_the_small_verifier_is_small_and_needs_nothing_of_ours() -> None:

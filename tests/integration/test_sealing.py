@@ -219,6 +219,56 @@ def test_a_key_is_rotated_inside_the_log(
     assert "rotated" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        {"_id": 10**9},
+        {"_id": 10**9, "size": "x", "items": 3, "by": 7, "at": 1, "refused": 2},
+        {"_id": 0.5, "items": [{"b": "w:0"}]},
+        {"_id": "next", "i0": 0, "n": 1, "items": [{"b": 5}], "size": 9, "cp": "x", "vkey": 1},
+        {"_id": "next", "key": 5, "items": [{"gap": 1}]},
+    ],
+    ids=["far", "far and odd", "between", "next", "next and odd"],
+)
+def test_garbage_among_the_seals_is_named_and_stops_nothing_with_a_traceback(
+    garbage: dict[str, Any],
+    log: Log,
+    seals: SealStore,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Each command says which document it is, or does its work; a verification finds it."""
+    for _ in range(2):
+        record()
+        assert run(["seal", "--once"]) == 0
+    last = seals.last_seal()
+    call = log.llm_audit.find_one({"event_type": "llm_request"})
+    assert last is not None
+    assert call is not None
+    name = last["_id"] + 1 if garbage["_id"] == "next" else garbage["_id"]
+    log.llm_audit_seals.insert_one({**garbage, "_id": name})
+    record()
+    newest = name != 0.5
+    for number, (command, codes) in enumerate([
+        (["seal", "--once"], {1} if newest else {0}),
+        (["status"], {0, 1}),
+        (["doctor"], {0, 1}),
+        (["keys", "show"], {1} if newest else {0}),
+        (["checkpoint"], {1} if newest else {0}),
+        (["export", "--out", str(tmp_path / "export")], {1}),
+        (["prove", str(call["_id"]), "--out", str(tmp_path / "bundle")], {1} if newest else {0}),
+        (["anchor"], {0, 1, 2}),
+    ]):  # fmt: skip
+        capsys.readouterr()
+        assert run(command) in codes, (number, command)
+        said = capsys.readouterr()
+        assert "unexpected" not in said.err, command
+        assert not newest or command[0] in {"anchor", "doctor"} or str(name) in said.out + said.err
+    capsys.readouterr()
+    assert run(["verify", "--vkey", last["vkey"]]) >= 10
+    assert f"The document {name} among the seals is no seal" in capsys.readouterr().out
+
+
 def test_an_emptied_or_older_store_is_not_sealed_on(
     log: Log, seals: SealStore, capsys: pytest.CaptureFixture[str]
 ) -> None:

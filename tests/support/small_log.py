@@ -41,6 +41,7 @@ class SmallLog:
         self.tiles: dict[tuple[int, int], bytes] = {}
         self.who: Docs | None = {"_id": "log", "origin": origin, "vkey": self.signer.vkey}
         self.at = START
+        self.writers: dict[str, Writer] = {}
         self._tree, self._growth = Frontier(), Growth()
         ttl_s = None if retention_days is None else retention_days * DAY_S
         self.command({"ttl_s": ttl_s})
@@ -55,10 +56,15 @@ class SmallLog:
 
     def start(self, name: str) -> Writer:
         """Start a writer: its first record names its key."""
-        writer = Writer(name)
+        writer = self.writers[name] = Writer(name)
         record = {"event_type": "writer_start", "details": {"leaf_key": writer.signer.vkey}}
         self.seal([self.batch(writer, [("ledger", record)])])
         return writer
+
+    def say(self, by: str, kind: str, details: Docs) -> None:
+        """Add a ledger record of a writer, sealed by itself."""
+        record = {"event_type": kind, "details": details}
+        self.seal([self.batch(self.writers[by], [("ledger", record)])])
 
     def calls(self, writer: Writer, count: int) -> Docs:
         """Store so many outcomes in one batch; give its item, for a seal."""

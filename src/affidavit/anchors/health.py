@@ -10,6 +10,7 @@ from typing import Final
 from affidavit.anchors.base import Anchor
 from affidavit.anchors.run import FAILURE, newest_of
 from affidavit.event import Document
+from affidavit.integrity.reader import size_of
 from affidavit.store.sealing import SealStore
 
 LATE: Final = 3
@@ -44,7 +45,7 @@ def look(
 ) -> list[AnchorState]:
     """Look at the newest receipt and failure of each anchor. Raises StoreError."""
     last = store.last_seal()
-    size = 0 if last is None else int(last["size"])
+    size = 0 if last is None else size_of(last.get("size"))
     return [_state(store, each, size, every_s, now) for each in anchors]
 
 

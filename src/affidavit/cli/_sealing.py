@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 def words(health: Health) -> str:
     """Say who seals, how far it is behind, and what the newest checkpoint holds."""
+    if health.odd is not None:
+        return f"the document {health.odd} among the seals is no seal, and nothing can be sealed"
     if health.checkpoint_age_s is None:
         waits = f"; {health.waiting} leaf batches wait" if health.waiting else ""
         return f"nobody has sealed this log yet{waits}"
@@ -29,6 +31,8 @@ def words(health: Health) -> str:
     ]
     if health.verified_age_s is not None and health.damage is None:
         parts.append(f"the whole verified {ago(health.verified_age_s)}")
+    if health.excuses is not None:
+        parts.append(f"NEW REASONS for what is gone: {health.excuses}")
     return ", ".join(parts)
 
 
@@ -61,7 +65,10 @@ def findings(config: AuditConfig, log: MongoLog) -> Iterator[Finding]:
         yield Finding("sealing", Level.NOTE, f"not looked at: {error}")
         return
     remedy = "Run `affidavit seal` as a service; docs/how-to/sealing.md."
-    if health.lag_s > LATE.total_seconds():
+    if health.odd is not None:
+        verify = "`affidavit verify --checkpoint FILE`; docs/how-to/verify.md."
+        yield Finding("sealing", Level.WRONG, words(health), verify)
+    elif health.lag_s > LATE.total_seconds():
         yield Finding("sealing", Level.WRONG, words(health), remedy)
     elif health.checkpoint_age_s is None:
         yield Finding("sealing", Level.NOTE, words(health), remedy)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -67,6 +67,17 @@ def verify(  # noqa: PLR0913 - one parameter for each option
             "--sample", min=1, help="Read so many records, at random.", show_default=False
         ),
     ] = None,
+    accept_excuses: Annotated[
+        bool,
+        typer.Option(
+            "--accept-excuses",
+            help="Take all reasons that the ledger gives for what is gone: you have asked.",
+        ),
+    ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Take none of them, retention included."),
+    ] = False,
     jobs: Annotated[
         int | None,
         typer.Option(
@@ -84,18 +95,30 @@ def verify(  # noqa: PLR0913 - one parameter for each option
 ) -> None:
     """Verify the log, or what was taken from it, and name what is wrong.
 
+    The first line is the verdict. Records that are gone for a reason which the ledger gives are
+    counted there; where a reason came after the saved checkpoint, nobody has confirmed it yet.
+
     Exit codes: 0 nothing is wrong; 1 there is nothing to verify; 2 to 4 as everywhere; 10 and more
     for what was found, the gravest of it: 10 foreign_key, 11 forged_checkpoint, 12 rolled_back,
     13 cut_off, 14 altered, 15 missing, 16 deleted_too_early, 17 inserted, 18 reordered,
-    19 unsigned_batch, 20 erased_without_record. The reading is noted in the ledger.
+    19 unsigned_batch, 20 erased_without_record; 21 nothing was found, and reasons that are not
+    confirmed. The reading is noted in the ledger.
     """
     from affidavit.cli import _output as output
     from affidavit.cli._errors import FOUND_WRONG
+    from affidavit.errors import ConfigError
+    from affidavit.integrity.findings import Policy
 
+    if accept_excuses and strict:
+        msg = "--accept-excuses takes every reason, --strict takes none: give one of them."
+        raise ConfigError(msg)
     config = common.settings(collection)
     scope = _scope(since, sample, checkpoint)
     outside = (checkpoint, vkey, witness or [])
     report = _verified(path, outside, scope, _Place(uri, config, jobs))
+    report.policy = Policy.STRICT if strict else Policy.DEFAULT
+    if accept_excuses:
+        report.policy = Policy.ACCEPT
     if json:
         output.as_json(report.as_dict())
     else:
@@ -232,81 +255,24 @@ def _read(path: Path) -> str:
         raise ConfigError(msg) from error
 
 
-_MOST_EXCUSES: Final = 20
-"""The newest are shown; ``--json`` has more."""
-
-_COUNTED = (
-    ("expired", "expired: their retention has ended, the leaves remain"),
-    ("explained", "lost or refused, as the ledger says"),
-    ("gaps", "numbers that never came, sealed as gaps"),
-    ("late", "sealed late, out of a spool"),
-    ("rebuilt", "leaves that the sealer made from stored records"),
-    ("erased", "with content erased"),
-    ("pending", "too new to be sealed yet"),
-    ("overdue", "not sealed, and older than ten minutes: is a sealer at work? nothing proves them"),
-    ("adopted", "of another logger, as they were when the adoption was closed"),
-    ("unproved", "unproved: written by another logger or an older version"),
-)
-
-
 def _print(report: Report) -> None:
     from affidavit.cli import _output as output
+    from affidavit.integrity import words
 
-    if report.origin:
-        pinned = {
-            "nothing": "known from the log itself only",
-            "vkey": "as given",
-            "configuration": "as configured",
-            "checkpoint": "the one that signed the saved checkpoint",
-        }[report.pinned_by]
-        output.say(f"log      {report.origin}")
-        output.say(f"key      {report.vkey} ({pinned})")
-    grown = "" if report.saved_size is None else f"; the saved checkpoint has {report.saved_size:,}"
-    output.say(f"leaves   {report.size:,}{grown}")
-    if report.witnesses:
-        output.say(f"witness  {', '.join(report.witnesses)}, for the saved checkpoint")
-    output.say(f"records  {report.counts['matched']:,} read and found under their leaves")
-    for name, text in _COUNTED:
-        if report.counts[name]:
-            output.say(f"         {report.counts[name]:,} {text}")
-    for excuse in report.excuses[-_MOST_EXCUSES:]:
-        output.say(f"ledger   {excuse}")
-    for shown in report.anchored:
-        output.say(f"anchor   {shown}")
-    for limit in report.limits:
-        output.say(f"         not looked at: {limit}")
+    verdict = words.verdict(report)
+    output.say(verdict)
     output.say("")
-    _print_verdict(report)
-
-
-def _print_verdict(report: Report) -> None:
-    from affidavit.cli import _output as output
-    from affidavit.integrity.findings import Level
-
-    shown = 20
-    for finding in report.findings[:shown]:
-        mark = "first: " if finding.first and len(report.findings) > 1 else ""
-        index = finding.where.get("index")
-        place = "" if index is None else f" [leaf {index}]"
-        output.say(f"{finding.kind.value.upper()}  {mark}{finding.text}{place}")
-    more = sum(report.kinds.values()) - min(len(report.findings), shown)
+    for label, text in words.told(report):
+        output.say(f"{label:<8} {text}")
+    if report.findings:
+        output.say("")
+    for finding in words.findings(report):
+        output.say(finding)
+    more = words.more(report)
     if more:
         output.say(f"and {more} more; --json shows up to 1,000.")
-    if not report.clean:
-        told = ", ".join(f"{count} {kind.value}" for kind, count in report.kinds.items())
-        output.say(f"The log does not hold: {told}.")
-    elif not report.size:
-        output.say("There is nothing to verify: nothing is sealed yet.")
-    else:
-        output.say(f"Nothing is wrong. Level: {report.level.value}.")
-        if report.pinned_by == "nothing":
-            output.note(
-                "The key was found with what it signed, and whoever can rewrite everything can "
-                "make it look like this. Compare the key, or verify against a checkpoint that was "
-                "saved outside (`affidavit checkpoint`, --checkpoint FILE)."
-            )
-        elif report.level is Level.SELF_ATTESTED:
-            output.note(
-                "The log is sealed inside an application, so its key lies on that host. Let "
-                "`affidavit seal` do it on another one."
-            )
+    if report.findings:
+        output.say(verdict)
+    advice = words.advice(report)
+    if advice is not None:
+        output.note(advice)

@@ -16,6 +16,7 @@ from affidavit.evidence.out import new_file, new_folder
 from affidavit.evidence.place import Prover
 from affidavit.integrity.note import Signs, sign_note
 from affidavit.integrity.tiles import tiles_of
+from affidavit.sealer.replay import sound
 from affidavit.store.sealing import SealStore
 
 MANIFEST_FORMAT: Final = "affidavit export v1"
@@ -86,7 +87,7 @@ def write_export(
 
 
 def _seals(store: SealStore, size: int, sealed: list[str]) -> Iterator[dict[str, Any]]:
-    for seal in store.seals():
+    for seal in map(sound, store.seals()):
         if seal["size"] > size:
             return
         sealed += (item["b"] for item in seal["items"] if "b" in item)

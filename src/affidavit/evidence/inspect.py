@@ -32,7 +32,7 @@ def verify_bundle(
     the log is the same. Raises ConfigError for a folder that is no bundle, BadCheckpointError for a
     checkpoint of another key.
     """
-    report = Report()
+    report = Report(subject="bundle")
     try:
         about = json.loads((path / "call.json").read_text(encoding="utf-8"))
         rows: list[Mapping[str, Any]] = list(about["records"])

@@ -10,16 +10,19 @@ from affidavit.integrity.errors import IntegrityError
 from affidavit.integrity.merkle import inclusion_proof, perfect_root, split
 from affidavit.integrity.note import VerifierKey
 from affidavit.integrity.proof import Proof, check_proof
+from affidavit.integrity.reader import items_of
 from affidavit.integrity.tiles import WIDTH, Tile, TileHashes
-from affidavit.sealer.replay import leaves_between, place_of
+from affidavit.sealer.replay import leaves_between, place_of, sound
 from affidavit.store.sealing import SealStore
 
 
 def index_of(store: SealStore, writer: str, seq: int) -> int | None:
     """Find the leaf of a writer's number; None where it is not sealed."""
     for seal in store.seals_of(writer):
+        if not isinstance(seal.get("i0"), int):
+            continue  # no seal: verification names it
         index = int(seal["i0"])
-        for item in seal["items"]:
+        for item in items_of(seal):
             of, start, end = place_of(item)
             if "b" in item and of == writer and start <= seq < end:
                 return index + seq - start
@@ -36,7 +39,7 @@ class Prover:
         if last is None:
             msg = "Nothing is sealed yet, so nothing can be proved. Run `affidavit seal --once`."
             raise SealError(msg)
-        self._store, self._last = store, last
+        self._store, self._last = store, sound(last)
         self.size = int(last["size"])
         self.checkpoint = str(last["cp"])
         self.key = VerifierKey.parse(str(last["vkey"]))

@@ -18,6 +18,7 @@ from affidavit.integrity.errors import IntegrityError
 from affidavit.integrity.note import Note, Signs, VerifierKey, check_note, sign_note
 from affidavit.sealer.health import look
 from affidavit.sealer.keys import current_vkey
+from affidavit.sealer.replay import sound
 from affidavit.store.sealing import SealStore
 
 FORMAT: Final = "affidavit report v1"
@@ -76,7 +77,7 @@ def write_report(
     if last is not None:
         texts["checkpoint"] = str(last["cp"])
     origin = None if identity is None else str(identity["origin"])
-    size = 0 if last is None else int(last["size"])
+    size = 0 if last is None else int(sound(last)["size"])
     readme = (files("affidavit.evidence") / "files" / "README-report.txt").read_text("utf-8")
     texts["README.txt"] = readme.format(
         month=about["month"],

@@ -36,6 +36,8 @@ class Adopted(NamedTuple):
 
     digest: bytes
     time_ms: int
+    leaf_index: int = -1
+    """Where the log says so: the last part of the closing."""
 
 
 def name_of(document: Mapping[str, Any]) -> bytes:
@@ -68,10 +70,11 @@ class Closing:
     def __init__(self) -> None:
         self._parts: dict[str, dict[int, bytes]] = {}
         self._counts: dict[str, int] = {}
+        self._index: dict[str, int] = {}
         self._left: dict[bytes, Adopted] | None = None
 
-    def learn(self, details: Mapping[str, Any]) -> None:
-        """Take a part from a ledger record."""
+    def learn(self, details: Mapping[str, Any], index: int = -1) -> None:
+        """Take a part from a ledger record; ``index``: its place in the log."""
         name, part, parts = details.get("closing"), details.get("part"), details.get("parts")
         rows = details.get("rows")
         if not isinstance(name, str) or not isinstance(rows, bytes) or len(rows) % ROW_SIZE:
@@ -79,6 +82,7 @@ class Closing:
         if isinstance(part, int) and isinstance(parts, int) and 0 <= part < parts:
             self._parts.setdefault(name, {})[part] = bytes(rows)
             self._counts[name] = parts
+            self._index[name] = max(self._index.get(name, -1), index)
 
     @property
     def is_closed(self) -> bool:
@@ -87,10 +91,13 @@ class Closing:
 
     @property
     def left(self) -> dict[bytes, Adopted]:
-        """The documents that were not taken out yet with :meth:`take`."""
+        """The documents that were not taken out yet with :meth:`take`.
+
+        What one closing says of a document, no later one can change.
+        """
         if self._left is None:
             self._left = {}
-            for name, parts in self._parts.items():
+            for name, parts in sorted(self._parts.items(), key=lambda each: self._index[each[0]]):
                 if len(parts) != self._counts[name]:
                     continue
                 for rows in parts.values():
@@ -98,7 +105,8 @@ class Closing:
                         row = rows[at : at + ROW_SIZE]
                         end = NAME_SIZE + _DIGEST_SIZE
                         time_ms = int.from_bytes(row[end:], "big", signed=True)
-                        self._left[row[:NAME_SIZE]] = Adopted(row[NAME_SIZE:end], time_ms)
+                        adopted = Adopted(row[NAME_SIZE:end], time_ms, self._index[name])
+                        self._left.setdefault(row[:NAME_SIZE], adopted)
         return self._left
 
     def take(self, document: Mapping[str, Any]) -> Adopted | None:

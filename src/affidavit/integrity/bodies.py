@@ -16,6 +16,7 @@ from affidavit.integrity.adopted import NO_FORM, NO_TIME_MS, digest_of
 from affidavit.integrity.compare import MOST_KEPT, Compared, Comparer
 from affidavit.integrity.coverage import Ranges
 from affidavit.integrity.errors import BadBatch
+from affidavit.integrity.excuses import CLOCK_MS, UNSEALED, Expired
 from affidavit.integrity.findings import Kind, Report
 from affidavit.integrity.leaves import LEDGER, RECORDS, check, from_document
 from affidavit.integrity.places import (
@@ -40,9 +41,6 @@ GRACE_MS: Final = 120_000
 
 OVERDUE_MS: Final = 600_000
 """From this age on a record without a leaf is not new any more: a sealer should have come by."""
-
-CLOCK_MS: Final = 300_000
-"""How far the clocks of the database and of the verifier may differ."""
 
 _MOST_MISSING: Final = 50_000
 """Missing records whose places are kept; more are only counted: whole collections can be gone."""
@@ -77,7 +75,7 @@ class Bodies:
         # What the ledger claims; `finish` holds it against what is proved.
         claimed = [rule_in(document) for document in reader.ledger("setup")]
         self._claimed_ms = horizon_ms([rule for rule in claimed if rule is not None], now_ms)
-        self._expired_ms = -1
+        self._expired = Expired()
         self._erased: list[tuple[str, list[str], Place]] = []
         self._altered: list[Place] = []
         self._missing: list[Place] = []
@@ -119,9 +117,9 @@ class Bodies:
     def _take(self, seen: Compared) -> None:
         counts = self.report.counts
         counts["matched"] += seen.matched
-        counts["expired"] += seen.expired
+        counts["expired"] += seen.expired.hours.total()
         counts["erased"] += len(seen.erased)
-        self._expired_ms = max(self._expired_ms, seen.expired_ms)
+        self._expired.update(seen.expired)
         self._oldest_alive_ms = min(self._oldest_alive_ms, seen.oldest_ms)
         self._damaged |= seen.damaged
         self._erased += seen.erased
@@ -193,8 +191,11 @@ class Bodies:
         ours = any(name in document for name in ("writer", "seq", "salt", "salts", "erased"))
         if self._is_closed_for(dest):
             self._adopted(dest, document)
-        elif not ours and (self.told.adopted or time_of(document) < self._first_ms):
+        elif not ours and time_of(document) < self._first_ms:
             self.report.counts["unproved"] += 1
+        elif not ours and self.told.adopted is not None:
+            self.report.counts["unproved"] += 1
+            self.told.excuses.need("unproved", self.told.adopted)
         else:
             self._unsealed(dest, document)
 
@@ -208,9 +209,13 @@ class Bodies:
             self._unsealed(dest, document)
         elif found.digest in {digest_of(document), NO_FORM}:
             self.report.counts["adopted"] += 1
+            self.told.excuses.need("adopted", found.leaf_index)
         elif str(document.get("_id")) in self.told.erasures:
+            name = str(document.get("_id"))
             self.report.counts["adopted"] += 1
             self.report.counts["erased"] += 1
+            self.told.excuses.need("adopted", found.leaf_index)
+            self.told.erased(name, self.told.erasures[name])
         else:
             text = (
                 f"The document {plain(document.get('_id'))} of another logger was altered since "
@@ -230,6 +235,8 @@ class Bodies:
             if horizon is not None and NO_TIME_MS < time_ms <= horizon + CLOCK_MS
         ]
         self.report.counts["expired"] += len(due)
+        for time_ms in due:
+            self._expired.add(time_ms)
         gone = len(times_ms) - len(due)
         if gone:
             text = (
@@ -242,11 +249,12 @@ class Bodies:
 
     def finish(self) -> None:
         """Judge what waited for the whole log: expiry, losses, keys, exchanged records."""
+        self.told.judge_losses(self._last_of)
         self._judge_missing()
         self._match_moved()
         self.told.judge_keys(self.report, self._damaged)
         self._judge_erased()
-        self.report.excuses = self.told.excuses(self.report)
+        self.told.judge_excuses(self.report, self._expired, self._now_ms)
         for place in self._altered:
             why = f": {place.why}" if place.why else ""
             text = f"{upper(called(place))} was altered{why}."
@@ -262,10 +270,12 @@ class Bodies:
                 details = document.get("details")
                 recent = time_of(document) >= self._last_ms - GRACE_MS
                 if recent and isinstance(details, Mapping) and entry_or_why(document, "ledger")[0]:
-                    self.told.learn_erasure(details)
+                    self.told.learn_erasure(details, UNSEALED)
         for name, groups, place in self._erased:
             unknown = self.told.unannounced(name, groups)
-            if unknown:
+            if not unknown:
+                self.told.erased(name, groups)
+            else:
                 text = (
                     f"Content of {called(place)} was erased ({', '.join(sorted(unknown))}), and "
                     "no ledger record says so."
@@ -274,21 +284,25 @@ class Bodies:
 
     def _judge_missing(self) -> None:
         horizon = horizon_ms(self.told.rules, self._now_ms)
-        if self._expired_ms >= 0 and (horizon is None or self._expired_ms > horizon + CLOCK_MS):
+        newest_ms = self._expired.newest_ms
+        if newest_ms >= 0 and (horizon is None or newest_ms > horizon + CLOCK_MS):
             text = (
                 f"Of {self.report.counts['expired']} records that are gone, the newest is of "
-                f"{moment(self._expired_ms)}: no sealed ledger record let it expire by now."
+                f"{moment(newest_ms)}: no sealed ledger record let it expire by now."
             )
             self.report.add(Kind.DELETED_TOO_EARLY, text)
         left: list[Place] = []
         # What took long looks again: a record can come after its leaf.
         again = _MOST_AGAIN if self._clock is not None else 0
         for at, place in enumerate(self._missing):
-            if place.seq in self.told.explained.get(place.writer, ()):
+            loss = self.told.loss_of(place.writer, place.seq)
+            if loss is not None and not loss.why_not:
                 self.report.counts["explained"] += 1
+                self.told.excuses.need("explained", loss.index)
                 continue
             if place.kind != LEDGER and horizon is not None and place.time_ms <= horizon + CLOCK_MS:
                 self.report.counts["expired"] += 1  # since this began
+                self._expired.add(place.time_ms)
                 continue
             recent = at < again or place.time_ms >= self._last_ms - GRACE_MS
             held = list(self._reader.records(place.writer, place.seq, 1)) if recent else []
@@ -299,7 +313,9 @@ class Bodies:
                     break
             else:
                 self._damaged.add(place.writer)
-                left.append(place)
+                if loss is not None:
+                    loss.wanted += 1
+                left.append(place if loss is None else place._replace(why=loss.why_not))
         self._missing = left
 
     def _add_missing(self) -> None:
@@ -342,7 +358,8 @@ class Bodies:
                 Kind.DELETED_TOO_EARLY, f"{text}, although retention has not ended.{ends}", first
             )
         else:
-            self._add(Kind.MISSING, f"{text}.", first)
+            why = f"; that they were lost is not believed: {first.why}" if first.why else ""
+            self._add(Kind.MISSING, f"{text}{why}.", first)
 
     def _match_moved(self) -> None:
         """Look whether a record that does not fit its place fits another one that is wrong."""

@@ -13,6 +13,7 @@ from hashlib import sha256
 from typing import Any, Final, Protocol, TypeAlias
 
 from affidavit.canonical import EntryError, entry_of
+from affidavit.integrity.excuses import Expired
 from affidavit.integrity.leaves import LEDGER
 from affidavit.integrity.merkle import HASH_SIZE
 from affidavit.integrity.places import ENDS_MS, NAMES, Place, Span, entry_or_why, number_of
@@ -30,10 +31,8 @@ class Compared:
     """What was seen at some leaves."""
 
     matched: int = 0
-    expired: int = 0
+    expired: Expired = field(default_factory=Expired)
     """Records that are gone and whose time had come, by the retention that was claimed."""
-    expired_ms: int = -1
-    """The newest of their times."""
     oldest_ms: int = ENDS_MS
     """Time of the oldest record that is there and may expire."""
     ledger: list[tuple[Mapping[str, Any], int]] = field(default_factory=list)
@@ -184,8 +183,7 @@ class _Comparison:
     def _gone(self, span: Span, at: int) -> None:
         time_ms, horizon_ms = span.times_ms[at], self._horizon_ms
         if span.classes[at] != LEDGER and horizon_ms is not None and time_ms <= horizon_ms:
-            self.seen.expired += 1
-            self.seen.expired_ms = max(self.seen.expired_ms, time_ms)
+            self.seen.expired.add(time_ms)
         else:
             self.seen.gone.append(_place(span, at))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, Protocol
 
 from affidavit.integrity.coverage import Range
@@ -48,10 +49,27 @@ class Reader(Protocol):
 def items_of(seal: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Give the items of a seal that have the form of one."""
     items = seal.get("items")
-    return [item for item in items if _is_item(item)] if isinstance(items, list) else []
+    return [item for item in items if is_item(item)] if isinstance(items, list) else []
 
 
-def _is_item(item: object) -> bool:
+def is_seal(document: Mapping[str, Any]) -> bool:
+    """Whether a document among the seals has the form of one; what it says may still be wrong."""
+    numbers = [document.get(name) for name in ("_id", "i0", "n", "size")]
+    if not all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in numbers):
+        return False
+    items, hashes = document.get("items"), document.get("frontier")
+    return (
+        isinstance(items, list)
+        and all(map(is_item, items))
+        and isinstance(hashes, list)
+        and all(isinstance(each, bytes) for each in (*hashes, document.get("root")))
+        and all(isinstance(document.get(name), str) for name in ("cp", "vkey"))
+        and isinstance(document.get("at"), datetime)
+    )
+
+
+def is_item(item: object) -> bool:
+    """Whether an item of a seal has the form of one."""
     if not isinstance(item, Mapping):
         return False
     if not item.keys() <= (_BATCH_ITEM if "b" in item else _GAP_ITEM):

@@ -9,15 +9,15 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any
 
-from affidavit.integrity.bodies import CLOCK_MS
 from affidavit.integrity.checkpoint import open_checkpoint
 from affidavit.integrity.compare import compare
 from affidavit.integrity.errors import IntegrityError
+from affidavit.integrity.excuses import CLOCK_MS
 from affidavit.integrity.leaves import check, from_document, gap_leaf
 from affidavit.integrity.merkle import HASH_SIZE, Frontier
 from affidavit.integrity.note import VerifierKey
 from affidavit.integrity.places import Span
-from affidavit.integrity.reader import Reader, items_of
+from affidavit.integrity.reader import Reader, is_seal, items_of
 from affidavit.integrity.retention import horizon_ms
 from affidavit.integrity.told import rule_in
 
@@ -28,6 +28,8 @@ def fits(reader: Reader, key: VerifierKey, k: int, now_ms: int) -> bool:
     A seal of before the key was changed passes unseen. Raises what the reader raises.
     """
     pair = list(islice(reader.seals(max(k - 1, 0)), 2 if k else 1))
+    if not all(map(is_seal, pair)):
+        return False
     if any(seal.get("vkey") != str(key) for seal in pair):
         return True
     try:

@@ -51,6 +51,7 @@ class Trust:
         self._proved = False
         self._other: VerifierKey | None = None
         self._opened = False
+        self._signed_by = -1
         if saved is not None:
             try:
                 self._note = Note.parse(saved)
@@ -97,14 +98,18 @@ class Trust:
         if self._proved and self.pinned_by == NOTHING:
             self.pinned_by = "checkpoint"
         if self._proved:
-            self.witnessed_by = tuple(w.name for w in self.witnesses if self._cosigned(w))
+            self._count_witnesses(self.key)
 
-    def _cosigned(self, witness: VerifierKey) -> bool:
-        assert self.key is not None  # noqa: S101 - asked for after the log's signature holds
-        try:
-            return bool(open_checkpoint(str(self._note), self.key, [witness]).witnesses)
-        except IntegrityError:
-            return False
+    def _count_witnesses(self, key: VerifierKey) -> None:
+        """See who has cosigned the saved checkpoint, which this key of the log has signed."""
+
+        def cosigned(witness: VerifierKey) -> bool:
+            try:
+                return bool(open_checkpoint(str(self._note), key, [witness]).witnesses)
+            except IntegrityError:
+                return False
+
+        self.witnessed_by = tuple(each.name for each in self.witnesses if cosigned(each))
 
     def _refuse(self, error: Exception | None, report: Report) -> None:
         if self.pinned_by != NOTHING:
@@ -160,6 +165,7 @@ class Trust:
             report.add(Kind.FORGED_CHECKPOINT, text, seal=seal)
             return None
         report.checkpoint = str(note)
+        self._signed_by = len(self.keys) - 1
         return opened.checkpoint
 
     def _key_of_first(self, note: object) -> VerifierKey:
@@ -180,6 +186,8 @@ class Trust:
                 f"asked for has the key {_id(self.key)}.",
                 part="identity",
             )
+        elif self._other is not None and self.saved is None:
+            self._see_signed(report)
         if self._note is None or self.saved is None or self._proved or not self.usable:
             return
         for key in self.keys:
@@ -189,8 +197,23 @@ class Trust:
                 continue
             if self.pinned_by == NOTHING:  # it has signed for the change from the one before
                 self.pinned_by = report.pinned_by = "checkpoint"
+            self._count_witnesses(key)
             return
         self._refuse(None, report)
+
+    def _see_signed(self, report: Report) -> None:
+        """Look whether the pinned key, which came later, has signed a state of this log.
+
+        The hand-over alone names no state: whoever holds the first key can put it at the end of
+        another history.
+        """
+        assert self.key is not None  # noqa: S101 - settled before
+        if self._signed_by < self.keys.index(self.key):
+            report.limits.append(
+                f"whether this is the log of {_id(self.key)}: it has signed no checkpoint yet, and "
+                "the keys before it could have made all of this"
+            )
+            self.pinned_by = report.pinned_by = NOTHING
 
 
 def is_log_key(public: bytes, keys: Sequence[VerifierKey]) -> bool:

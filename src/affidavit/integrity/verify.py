@@ -31,8 +31,8 @@ from affidavit.integrity.leaves import (
     gap_leaf,
 )
 from affidavit.integrity.merkle import HASH_SIZE, Frontier
-from affidavit.integrity.places import Span
-from affidavit.integrity.reader import Reader, items_of, size_of
+from affidavit.integrity.places import Span, plain
+from affidavit.integrity.reader import Reader, is_seal, items_of, size_of
 from affidavit.integrity.tiles import Growth
 from affidavit.integrity.told import TOLD_BY
 from affidavit.integrity.trust import NOTHING, Trust, is_log_key
@@ -106,7 +106,7 @@ class _Verification:
         self._waiting = 0
         self._saved_met = False
         self._total = 0
-        self._drawn: list[int] = []
+        self._made_up: set[str] = set()
 
     def run(self) -> Report:
         report, reader = self.report, self.reader
@@ -121,10 +121,12 @@ class _Verification:
             previous = self._seal(seal, previous)
         self._flush()
         self._catch_up(previous)
+        self.report.whole = self._whole and not self.scope.from_saved
         self.bodies.settle()
         self._ends()
         self._strays()
         self.bodies.finish()
+        self._never_came()
         self.trust.finish(report)
         self._level()
         report.finish()
@@ -149,28 +151,37 @@ class _Verification:
         saved = self.trust.saved
         found = saved is None or saved.size == 0
         size = 0
-        for seal in seals:
-            if found:
-                yield seal
-                continue
+        self.report.limits.append("what the log held up to the saved checkpoint")
+        while not found and saved is not None:
+            seal = next(seals, None)
+            if seal is None:
+                break
             size = max(size, size_of(seal.get("size")))
             for item in items_of(seal):
                 self._cover(item, seal, quiet=True)
             if "key" in seal:
                 self.trust.rotate(seal["key"], seal["_id"], self.report)
-            if saved is not None and seal.get("size") == saved.size:
-                found = self._resume(seal)
-                self._saved_met = found
-        self.report.limits.append("what the log held up to the saved checkpoint")
-        for kind in TOLD_BY:
-            self.bodies.told.believe(self.reader.ledger(kind))
+            found = seal.get("size") == saved.size and self._resume(seal)
+        self._saved_met = found and saved is not None and saved.size > 0
+        self._believe()
         if found or saved is None:
+            yield from seals
             return
         self._saved_met = True  # there is nothing more to say of it at the end
         if saved.size > size:
             self._shorter(size)
         else:
             self._rewritten(saved.size)
+
+    def _believe(self) -> None:
+        """Take the ledger records that were sealed up to here as they stand, and no newer ones."""
+        for kind in TOLD_BY:
+            self.bodies.told.believe(
+                document
+                for document in self.reader.ledger(kind)
+                if isinstance(seq := document.get("seq"), int)
+                and seq in self._covered.get(str(document.get("writer")), ())
+            )
 
     def _resume(self, seal: Docs) -> bool:
         saved = self.trust.saved
@@ -184,8 +195,12 @@ class _Verification:
         self.report.saved_size = saved.size
         return True
 
-    def _seal(self, seal: Docs, previous: int | None) -> int:
+    def _seal(self, seal: Docs, previous: int | None) -> int | None:
         k = seal["_id"] if isinstance(seal.get("_id"), int) else -1
+        if not is_seal(seal):
+            self._no_seal(seal)
+            if k != (0 if previous is None else previous + 1):
+                return previous
         self.report.counts["seals"] += 1
         by = seal.get("by")
         if isinstance(by, Mapping) and by.get("where") == "in-process":
@@ -213,6 +228,14 @@ class _Verification:
         if self._waiting >= CHUNK_LEAVES:
             self._flush()
         return k
+
+    def _no_seal(self, seal: Docs) -> None:
+        """Name a document that has not the form of one."""
+        name = plain(seal.get("_id"))
+        if name not in self._made_up:
+            self._made_up.add(name)
+            text = f"The document {name} among the seals is no seal; it was put there, or changed."
+            self.report.add(Kind.INSERTED, text, seal=name, index=self._tree.size)
 
     def _compare(self, seal: Docs, k: int, root: bytes, checkpoint: Any, before: int) -> None:
         """Compare what was replayed with what the checkpoint and the seal say."""
@@ -313,7 +336,9 @@ class _Verification:
         counts["leaves"] += n
         counts["batches"] += 1
         counts["late"] += n if item.get("late") else 0
-        counts["rebuilt"] += n if batch.made == REBUILT else 0
+        if batch.made == REBUILT:
+            counts["rebuilt"] += n
+            self.bodies.told.excuses.rebuilt.add(index, index + n)
         self._cover(item, seal, quiet=False)
         times_ms, classes = batch.times_ms[start : start + n], batch.k[start : start + n]
         span = Span(batch.w, batch.s0 + start, n, data, times_ms, classes, index)
@@ -457,6 +482,17 @@ class _Verification:
             "sealed, neither as records nor as a gap."
         )
         self.report.add(Kind.MISSING, text, writer=writer, seq=start)
+
+    def _never_came(self) -> None:
+        """Count the numbers that stand in a gap, came no later, and are not told as lost."""
+        for writer, gaps in self._gaps.items():
+            known = self.bodies.told.lost_of(writer)
+            for start, end in self._covered.get(writer, ()):
+                known.add(start, end)
+            accounted, both = len(known), known
+            for start, end in gaps:
+                both.add(start, end)
+            self.report.counts["never_came"] += len(both) - accounted
 
     def _shorter(self, size: int) -> None:
         saved = self.trust.saved

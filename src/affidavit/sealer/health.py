@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from affidavit.event import Document
+from affidavit.integrity.reader import is_seal
 from affidavit.sealer.intake import LOOK_BACK
 from affidavit.sealer.outcome import OUTCOME
 from affidavit.store.sealing import SealStore
@@ -45,17 +46,25 @@ class Health:
     """Since the whole log was last verified where it is sealed; None: it was not yet."""
     damage: str | None = None
     """What the newest such verification found, in words; None where nothing."""
+    excuses: str | None = None
+    """What it took as reasons for what is gone, that the one before had not; None where nothing."""
+    odd: str | None = None
+    """The newest document among the seals, where it is no seal: nothing can be sealed then."""
 
 
 def look(store: SealStore, now: datetime) -> Health:
     """Look at the log's newest seal, at marks of sealers, and at what waits. Raises StoreError."""
     identity, last, mark = store.identity(), store.last_seal(), store.sealer_seen()
+    odd = None if last is None or is_seal(last) else ascii(last.get("_id"))[:80]
+    if odd is not None:  # what it says is not taken for anything
+        last = None
     by = last.get("by") if last is not None else None
     sealer, age_s = by, _age_s(last, now)
     mark_age_s = _age_s(mark, now)
     if mark is not None and mark_age_s is not None and (age_s is None or mark_age_s < age_s):
         sealer, age_s = {k: mark.get(k) for k in ("host", "pid", "program", "where")}, mark_age_s
-    waiting, verified = _waiting(store, last), store.newest_receipt(f"{OUTCOME}:")
+    waiting = [] if odd is not None else _waiting(store, last)
+    verified = store.newest_receipt(f"{OUTCOME}:")
     return Health(
         origin=None if identity is None else str(identity["origin"]),
         size=0 if last is None else int(last["size"]),
@@ -65,9 +74,11 @@ def look(store: SealStore, now: datetime) -> Health:
         lag_s=max(0.0, (now - min(waiting)).total_seconds()) if waiting else 0.0,
         waiting=len(waiting),
         level=None if not isinstance(by, dict) else _level(by, store.writers()),
-        refused=0 if last is None else len(last.get("refused", ())),
+        refused=_count(last.get("refused")) if last is not None else 0,
         verified_age_s=_age_s(verified, now),
         damage=_damage(verified),
+        excuses=_excuses(verified),
+        odd=odd,
     )
 
 
@@ -94,6 +105,15 @@ def _damage(verified: Document | None) -> str | None:
         return None
     told = ", ".join(f"{count} {kind}" for kind, count in found.items())
     return f"{told}. First: {(verified or {}).get('first')}"
+
+
+def _excuses(verified: Document | None) -> str | None:
+    said = None if verified is None else verified.get("excused_by")
+    return None if not isinstance(said, list) or not said else "; ".join(map(str, said))
+
+
+def _count(value: object) -> int:
+    return len(value) if isinstance(value, list) else 0
 
 
 def _age_s(document: Document | None, now: datetime) -> float | None:

@@ -20,7 +20,6 @@ from typing import Any, Final, Protocol
 from affidavit.analytics.upkeep import Turns
 from affidavit.config import AuditConfig
 from affidavit.errors import AffidavitError, StoreRefused, StoreUnavailable
-from affidavit.event import Document
 from affidavit.sealer import keys
 from affidavit.sealer.keys import LogKey
 from affidavit.sealer.run import MARK_EVERY_S, SEEN_WITHIN
@@ -167,7 +166,7 @@ class InProcessSealer:
         """Whether no other sealer was seen for a minute."""
         now, last, mark = datetime.now(UTC), self._store.last_seal(), self._store.sealer_seen()
         if mark is not None and mark.get("state") == "stopped":
-            if last is not None and _who(mark) == _who(last.get("by") or {}):
+            if last is not None and _who(mark) == _who(last.get("by")):
                 return True  # the one that sealed last has said that it ends
             mark = None
         return not any(
@@ -217,5 +216,6 @@ class InProcessSealer:
             _log.info("affidavit: this process does not seal the log. %s", why)
 
 
-def _who(document: Document) -> tuple[object, object]:
-    return document.get("host"), document.get("pid")
+def _who(document: object) -> tuple[object, object]:
+    said = document if isinstance(document, dict) else {}
+    return said.get("host"), said.get("pid")

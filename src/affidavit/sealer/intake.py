@@ -11,6 +11,7 @@ from affidavit.event import Document
 from affidavit.integrity.errors import BadBatch, IntegrityError
 from affidavit.integrity.leaves import LeafBatch
 from affidavit.integrity.note import Signs, VerifierKey
+from affidavit.integrity.reader import is_item
 from affidavit.sealer.cover import Cover, spans
 from affidavit.sealer.draft import Draft, Taken
 from affidavit.sealer.gaps import GRACE, Watch, is_silent, may_come, silent_writers
@@ -76,7 +77,7 @@ class Intake:
 
     def _look_up(self, writer: str) -> Cover:
         cover = Cover()
-        for item in self._store.items_of(writer):
+        for item in filter(is_item, self._store.items_of(writer)):
             note(cover, item)
         return cover
 
@@ -206,7 +207,8 @@ class Intake:
 
     def _agree(self, draft: Draft, document: Document) -> None:
         """Compare a batch with what is sealed already of the same numbers."""
-        for item in [*self._store.items_of(document["w"]), *draft.items]:
+        sealed = filter(is_item, self._store.items_of(document["w"]))
+        for item in [*sealed, *draft.items]:
             if "b" not in item or item["b"] == document["_id"]:
                 continue
             writer, start, end = place_of(item)

@@ -23,6 +23,7 @@ from affidavit.errors import SealError, StoreRefused
 from affidavit.event import Document
 from affidavit.integrity.errors import IntegrityError
 from affidavit.integrity.note import Note, Signer, Signs, VerifierKey, check_note, sign_note
+from affidavit.sealer.replay import sound
 from affidavit.sealer.seen import Seen
 from affidavit.spool.owner import default_directory
 from affidavit.store.sealing import SealStore
@@ -95,6 +96,7 @@ def current_vkey(store: SealStore, identity: Document) -> str:
     last = store.last_seal()
     if last is None:
         return str(identity["vkey"])
+    sound(last)
     rotated = last.get("key")
     return str(rotated["vkey"] if rotated else last.get("vkey", identity["vkey"]))
 

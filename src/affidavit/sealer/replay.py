@@ -9,10 +9,31 @@ from affidavit.event import Document
 from affidavit.integrity.errors import BadBatch
 from affidavit.integrity.leaves import from_document, gap_leaf
 from affidavit.integrity.merkle import HASH_SIZE
+from affidavit.integrity.reader import is_seal
 from affidavit.sealer.cover import Cover
 from affidavit.store.sealing import SealStore
 
 _FIRST_LOOK = 64
+
+
+def sound(seal: Document) -> Document:
+    """Give a seal back. Raises SealError, which names it, where it has not the form of one."""
+    if is_seal(seal):
+        return seal
+    msg = (
+        f"The document {ascii(seal.get('_id'))[:80]} among the seals is no seal: somebody put it "
+        "there, or changed it. Nothing is sealed on top of it. `affidavit verify --checkpoint "
+        "FILE` with a saved checkpoint says what else was done; then it may be removed."
+    )
+    raise SealError(msg)
+
+
+def numbered(seals: Iterable[Document]) -> Iterator[Document]:
+    """Give those of the documents that stand where seals stand; raises as :func:`sound`.
+
+    What lies between two whole numbers is in no sealer's way; verification names it.
+    """
+    return (sound(seal) for seal in seals if isinstance(seal["_id"], int))
 
 
 def place_of(item: Mapping[str, object]) -> tuple[str, int, int]:
@@ -69,7 +90,7 @@ def seals_back_to(store: SealStore, last: Document, start: int) -> list[Document
     look = _FIRST_LOOK
     while True:
         from_k = max(0, last["_id"] - look)
-        seals = list(_until(store.seals(from_k), last["_id"]))
+        seals = list(numbered(_until(store.seals(from_k), last["_id"])))
         if from_k == 0 or (seals and seals[0]["i0"] <= start):
             return [seal for seal in seals if seal["i0"] + seal["n"] > start]
         look *= 4

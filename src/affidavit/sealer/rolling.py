@@ -12,6 +12,7 @@ import math
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
@@ -22,6 +23,7 @@ from affidavit.event import Document
 from affidavit.integrity.errors import IntegrityError
 from affidavit.integrity.findings import Report
 from affidavit.integrity.note import VerifierKey
+from affidavit.integrity.reader import is_seal
 from affidavit.integrity.sample import fits
 from affidavit.integrity.trust import Trust
 from affidavit.integrity.verify import Scope, verify
@@ -51,6 +53,9 @@ _LEAVE_S: Final = 5.0
 _SEALS_AT_ONCE: Final = 50
 _MOST_SEALS: Final = 2**53
 _LEAST_PAUSE_S: Final = 0.02
+_MOST_TOLD: Final = 5
+"""Reasons for what is gone that are told at once, the newest."""
+
 _LONGEST_PAUSE_S: Final = 300.0
 """A cursor of the server lives for ten minutes."""
 
@@ -87,6 +92,7 @@ class Rolling:
         self._thread: threading.Thread | None = None
         self._saved: tuple[str, str] | None = None
         self._told = ""
+        self._excused: dict[str, Any] | None = None
         self._kept_s = -math.inf
         self._paced = cast("Reader", Paced(store, self._pace))
         self._mark_s = 0.0
@@ -143,8 +149,9 @@ class Rolling:
             return None
         # Records come faster, perhaps, than they are read here: those that come now wait for the
         # next round. Their leaves do not, or a writer that was away for long would seem made up.
+        # What is no seal says nothing of a size: then everything is looked at.
         self._until_k = last["_id"]
-        scope = Scope(until_size=last["size"])
+        scope = Scope(until_size=last["size"] if is_seal(last) else None)
         vkey, began_at = self._vkey(), datetime.now(UTC)
         saved = self._saved[1] if self._saved is not None and self._saved[0] == vkey else None
         trust = Trust(vkey, "configuration", saved)
@@ -162,7 +169,8 @@ class Rolling:
         """Tell of findings that are new, and keep the outcome where ``status`` finds it."""
         now_s, first = time.monotonic(), report.findings[0].text if report.findings else ""
         said = f"{sorted(report.kinds.items())} {first}" if report.kinds else ""
-        if said == self._told and now_s - self._kept_s < TELL_EVERY_S:
+        excused, new = self._new_excuses(report)
+        if said == self._told and not new and now_s - self._kept_s < TELL_EVERY_S:
             return
         found = {kind.value: count for kind, count in report.kinds.items()}
         at = datetime.now(UTC)
@@ -174,8 +182,16 @@ class Rolling:
             "matched": report.counts["matched"],
             "found": found,
             "first": first,
+            "excused": excused,
+            "excused_by": new,
             "by": self._by,
         }
+        if new:
+            self._tell(
+                f"NEW REASONS FOR WHAT IS GONE: {'; '.join(new)}. If you know of none, somebody "
+                "gives them who should not: look at these ledger records, and see `affidavit "
+                "verify --checkpoint FILE`."
+            )
         if said and said != self._told:
             told = ", ".join(f"{count} {kind}" for kind, count in found.items())
             self._tell(
@@ -185,6 +201,25 @@ class Rolling:
             self._note({name: outcome[name] for name in ("began_at", "size", "found", "first")})
         self._store.add_receipt(outcome)
         self._told, self._kept_s = said, now_s
+
+    def _new_excuses(self, report: Report) -> tuple[dict[str, int], list[str]]:
+        """Count what is gone for reasons that the ledger gives; name those that took more now.
+
+        What expires in its time takes more each day, and is no news; that retention became shorter
+        is. The first time ever, all is taken as it is.
+        """
+        now = Counter[str]()
+        for each in report.excuses:
+            if each.kind not in {"expired", "disbelieved"}:
+                now[each.kind] += each.records
+        if self._excused is None:
+            last = self._store.newest_receipt(f"{OUTCOME}:")
+            kept = None if last is None else last.get("excused")
+            self._excused = kept if isinstance(kept, dict) else dict(now)
+        before, self._excused = self._excused, dict(now)
+        more = {kind for kind, count in now.items() if count > _number(before.get(kind))}
+        new = [str(each) for each in report.excuses if each.kind in more and each.records]
+        return dict(now), new[-_MOST_TOLD:]
 
     def _note(self, details: Document) -> None:
         """Leave a record in the ledger; it is sealed like every other."""
@@ -277,6 +312,10 @@ class Paced:
         """Give these leaf batches."""
         yield from self._store.batches(ids)
         self._pace()
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def _now_ms() -> int:

@@ -24,7 +24,7 @@ from affidavit.sealer import keys
 from affidavit.sealer.draft import Draft
 from affidavit.sealer.intake import BEGINNING, Intake
 from affidavit.sealer.keys import LogKey, Reopen
-from affidavit.sealer.replay import leaves_of
+from affidavit.sealer.replay import leaves_of, numbered, sound
 from affidavit.sealer.seen import Seen
 from affidavit.sealer.tree import Tree, WholeTile, broken, load
 from affidavit.store.sealing import SealStore
@@ -150,7 +150,7 @@ class Sealer:
         if self._tree is None:
             self._resume()
         self._put_tiles()
-        for seal in self._store.seals(self.k + 1):
+        for seal in numbered(self._store.seals(self.k + 1)):
             self._follow(seal)
         assert self._tree is not None  # noqa: S101 - _resume has set it
         return self._tree
@@ -228,6 +228,8 @@ class Sealer:
     def _resume(self) -> None:
         key, last = self.key, self._store.last_seal()
         identity = self._store.identity()
+        if last is not None:
+            sound(last)
         if self._seen is not None:
             self._seen.check(key.origin, last)
         if identity is not None:
@@ -259,7 +261,8 @@ class Sealer:
         look = 256
         while True:
             from_k = max(0, last["_id"] - look)
-            seals = [seal for seal in self._store.seals(from_k) if seal["_id"] <= last["_id"]]
+            found = numbered(self._store.seals(from_k))
+            seals = [seal for seal in found if seal["_id"] <= last["_id"]]
             noted = [seal for seal in seals if "state" in seal]
             if noted or from_k == 0:
                 break

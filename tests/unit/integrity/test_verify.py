@@ -475,42 +475,11 @@ def test_a_ledger_record_that_nobody_sealed_excuses_nothing(log: SmallLog) -> No
 def test_lost_records_that_the_ledger_names_are_explained(log: SmallLog) -> None:
     """A leaf whose record died with its process is explained by what its successor counted."""
     gone = log.held["records"].pop(40)
-    log.command({"writer": gone["writer"], "lost_seqs": [[gone["seq"]] * 2]}, "spool_adopted")
+    log.start("w-c")
+    log.say("w-c", "spool_adopted", {"writer": gone["writer"], "lost_seqs": [[gone["seq"]] * 2]})
     report = checked(log)
     assert report.clean
     assert report.counts["explained"] == 1
-
-
-@pytest.mark.parametrize(
-    ("kind", "said"),
-    [("spool_adopted", "were lost"), ("setup", "records are kept for 1 s"), ("erasure", "erased")],
-)
-def test_who_excused_what_is_gone_is_told(log: SmallLog, kind: str, said: str) -> None:
-    """Who may write to the ledger may allow much; said after the saved checkpoint, it is marked."""
-    gone = log.held["records"][40]
-    log.command(
-        {
-            "spool_adopted": {"writer": gone["writer"], "lost_seqs": [[gone["seq"]] * 2]},
-            "setup": {"ttl_s": 1},
-            "erasure": {"records": [str(gone["_id"])], "groups": ["response", "request"]},
-        }[kind],
-        kind,
-    )
-    if kind == "erasure":
-        log.held["records"][40] = erase(gone, "records", ["request"])
-    else:
-        del log.held["records"][40]
-    report = checked(log, later_s=3600)
-    assert report.clean
-    excuse = report.excuses[-1]
-    assert said in excuse
-    assert excuse.endswith("AFTER the saved checkpoint")
-    assert report.as_dict()["excuses"] == report.excuses
-
-
-def test_a_whole_log_needs_no_excuses(log: SmallLog) -> None:
-    """Nothing is said of ledger records that nothing was judged by."""
-    assert checked(log).excuses == []
 
 
 # -- keys ------------------------------------------------------------------------------------------
@@ -527,6 +496,36 @@ def test_a_rotated_key_is_followed(log: SmallLog) -> None:
     assert checked(log, vkey=new.vkey, saved=log.checkpoint).clean
     report = checked(log, vkey=None, saved=log.checkpoint)
     assert (report.clean, report.pinned_by, report.level) == (True, "checkpoint", Level.SEPARATED)
+
+
+def test_a_witness_counts_for_a_checkpoint_of_a_later_key(log: SmallLog) -> None:
+    """Whichever key of the log has signed what the witness has cosigned, and which one is known."""
+    old, new = log.signer, Signer(log.signer.name)
+    handed = sign_note(f"affidavit key rotation v1\n{old.vkey}\n{new.vkey}\n1\n", old, new)
+    log.seal([], key={"vkey": new.vkey, "note": str(handed)})
+    log.signer = new
+    log.command({"ttl_s": 90 * DAY_S})
+    witness = Signer("witness.example")
+    text = log.checkpoint.partition("\n\n")[0] + "\n"
+    cosigned = log.checkpoint + str(cosignature_line(text, witness, 1_800_000_000))
+    known = [cosigner_key(witness.key)]
+    for vkey in (old.vkey, new.vkey, None):
+        report = checked(log, vkey=vkey, saved=cosigned, witnesses=known)
+        assert (report.level, report.witnesses) == (Level.WITNESSED, ("witness.example",))
+        assert checked(log, vkey=vkey, saved=log.checkpoint).level is Level.SEPARATED
+
+
+def test_a_key_that_has_only_been_handed_the_log_proves_nothing_of_it(log: SmallLog) -> None:
+    """Whoever holds the key before it could put the hand-over at the end of another history."""
+    old, new = log.signer, Signer(log.signer.name)
+    handed = sign_note(f"affidavit key rotation v1\n{old.vkey}\n{new.vkey}\n1\n", old, new)
+    log.seal([], key={"vkey": new.vkey, "note": str(handed)})
+    report = checked(log, vkey=new.vkey, saved=None)
+    assert (report.clean, report.level) == (True, Level.SELF_ATTESTED)
+    assert "it has signed no checkpoint yet" in report.limits[0]
+    log.signer = new
+    log.command({"ttl_s": 90 * DAY_S})
+    assert checked(log, vkey=new.vkey, saved=None).level is Level.SEPARATED
 
 
 def test_a_rotation_that_the_old_key_did_not_sign_is_foreign(log: SmallLog) -> None:

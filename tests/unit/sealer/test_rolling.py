@@ -111,6 +111,51 @@ def test_a_finding_is_told_noted_and_kept_once(held: Held) -> None:
     assert len(held.told) == 2
 
 
+def excuse(held: Held, seq: int, writer: Writer) -> None:
+    """Delete a record, and let another writer say that it was lost; both are sealed."""
+    bodies = held.store._bodies[Dest.RECORDS]
+    for name, body in list(bodies.items()):
+        document = bson.decode(body)
+        if (document["writer"], document["seq"]) == ("w", seq):
+            del bodies[name]
+    numbers = writer.record(1, store=False)
+    _, document = writer.documents[numbers.start]
+    details = {"writer": "w", "lost_seqs": [[seq, seq]]}
+    document |= {"event_type": "spool_adopted", "details": details}
+    writer.documents[numbers.start] = Dest.LEDGER, document
+    held.store.append([writer.encoded(numbers.start)], 10)
+    writer.send(numbers)
+    held.sealer.step(full=True)
+
+
+def test_a_new_reason_for_what_is_gone_is_told_once(held: Held) -> None:
+    """Nothing is wrong, and whoever looks after the log hears that the ledger explains something.
+
+    Also across a restart: what the round before had taken stands beside its outcome.
+    """
+    other = Writer(held.store, "x")
+    other.send(other.record(1))
+    held.rolling.round()
+    assert held.told == []
+    excuse(held, 7, other)
+    for _ in range(2):
+        report = held.rolling.round()
+        assert report is not None
+        assert report.clean
+    assert len(held.told) == 1
+    assert "NEW REASONS FOR WHAT IS GONE: records of the writer w were lost: 1" in held.told[0]
+    kept = held.outcome()
+    assert kept is not None
+    assert kept["excused"] == {"explained": 1}
+    assert "were lost" in str(look(held.seals, kept["at"]).excuses)
+    excuse(held, 9, other)
+    again = Rolling(
+        held.seals, lambda: held.sealer.key.vkey, 50, where="service", tell=held.told.append
+    )
+    again.round()
+    assert len(held.told) == 2
+
+
 def test_a_round_remembers_what_the_one_before_has_seen(held: Held) -> None:
     """An end that was cut off is found by the sealer's own memory, without a saved checkpoint."""
     held.grow()

@@ -101,7 +101,9 @@ class MongoSeals:
         first, after = f"{writer}:", f"{writer};"
         for seal in self.seals_of(writer):
             for item in seal["items"]:
-                if item.get("gap") == writer or first <= item.get("b", "") < after:
+                if not isinstance(item, dict):
+                    continue  # whatever stands there: who reads it says so
+                if item.get("gap") == writer or first <= str(item.get("b", "")) < after:
                     yield item
 
     def seals_of(self, writer: str) -> Iterator[Document]:
@@ -122,7 +124,8 @@ class MongoSeals:
         with translated(f"read {self._seals.name}"):
             for group in _groups(batch_ids):
                 for seal in self._seals.find({"items.b": {"$in": group}}, {"items.b": 1}):
-                    found.update(item["b"] for item in seal["items"] if item.get("b") in wanted)
+                    named = (item.get("b") for item in seal["items"] if isinstance(item, dict))
+                    found.update(wanted.intersection(filter(_is_text, named)))
         return found
 
     # -- receipts of anchors ---------------------------------------------------------------------
@@ -363,6 +366,10 @@ def _groups(ids: Sequence[_T]) -> Iterator[list[_T]]:
     left = iter(ids)
     while group := list(islice(left, _IN_GROUPS)):
         yield group
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def _merged(

@@ -23,7 +23,7 @@ def answers() -> str:
     """Write each question with the fields of its rows and totals."""
     lines = ["## Every answer", "", *_table(Answer, skip=())]
     for name, method in inspect.getmembers(Analytics, inspect.isfunction):
-        if name.startswith("_") or name == "close":
+        if name.startswith("_") or name in {"close", "seen_by"}:
             continue
         row, totals = get_type_hints(method, include_extras=True)["return"].__args__
         lines += [f"## `{name}`", "", _first(method), "", f"Rows: {_first(row)}", "", *_table(row)]

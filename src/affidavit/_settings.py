@@ -15,8 +15,9 @@ from typing import Any, Final, Literal
 
 from affidavit.errors import ConfigError
 
-FOREIGN_VARIABLES: Final = ("AFFIDAVIT_TEST_",)
-"""Prefixes of environment variables that belong to the project's own test suite."""
+FOREIGN_VARIABLES: Final = ("AFFIDAVIT_TEST_", "AFFIDAVIT_SERVE_")
+"""Prefixes of environment variables that are no settings of the log: the project's own test suite,
+and secrets of the HTTP service."""
 
 REDACTION_PRESETS: Final = ("default", "strict", "trading", "off")
 """Names that ``redaction`` takes; :mod:`affidavit.pipeline.redact.policy` says what they mean."""

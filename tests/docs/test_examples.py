@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
-LASTING = ("demo", "--follow", "--watch", "root@")
+LASTING = ("demo", "--follow", "--watch", "affidavit serve", "root@")
 """What marks a command that does not end by itself, or wants a login."""
 
 TUTORIAL = Path("docs/tutorial/first-service.md")

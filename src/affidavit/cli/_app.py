@@ -29,6 +29,7 @@ from affidavit.cli import (
     said,
     seal,
     search,
+    serve,
     setup,
     show,
     stats,
@@ -97,6 +98,7 @@ app.command("import")(import_.import_)
 app.command("erase")(erase.erase)
 app.add_typer(hold.commands, name="hold")
 app.command("monitor")(monitor.monitor)
+app.command("serve")(serve.serve)
 app.add_typer(alerts.commands, name="alerts")
 app.command("config")(config.config)
 app.add_typer(prices.commands, name="prices")

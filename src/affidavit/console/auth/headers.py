@@ -45,7 +45,7 @@ def hosts_of(serve: ServeConfig) -> frozenset[str] | None:
     if public is None and not serve.is_loopback:
         return None
     named = {serve.host.lower(), *_LOCAL_NAMES} if serve.is_loopback else {serve.host.lower()}
-    return frozenset({*named, public} - {None})
+    return frozenset(named if public is None else {*named, public})
 
 
 def host_in(header: str) -> str:

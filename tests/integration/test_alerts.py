@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,7 +32,6 @@ from tests.support.watching import SECRET, beat, until, watching
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from pymongo.database import Database
 
@@ -79,6 +80,13 @@ def ledger(log: Log, rule: str) -> list[tuple[str, str]]:
     wanted = {"event_type": {"$in": ["alert_firing", "alert_resolved"]}, "details.rule": rule}
     found = log["llm_audit_ledger"].find(wanted).sort("timestamp", 1)
     return [(each["event_type"], each["details"]["level"]) for each in found]
+
+
+def test_every_rule_is_provoked_on_this_page() -> None:
+    """A rule without a test could be one that never fires."""
+    page = Path(__file__).read_text(encoding="utf-8")
+    provoked = {*re.findall(r'told\("(\w+)"', page), *re.findall(r'_told_of\(\w+, "(\w+)"', page)}
+    assert provoked >= set(THRESHOLDS)
 
 
 def test_a_slow_store_is_told_by_latency_and_by_slow_writes(

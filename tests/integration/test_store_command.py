@@ -140,6 +140,33 @@ def test_every_question_of_the_read_side_has_an_index(
 
 
 @pytest.mark.requirement("R26")
+def test_of_a_log_that_was_just_set_up_no_index_is_called_unused(
+    log: Log, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Set-up says of each what it is for, and a moment without a use says nothing."""
+    told = shown(capsys)
+    assert [each for each in told["advice"] if each["kind"] == "unused"] == []
+    assert [each["name"] for each in told["indexes"] if not each["purpose"]] == ["_id_"] * sum(
+        each["name"] == "_id_" for each in told["indexes"]
+    )
+
+
+@pytest.mark.requirement("R26")
+def test_a_question_without_an_index_is_named_as_what_it_is(
+    log: Log, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By its words, not as an index that somebody could look for."""
+    log.llm_audit.drop_index("call_id_1")
+    log.llm_audit.drop_index("call_id_1_effective_at_1")
+    log.llm_audit.drop_index("timestamp_1")
+    log.llm_audit.drop_index("timestamp_-1")
+    assert run(["store", "indexes"]) == 1
+    printed = capsys.readouterr().out
+    assert 'MISSING an index of llm_audit for the question "tail": it reads' in printed
+    assert "llm_audit.for:" not in printed
+
+
+@pytest.mark.requirement("R26")
 def test_the_tables_say_what_the_setting_does(log: Log, capsys: pytest.CaptureFixture[str]) -> None:
     """Indexes, questions, advice; and that nothing is done."""
     assert run(["store", "indexes"]) == 0

@@ -302,6 +302,7 @@ class MongoMonitor:
             names.writers: indexes.of_writers(),
             names.leaf_batches: indexes.of_leaf_batches(),
             names.seals: indexes.of_seals(),
+            names.service: indexes.of_service(),
         }
         purposes = {(name, each.name): each.why for name, all_ in made.items() for each in all_}
         return [

@@ -33,8 +33,6 @@ def number(value: float | Decimal | None, places: int = 0, language: str = "en")
         return DASH
     thousands, point = _MARKS.get(language, _MARKS["en"])
     text = f"{value:,.{places}f}"
-    if places and not isinstance(value, int) and float(value) == int(value) and abs(value) >= _UNIT:
-        text = f"{value:,.0f}"
     return text.translate({ord(","): thousands, ord("."): point})
 
 
@@ -126,6 +124,16 @@ def size(value: float | None, language: str = "en") -> str:
         part, unit = part / _UNIT, unit + 1
     places = 0 if unit == 0 or part >= 100 else 1  # noqa: PLR2004 - three digits are enough
     return f"{number(part, places, language)}{_NARROW}{_SIZES[unit]}"
+
+
+def gauge(value: float | None, name: str, language: str = "en") -> str:
+    """Write a metric's value without its unit, with as many places as say something."""
+    if value is None:
+        return DASH
+    if name.endswith("percentage"):
+        return f"{number(value, 2, language)}{_NARROW}%"
+    large = abs(value) >= 100 or value == int(value)  # noqa: PLR2004 - three digits are enough
+    return number(value, 0 if large else 1 if abs(value) >= 10 else 3, language)  # noqa: PLR2004
 
 
 def percent(part: float | None, places: int = 1, language: str = "en") -> str:

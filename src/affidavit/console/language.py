@@ -50,7 +50,7 @@ def chosen(wanted: str | None, accepted: str | None, default: str = "en") -> str
 
     ``accepted`` is the header ``Accept-Language``; what is odd in it is passed over.
     """
-    if wanted in LANGUAGES:
+    if wanted is not None and wanted in LANGUAGES:
         return wanted
     ranked: list[tuple[float, int, str]] = []
     for place, part in enumerate((accepted or "").split(",")[:_MOST_ASKED]):

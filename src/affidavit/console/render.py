@@ -13,7 +13,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
-from jinja2.runtime import Context
 from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse
 
@@ -24,6 +23,7 @@ from affidavit.console.pages import NAV
 from affidavit.console.roles import Right, may
 
 if TYPE_CHECKING:
+    from jinja2.runtime import Context
     from starlette.requests import Request
 
     from affidavit.console.visitor import Visitor
@@ -38,7 +38,7 @@ _HEADERS: Final = {
 }
 
 
-def render(  # noqa: PLR0913 - each by its name
+def render(
     request: Request,
     template: str,
     *,
@@ -59,7 +59,9 @@ def render(  # noqa: PLR0913 - each by its name
     return HTMLResponse(page, status_code, {**_HEADERS, **(headers or {})})
 
 
-def fragment(request: Request, template: str, visitor: Visitor | None = None, **context: Any) -> str:
+def fragment(
+    request: Request, template: str, visitor: Visitor | None = None, **context: Any
+) -> str:
     """Give a template's text alone, for events that a page listens to."""
     return environment().get_template(template).render({**_around(request, visitor), **context})
 
@@ -132,12 +134,14 @@ def environment() -> Environment:
         "percent": _spoken(figures.percent),
         "change": _spoken(figures.change),
         "seconds": figures.seconds,
+        "gauge": _spoken(figures.gauge),
         "at_second": _at_second,
         "chart_top": _chart_top,
         "iso": figures.iso,
         "when": _when,
         "shown": visible.isolated,
         "mark": visible.mark,
+        "said": visible.said,
         "bare": visible.bare,
         "json_attribute": json_attribute,
     }

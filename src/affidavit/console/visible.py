@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from markupsafe import Markup, escape
 
+from affidavit.pipeline.redact.kinds import KINDS
+
 LONGEST: Final = 200_000
 """Characters of one text that a page shows; the rest is counted."""
 
@@ -43,6 +45,27 @@ def mark(value: Any, limit: int = LONGEST) -> Markup:
 def isolated(value: Any, limit: int = LONGEST) -> Markup:
     """Give a text as :func:`mark` does, apart from the direction of what is around it."""
     return Markup("<bdi>{}</bdi>").format(mark(value, limit))
+
+
+_KINDS: Final = "|".join(sorted(KINDS, key=len, reverse=True))
+_GONE: Final = re.compile(
+    rf"\[(?:withheld|(?:{_KINDS})(?: [^\]\n]{{1,40}})?)\]"
+    rf"|<(?:{_KINDS}):[a-r]{{16}}>"
+    r"|\[\u2026 \d{1,15} (?:bytes|characters) left out \u2026\]"
+)
+"""What redaction and cutting leave in the place of a text."""
+
+
+def said(value: Any, limit: int = LONGEST) -> Markup:
+    """Give a text of a conversation: as :func:`mark` does, with what was taken out set off."""
+    text = value if isinstance(value, str) else str(value)
+    made, at, shown = [], 0, text[:limit]
+    for found in _GONE.finditer(shown):
+        made.append(mark(shown[at : found.start()]))
+        made.append(Markup('<mark class="gone">{}</mark>').format(mark(found.group())))
+        at = found.end()
+    made.append(mark(text[at:], limit - at))
+    return Markup("<bdi>{}</bdi>").format(Markup("").join(made))
 
 
 def bare(value: Any, limit: int = 400) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from affidavit.config import AuditConfig
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
     from affidavit.store.alerting import AlertStore
     from affidavit.store.analytics import Engine
     from affidavit.store.auditing import AuditStore
+    from affidavit.store.intervals import Interval
     from affidavit.store.mongo.log import MongoLog
     from affidavit.store.monitoring import MonitorStore
+    from affidavit.store.questions import SearchFilter
     from affidavit.store.repricing import RepricingStore
     from affidavit.store.rollups import RollupStore
     from affidavit.store.sealing import SealStore
@@ -36,6 +39,7 @@ __all__ = [
     "calls_of",
     "connect",
     "connect_seals",
+    "histogram_of",
     "metadata_of",
     "monitor_of",
     "open_log",
@@ -134,6 +138,16 @@ def metadata_of(record: Document) -> Document:
     from affidavit.store.mongo.read import metadata
 
     return metadata(record)
+
+
+def histogram_of(log: MongoLog, wanted: SearchFilter, step: timedelta) -> list[Interval]:
+    """Count what a search finds by intervals of time.
+
+    Raises ConfigError for what cannot be counted, StoreUnavailable when it takes over five seconds.
+    """
+    from affidavit.store.mongo.histogram import histogram
+
+    return histogram(log.location, log.config.legacy_timezone, wanted, step)
 
 
 def monitor_of(log: MongoLog, answer_s: float | None = None) -> MonitorStore:

@@ -40,7 +40,18 @@ NAV: Final = (
     Entry("settings", "/settings", Right.SETTINGS, "s"),
 )
 
-_PAGES: Final = ("static", "login", "settings", "preferences")
+_PAGES: Final = (
+    "static",
+    "login",
+    "settings",
+    "preferences",
+    "overview",
+    "calls",
+    "call",
+    "cost",
+    "integrity",
+    "monitoring",
+)
 """Modules here that have routes; a page adds its own with its first commit."""
 
 

@@ -72,6 +72,10 @@
       if (!menu.contains(event.target)) menu.open = false;
     }
   });
+  document.addEventListener("formdata", (event) => {
+    if (!event.target.matches("[data-clean]")) return;
+    for (const [name, value] of [...event.formData]) if (value === "") event.formData.delete(name);
+  });
   document.addEventListener("change", (event) => {
     if (event.target.matches("[data-submit]")) event.target.form.requestSubmit();
   });
@@ -174,6 +178,7 @@
     if (stream) return;
     stream = new EventSource(place.dataset.live);
     stream.addEventListener("figures", (event) => {
+      if (place.contains(document.activeElement) || String(getSelection())) return; // do not disturb
       const made = document.createElement("template");
       made.innerHTML = event.data; // written and escaped by this service
       place.replaceChildren(made.content);
@@ -192,9 +197,15 @@
     listen();
   });
 
+  let shownList = $("#list");
   // -- what comes later gets the same -----------------------------------------------------------------
   function enliven(within) {
     localTimes(within);
+    const list = within.matches(".calls-body") ? $("#list", within) : null;
+    if (list && list !== shownList) {
+      if (shownList) { at = -1; scrollTo({ top: 0 }); $(".table-wrap", list)?.focus({ preventScroll: true }); }
+      shownList = list;
+    }
     const title = $(".panel h2[tabindex]", within);
     if (title && within.id === "panel") title.focus({ preventScroll: true });
   }

@@ -1,0 +1,159 @@
+"""The overview: how much, how well, what was lost, and whether it can be trusted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import anyio
+from fastapi import APIRouter, Request
+from starlette.responses import Response, StreamingResponse
+
+from affidavit.console.doors import Allowed
+from affidavit.console.overview import Asking, Overview, asked_range
+from affidavit.console.ranges import Range
+from affidavit.console.render import fragment, render, words_of
+from affidavit.console.roles import Right
+from affidavit.console.threads import run
+from affidavit.console.visitor import Visitor
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from affidavit.console.backend import Backend
+
+router = APIRouter(include_in_schema=False)
+
+EVERY_S: Final = 5.0
+"""Between two events of a page that is live."""
+
+LONGEST_S: Final = 300.0
+"""How long one stream lasts; the browser opens another, and is looked at again."""
+
+AT_ONCE: Final = 64
+"""Streams of this process."""
+
+OF_ONE: Final = 6
+"""Streams of one visitor."""
+
+
+class Streams:
+    """Counts the streams that are open, so that there are never too many."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._open: dict[str, int] = {}
+
+    def take(self, who: str) -> bool:
+        """Take a place; False where there is none left."""
+        with self._lock:
+            mine = self._open.get(who, 0)
+            if mine >= OF_ONE or sum(self._open.values()) >= AT_ONCE:
+                return False
+            self._open[who] = mine + 1
+            return True
+
+    def leave(self, who: str) -> None:
+        """Give a place back."""
+        with self._lock:
+            left = self._open.get(who, 1) - 1
+            if left:
+                self._open[who] = left
+            else:
+                self._open.pop(who, None)
+
+    @property
+    def count(self) -> int:
+        """How many are open."""
+        return sum(self._open.values())
+
+
+def asking_of(app: FastAPI) -> Asking:
+    """Give the one that asks for overviews, with what it keeps."""
+    found: Asking | None = getattr(app.state, "overviews", None)
+    if found is None:
+        found = app.state.overviews = Asking(cast("Backend", app.state.backend))
+    return found
+
+
+def streams_of(app: FastAPI) -> Streams:
+    """Give the count of open streams."""
+    found: Streams | None = getattr(app.state, "streams", None)
+    if found is None:
+        found = app.state.streams = Streams()
+    return found
+
+
+@router.get("/")
+async def page(request: Request, visitor: Visitor = Allowed(Right.METADATA)) -> Response:
+    """Show the overview."""
+    span = asked_range(request.query_params)
+    found = await run(asking_of(request.app).overview, span, visitor.scope)
+    t = words_of(request)
+    zoom = "/?since=SINCE&until=UNTIL"
+    drawn = found.series
+    charts = (
+        [
+            (f"chart-{name}", t(f"overview.{name}"), drawn.chart(name, t(f"overview.{name}"), zoom))
+            for name in ("calls", "failed", "cost_usd")
+        ]
+        if drawn is not None
+        else []
+    )
+    return render(
+        request,
+        "overview.html",
+        visitor=visitor,
+        charts=charts,
+        live=found.range.address("/live"),
+        **_context(request, found),
+    )
+
+
+@router.get("/live")
+async def live(request: Request, visitor: Visitor = Allowed(Right.METADATA)) -> Response:
+    """Send the figures again and again, as server-sent events."""
+    span = asked_range(request.query_params)
+    streams = streams_of(request.app)
+    if not streams.take(visitor.id):
+        return Response("event: full\ndata: \n\n", media_type="text/event-stream")
+    return StreamingResponse(
+        _events(request, visitor, span, streams),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+async def _events(
+    request: Request, visitor: Visitor, span: Range, streams: Streams
+) -> AsyncIterator[bytes]:
+    asking, until_s = asking_of(request.app), time.monotonic() + LONGEST_S
+    last = ""
+    try:
+        yield b"retry: 5000\n\n"
+        while time.monotonic() < until_s:
+            await anyio.sleep(EVERY_S)
+            if await request.is_disconnected():
+                break
+            moving = asked_range(span.query)
+            found = await run(asking.overview, moving, visitor.scope, charts=False)
+            context = _context(request, found)
+            made = fragment(request, "_overview_figures.html", visitor, **context)
+            if made == last:
+                yield b": nothing new\n\n"
+                continue
+            last = made
+            lines = "".join(f"data: {line}\n" for line in made.splitlines() if line.strip())
+            yield f"event: figures\n{lines}\n".encode()
+    finally:
+        streams.leave(visitor.id)
+
+
+def _context(request: Request, found: Overview) -> dict[str, Any]:
+    """Give what the figures are drawn from."""
+    stats = cast("Backend", request.app.state.backend).audit.stats()
+    counters = found.counters
+    own = {"queued": stats.queued, "spooled": stats.spooled}
+    return {"found": found, "range": found.range, "counters": counters, "own": own}

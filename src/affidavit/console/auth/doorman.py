@@ -88,6 +88,7 @@ class Doorman:
         """Name of the session's cookie."""
         self._known_tokens: _Known[Token] = _Known()
         self._known_sessions: _Known[Session] = _Known()
+        self._away_until_s = float("-inf")
         self._asked = Buckets(serve.requests_per_minute, serve.requests_per_minute / 60)
 
     async def visitor(self, request: Request) -> Visitor:
@@ -137,9 +138,13 @@ class Doorman:
     async def _asked_of_store(
         self, ask: Callable[[], T | None], known: _Known[T], text: str
     ) -> T | None:
+        last = known.last(text)
+        if last is not None and time.monotonic() < self._away_until_s:
+            return last  # it did not answer a moment ago: nobody waits for that again
         try:
             found = await run(ask)
         except StoreUnavailable as error:
+            self._away_until_s = time.monotonic() + REMEMBERED_S
             last = known.last(text)
             if last is not None:
                 return last

@@ -17,6 +17,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import bson
+from bson.code import Code
 from bson.decimal128 import Decimal128, create_decimal128_context
 from bson.objectid import ObjectId
 
@@ -76,7 +77,9 @@ class Cursor:
             packed = base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
             found = bson.decode(packed)
             at, shown = found["at"], found["shown"]
-            if not (isinstance(at, datetime) and all(map(_is_id, shown))):
+            if not (
+                isinstance(at, datetime) and isinstance(shown, list) and all(map(_is_id, shown))
+            ):
                 raise TypeError
             return cls(at.replace(tzinfo=UTC), list(shown))
         except _NO_CURSOR as error:
@@ -89,7 +92,7 @@ def _is_id(value: Any, depth: int = 0) -> bool:
     if isinstance(value, dict):
         inner = all(not name.startswith("$") for name in value)
         return inner and depth < _DEEPEST and all(_is_id(v, depth + 1) for v in value.values())
-    return value is None or isinstance(value, _IDS)
+    return value is None or (isinstance(value, _IDS) and not isinstance(value, Code))
 
 
 def advance(cursor: Cursor | None, taken: list[Document]) -> Cursor | None:

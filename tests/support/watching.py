@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import time_machine
 
-from affidavit.cli._alerting import Samples, spent_in
-from affidavit.cli._metrics import looker_of
 from affidavit.config import AuditConfig
 from affidavit.monitor.asked import questions_of
+from affidavit.monitor.configured import Samples, looker_of, spent_in
 from affidavit.monitor.history import History
 from affidavit.monitor.notify.configured import targets_of
 from affidavit.monitor.rules import rules_of

@@ -1,45 +1,12 @@
-"""A monitor for an open log, with the rules and targets of the settings."""
+"""Who watches a log, in words, for `status` and `doctor`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from datetime import datetime
-    from decimal import Decimal
-
-    from affidavit.config import AuditConfig
-    from affidavit.monitor.asked import Spent
-    from affidavit.monitor.history import History
-    from affidavit.monitor.reading import Looker, Readings
-    from affidavit.monitor.run import Monitor
-    from affidavit.monitor.sample import Sample
-    from affidavit.store.mongo.log import MongoLog
-
-
-@dataclass(slots=True)
-class Samples:
-    """Takes samples of a log, each from two readings, and keeps them in its history."""
-
-    looker: Looker
-    history: History
-    _before: Readings | None = field(default=None, init=False)
-
-    def take(self) -> Sample | None:
-        """Read once more; None where the database does not answer."""
-        from affidavit.monitor.sample import sample
-
-        now = self.looker.take()
-        if not now.answered:
-            return None
-        made = sample(self._before, now)
-        self._before = now
-        return made
-
-    def keep(self, sample: Sample) -> None:
-        """Add it to the history."""
-        self.history.keep(sample)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,54 +28,3 @@ class Watched:
         seen = f"looked {max(0.0, age_s):.0f} s ago"
         who = f"{self.by} watches" if self.by is not None else "nobody watches any more"
         return f"{who}, {seen}: {self.firing} alerts fire, {self.pending} pending"
-
-
-def monitor_for(config: AuditConfig, log: MongoLog) -> Monitor:
-    """Make a monitor with the rules and targets of the settings. Raises ConfigError."""
-    import os
-    import secrets
-    import socket
-
-    from affidavit.cli._metrics import looker_of
-    from affidavit.monitor.asked import questions_of
-    from affidavit.monitor.history import History
-    from affidavit.monitor.notify.configured import targets_of
-    from affidavit.monitor.rules import rules_of
-    from affidavit.monitor.run import Monitor, Post
-    from affidavit.store import alerts_of, monitor_of
-
-    rules, store, monitoring = rules_of(config), alerts_of(log), monitor_of(log)
-    host = socket.gethostname()
-    post = Post(
-        log=monitoring.log,
-        holder=f"{host}:{os.getpid()}:{secrets.token_hex(4)}",
-        host=host,
-        every_s=float(config.monitor_every_s),
-        repeat_s=float(config.alert_repeat_s),
-    )
-    return Monitor(
-        store,
-        Samples(looker_of(config, log), History(monitoring)),
-        rules,
-        targets_of(config),
-        questions_of(config, rules, store, monitoring, spent_in(log)),
-        post,
-    )
-
-
-def spent_in(log: MongoLog) -> Spent:
-    """Give what asks for a month's costs: from rollups where they reach, else from the records."""
-
-    def ask(group: str, at: datetime) -> dict[str, Decimal]:
-        from zoneinfo import ZoneInfo
-
-        from affidavit.analytics.questions import read
-        from affidavit.store import calls_of
-
-        zone = log.reporting_timezone
-        month = f"{at.astimezone(ZoneInfo(zone)):%Y-%m}"
-        asked = read((group,), {"month": month}, zone, now=at, kept=log.kept)
-        found = calls_of(log).sums(asked.sums("cost"))
-        return {key[0]: sums.cost_usd for key, sums in found if key[0] is not None}
-
-    return ask

@@ -1,31 +1,11 @@
-"""What `metrics` and `status --watch` share: a looker for an open log."""
+"""What `metrics` and `status --watch` share: readings that were answered, and how to write them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from affidavit.config import AuditConfig
-    from affidavit.monitor.reading import Looker, Readings
-    from affidavit.store.mongo.log import MongoLog
-
-ANSWER_S: Final = 10.0
-"""Seconds that one part of a reading may take, of a server that stands still."""
-
-
-def looker_of(config: AuditConfig, log: MongoLog) -> Looker:
-    """Make what takes readings. Raises ConfigError where the settings of anchors are wrong."""
-    from affidavit.anchors.configured import anchors_of
-    from affidavit.monitor.reading import Looker
-    from affidavit.store import monitor_of
-
-    return Looker(
-        monitor_of(log, ANSWER_S),
-        log.seals,
-        anchors_of(config),
-        anchor_every_s=config.anchor_every_s,
-        slow_ms=config.slow_query_threshold,
-    )
+    from affidavit.monitor.reading import Readings
 
 
 def answered(readings: Readings) -> Readings:

@@ -7,7 +7,7 @@ from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from affidavit.cli._metrics import answered, looker_of, value
+from affidavit.cli._metrics import answered, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +53,8 @@ def watch(
     StoreUnavailable where it does not answer at the start.
     """
     from rich.live import Live
+
+    from affidavit.monitor.configured import looker_of
 
     looker = looker_of(config, log)
     readings: deque[Readings] = deque(maxlen=_READINGS)

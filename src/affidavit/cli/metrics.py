@@ -39,7 +39,8 @@ def metrics(
     Takes two readings, since shares of the server's work need two. Reads no content of records.
     """
     from affidavit.cli import _output as output
-    from affidavit.cli._metrics import answered, looker_of
+    from affidavit.cli._metrics import answered
+    from affidavit.monitor.configured import looker_of
     from affidavit.monitor.prometheus import render
     from affidavit.monitor.sample import sample
 

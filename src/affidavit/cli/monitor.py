@@ -28,9 +28,9 @@ def monitor(
     exits with 1 while an alert fires, and with 3 where the database does not answer.
     """
     from affidavit.cli import _output as output
-    from affidavit.cli._alerting import monitor_for
     from affidavit.cli._errors import FOUND_WRONG
     from affidavit.errors import StoreUnavailable
+    from affidavit.monitor.configured import monitor_for
     from affidavit.store import alerts_of
 
     config = common.settings(collection)

@@ -163,9 +163,9 @@ def record(
     from importlib.metadata import version
 
     from affidavit.cli import _output as output
-    from affidavit.cli._metrics import looker_of
     from affidavit.cli._probe import measure
     from affidavit.monitor.baseline import KIND, Baseline, overhead
+    from affidavit.monitor.configured import looker_of
     from affidavit.monitor.sample import sample
 
     config = common.settings(collection)

@@ -1,4 +1,4 @@
-"""A monitor for an open log, with the rules and targets of the settings."""
+"""A looker and a monitor for an open log, with the rules and targets of the settings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import secrets
 import socket
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
 from affidavit.monitor.asked import questions_of
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from affidavit.monitor.reading import Readings
     from affidavit.monitor.sample import Sample
     from affidavit.store.mongo.log import MongoLog
+
+ANSWER_S: Final = 10.0
+"""Seconds that one part of a reading may take, of a server that stands still."""
 
 
 @dataclass(slots=True)
@@ -56,7 +59,7 @@ def looker_of(config: AuditConfig, log: MongoLog) -> Looker:
     from affidavit.anchors.configured import anchors_of
 
     return Looker(
-        monitor_of(log),
+        monitor_of(log, ANSWER_S),
         log.seals,
         anchors_of(config),
         anchor_every_s=config.anchor_every_s,

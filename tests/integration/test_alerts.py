@@ -836,6 +836,10 @@ def test_a_test_says_nothing_of_tries_that_do_not_come(
     assert "does not answer" in shown.out
     assert "again" not in shown.out
     assert "A test is sent once" in shown.err
+    with HttpReceiver(statuses=[410]) as refusing:
+        monkeypatch.setenv("AFFIDAVIT_ALERT_WEBHOOKS", refusing.url("/t0ken"))
+        assert run(["alerts", "test"]) == 1
+    assert "again" not in capsys.readouterr().err  # nor would an alert be
 
 
 @pytest.mark.parametrize(
@@ -904,6 +908,25 @@ def test_a_silence_is_ended_early_by_its_name(
         assert run(["alerts", "silence", "--end", name]) == 2
         assert run(["alerts", "silence", "no_such_rule"]) == 2
         assert run(["alerts", "silence", "*", "--for", "900d"]) == 2
+
+
+def test_a_process_that_stands_by_says_so_and_who_acts(
+    mongodb_uri: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once when it is asked once, and as a service at its start."""
+    said = "Another process acts (somebody:1); this one stands by"
+    with open_log(mongodb_uri, AuditConfig()) as log:
+        held = alerts_of(log).take("somebody:1", 600)
+        assert held is not None
+        assert run(["monitor", "--once"]) == 0
+        assert said in capsys.readouterr().out
+        command = [sys.executable, "-m", "affidavit.cli", "monitor"]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as service:
+            assert service.stderr is not None
+            lines = [service.stderr.readline() for _ in range(2)]
+            service.terminate()
+        assert "Watching" in lines[0]
+        assert said in lines[1]
 
 
 @pytest.mark.serial

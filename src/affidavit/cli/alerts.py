@@ -129,11 +129,13 @@ def trial(
     with common.opened(uri, config) as log:  # no question is asked: it is for the log's name
         message = message_of(monitor_of(log).log, datetime.now(UTC))
     done: list[dict[str, str | None]] = []
+    again = False
     for target in targets_of(config):
         try:
             target.send(message)
         except DeliveryFailed as error:
             done.append({"target": target.name, "failure": str(error)})
+            again = again or not error.final
         else:
             done.append({"target": target.name, "failure": None})
     if json:
@@ -142,7 +144,7 @@ def trial(
         for each in done:
             why = each["failure"]
             output.say(f"{each['target']}: {'taken' if why is None else f'FAILED: {why}'}")
-        if any(each["failure"] for each in done):
+        if again:
             output.note("A test is sent once. An alert would be tried again for about two hours.")
     if any(each["failure"] for each in done):
         raise typer.Exit(FOUND_WRONG)

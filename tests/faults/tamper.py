@@ -23,13 +23,19 @@ from typing import Any, Final
 
 import pymongo
 
+from affidavit.anchors.configured import anchors_of
 from affidavit.demo.mongod import Mongod
+from affidavit.integrity.findings import Verdict
+from tests.faults import tamper_acts, tamper_reasons
 from tests.faults.campaign import commit
-from tests.faults.tamper_acts import CLEAN, EARLY, LATER, SHARES, Act
+from tests.faults.tamper_acts import CLEAN, EARLY, LATER, Act
 from tests.faults.tamper_log import NAMES, Log, build, check, plain_copy, restore
 from tests.support.servers import fresh_database
 
 Docs = dict[str, Any]
+
+SHARES: Final[dict[Act, int]] = {**tamper_acts.SHARES, **tamper_reasons.SHARES}
+"""How many of each kind, of 125."""
 
 _HOW_TO_READ: Final = """\
 ## How to read it
@@ -38,7 +44,8 @@ The log is of real loggers, sealed by a real sealer over twelve days (their cloc
 After the eleventh the auditor saves a checkpoint. For each act the database is tampered with,
 verified with that checkpoint and the log's key, and put back.
 
-- **Found**: the verification reported something. **Missed** must be 0.
+- **Found**: the verification reported something, by a finding, by the verdict *unconfirmed* (exit
+  code 21), or by an anchor that shows nothing any more (*receipt*). **Missed** must be 0.
 - **Accused**: something was reported although nobody had tampered. Must be 0.
 - **Named as**: the kinds of finding, with how often each was among those of an act. One act can be
   seen in several ways: a batch that was signed again is a foreign key, and its leaves do not lead
@@ -48,6 +55,15 @@ An edit changes or removes the value at one path, drawn uniformly over every pat
 document of the collection, lists and nested documents included. Not drawn are `sent_at` of a
 batch, `created_at` of the identity, and of a seal `at`, `mark`, `by`, `state`, `full_at` and the
 `late` of an item: they steer the work of sealing, and no record is judged by them.
+
+An administrator who may write to the ledger, and has it sealed like everything else, can give
+reasons for what is gone. These acts do: a record is called lost (by a made-up writer that starts,
+by a command, or in the name of a silent writer), retention is made shorter, an erasure is
+announced, another logger's records are taken over. A reason that is not believed is a finding; one
+that could be true came after the saved checkpoint, and is *unconfirmed*.
+
+Receipts of a witness and of a timestamp authority stand among the seals. They cannot be forged; one
+that was changed or removed shows nothing, and the verification says of which anchor.
 
 Made-up records are dated at least a day before the end of the log. One that is dated after the
 newest checkpoint is not told from a record that waits for the sealer: it is counted as such. A lie
@@ -93,9 +109,11 @@ class Result:
 
 
 def plan(acts: int, rng: random.Random) -> Iterator[Act]:
-    """Which acts, in what order: each kind by its share, mixed."""
-    whole = sum(SHARES.values())
-    drawn = [act for act, share in SHARES.items() for _ in range(-(-share * acts // whole))]
+    """Which acts, in what order: each kind by its share, and at least one of 40, mixed."""
+    whole, least = sum(SHARES.values()), acts // 40
+    drawn = [
+        act for act, share in SHARES.items() for _ in range(max(-(-share * acts // whole), least))
+    ]
     rng.shuffle(drawn)
     yield from drawn
 
@@ -121,7 +139,7 @@ def run(uri: str, acts: int, seed: int, *, quiet: bool = True) -> Result:
                     file=sys.stderr,
                     flush=True,
                 )
-        if not check(victim, log).clean:
+        if check(victim, log).exit_code:
             text = "the log was not put back to what it was"
             result.rows["nothing"].wrong.append(text)
     result.took_s = time.monotonic() - began_s
@@ -137,10 +155,15 @@ def one(victim: Any, log: Log, act: Act, rng: random.Random, result: Result) -> 
     report = check(victim, log, later=EARLY if act in LATER else None)
     result.verify_s += time.monotonic() - began_s
     row.acts += 1
-    row.found += not report.clean
-    row.named.update(kind.value for kind in report.kinds)
-    if report.clean != clean:
-        told = "; ".join(finding.text for finding in report.findings[:2])
+    seen = [kind.value for kind in report.kinds]
+    seen += ["unconfirmed"] if report.verdict is Verdict.UNCONFIRMED else []
+    seen += (
+        ["receipt"] if report.clean and len(report.anchored) < len(anchors_of(log.config)) else []
+    )
+    row.found += bool(seen)
+    row.named.update(seen)
+    if bool(seen) is clean:
+        told = "; ".join([*(finding.text for finding in report.findings[:2]), *seen])
         row.wrong.append(f"{done.what or 'untouched'}: {told or 'nothing was found'}")
     restore(victim, log.whole, [name for name in NAMES if name in done.touched])
 

@@ -21,7 +21,16 @@ from affidavit.canonical import EntryError, entry_of, leaf_hash
 from affidavit.integrity.checkpoint import Checkpoint, sign_checkpoint
 from affidavit.integrity.leaves import Signer, build, from_document
 from affidavit.integrity.merkle import Frontier
-from tests.faults.tamper_log import BATCHES, LEDGER, NAMES, RECORDS, SEALS, TILES, Log, restore
+from tests.faults.tamper_log import (
+    BATCHES,
+    LEDGER,
+    NAMES,
+    RECORDS,
+    SEALS,
+    TILES,
+    Log,
+    restore,
+)
 
 Docs = dict[str, Any]
 Path = tuple[Any, ...]
@@ -31,6 +40,9 @@ UNPROVED: Final = {
     SEALS: {("at",), ("mark",), ("by",), ("state",), ("full_at",), ("created_at",)},
 }
 """What the log's own collections hold about the work of sealing. Nothing is judged by it."""
+
+
+A_SEAL: Final = {"items": {"$exists": True}}
 
 
 class Done(NamedTuple):
@@ -64,7 +76,7 @@ def edit_proof(database: Database[Docs], log: Log, rng: random.Random) -> Done:
 
 def edit_and_rehash(database: Database[Docs], log: Log, rng: random.Random) -> Done:
     """A record, and its leaf batch made again to fit it, signed by a key of one's own."""
-    document = _one(database, RECORDS, rng)
+    document = one(database, RECORDS, rng)
     kept = {"writer", "seq", "_id", "salt", "salts", "erased", "timestamp"}
     leaf = None
     while leaf is None:  # some edits of an erased record leave nothing that could be hashed
@@ -88,7 +100,7 @@ def erase_quietly(database: Database[Docs], log: Log, rng: random.Random) -> Don
 
     groups: list[str] = []
     while not groups:  # of some records everything was erased on request
-        document = _one(database, RECORDS, rng)
+        document = one(database, RECORDS, rng)
         groups = sorted(openings(document, "records"))
     group = rng.choice(groups)
     database[RECORDS].replace_one({"_id": document["_id"]}, erase(document, "records", [group]))
@@ -107,7 +119,7 @@ def _leaf(document: Docs) -> bytes:
 def delete_one(database: Database[Docs], log: Log, rng: random.Random) -> Done:
     """One record, of the records or of the ledger."""
     name = rng.choice([RECORDS, RECORDS, LEDGER])
-    database[name].delete_one({"_id": _one(database, name, rng)["_id"]})
+    database[name].delete_one({"_id": one(database, name, rng)["_id"]})
     return Done((name,), f"one of {name}")
 
 
@@ -142,7 +154,7 @@ def delete_a_day_early(database: Database[Docs], log: Log, rng: random.Random) -
 def insert(database: Database[Docs], log: Log, rng: random.Random) -> Done:
     """A record of the past that never was: with a next number, a new writer, or none."""
     sealed_by = log.ends - timedelta(days=1)  # what is newer may still be waiting for the sealer
-    made_up = {**_one(database, RECORDS, rng, {"timestamp": {"$lt": sealed_by}}), "_id": ObjectId()}
+    made_up = {**one(database, RECORDS, rng, {"timestamp": {"$lt": sealed_by}}), "_id": ObjectId()}
     how = rng.choice(["next number", "new writer", "no number", "no salt"])
     if how == "next number":
         newest = database[RECORDS].find_one({"writer": made_up["writer"]}, sort=[("seq", -1)])
@@ -164,7 +176,7 @@ def insert(database: Database[Docs], log: Log, rng: random.Random) -> Done:
 def duplicate(database: Database[Docs], log: Log, rng: random.Random) -> Done:
     """A record twice."""
     name = rng.choice([RECORDS, LEDGER])
-    database[name].insert_one({**_one(database, name, rng), "_id": ObjectId()})
+    database[name].insert_one({**one(database, name, rng), "_id": ObjectId()})
     return Done((name,), f"one of {name}")
 
 
@@ -187,8 +199,8 @@ def swap(database: Database[Docs], log: Log, rng: random.Random) -> Done:
 def cut_tail(database: Database[Docs], log: Log, rng: random.Random) -> Done:
     """The last seals, so far that the saved checkpoint is behind the end; records stay."""
     size = Checkpoint.parse(log.saved.partition("\n\n")[0] + "\n").size
-    ends = [seal["_id"] for seal in database[SEALS].find({"size": {"$lt": size}})]
-    database[SEALS].delete_many({"_id": {"$gt": rng.choice(ends)}, "size": {"$exists": True}})
+    ends = [seal["_id"] for seal in database[SEALS].find({**A_SEAL, "size": {"$lt": size}})]
+    database[SEALS].delete_many({**A_SEAL, "_id": {"$gt": rng.choice(ends)}})
     return Done((SEALS,), "seals only")
 
 
@@ -213,7 +225,7 @@ def older_backup(database: Database[Docs], log: Log, rng: random.Random) -> Done
 
 def forge_checkpoint(database: Database[Docs], log: Log, rng: random.Random) -> Done:
     """A checkpoint without the key: another size, root, or signature; or a key of one's own."""
-    seal = rng.choice(list(database[SEALS].find({"cp": {"$exists": True}})))
+    seal = rng.choice(list(database[SEALS].find(A_SEAL)))
     origin, size, root, rest = seal["cp"].split("\n", 3)
     how = rng.choice(["size", "root", "signature", "own key"])
     if how == "size":
@@ -234,7 +246,7 @@ def forge_checkpoint(database: Database[Docs], log: Log, rng: random.Random) -> 
 def swap_key(database: Database[Docs], log: Log, rng: random.Random) -> Done:
     """A record edited, and the whole log signed again by another key, which the store names."""
     key = Signer(log.key.name)
-    document = _one(database, RECORDS, rng)
+    document = one(database, RECORDS, rng)
     document["model"] = "cheaper"
     database[RECORDS].replace_one({"_id": document["_id"]}, document)
     batch = _batch_of(database, document)
@@ -244,7 +256,7 @@ def swap_key(database: Database[Docs], log: Log, rng: random.Random) -> Done:
     database[BATCHES].update_one({"_id": batch.id}, {"$set": new.as_document()})
     tree = Frontier()
     held = {b["_id"]: b["h"] for b in database[BATCHES].find()}
-    for seal in database[SEALS].find({"size": {"$exists": True}}).sort("_id", 1):
+    for seal in database[SEALS].find(A_SEAL).sort("_id", 1):
         for item in seal["items"]:
             h, start = held[item["b"]], item.get("from", 0)
             tree.extend(h[32 * n : 32 * n + 32] for n in range(start, start + item["n"]))
@@ -255,6 +267,16 @@ def swap_key(database: Database[Docs], log: Log, rng: random.Random) -> Done:
         database[SEALS].update_one({"_id": "log"}, {"$set": {"vkey": key.vkey}})
     database[TILES].delete_many({})
     return Done((RECORDS, BATCHES, SEALS, TILES), "everything signed again")
+
+
+def garbage(database: Database[Docs], log: Log, rng: random.Random) -> Done:
+    """A document among the seals that is none."""
+    newest = database[SEALS].find_one(A_SEAL, sort=[("_id", -1)])
+    assert newest is not None
+    name = rng.choice([newest["_id"] + 1, newest["_id"] + rng.randrange(2, 10**6), 0.5])
+    odd = rng.choice([{}, {"items": []}, {"size": "x", "at": 1}, {"items": [{"b": 5}], "n": 1}])
+    database[SEALS].insert_one({**odd, "_id": name})
+    return Done((SEALS,), f"{name}: {sorted(odd)}")
 
 
 # -- nothing wrong -------------------------------------------------------------------------------
@@ -297,10 +319,11 @@ SHARES: Final[dict[Act, int]] = {
     older_backup: 3,
     forge_checkpoint: 4,
     swap_key: 3,
+    garbage: 3,
     expire: 3,
     nothing: 3,
 }
-"""Of 102 acts."""
+"""Of 125 acts, with those in :mod:`tests.faults.tamper_reasons`."""
 
 
 # -- documents -----------------------------------------------------------------------------------
@@ -364,7 +387,7 @@ def b64_bytes(text: str) -> bytes:
 
 def _edit(database: Database[Docs], name: str, rng: random.Random) -> Done:
     """Change the value at one path, drawn uniformly over those of all documents; `_id` too."""
-    documents = list(database[name].find())
+    documents = list(database[name].find({"anchor": {"$exists": False}}))
     spared = UNPROVED.get(name, set())
     places = [
         (document, path)
@@ -401,7 +424,8 @@ def _path(path: Path) -> str:
     return ".".join(map(str, path))
 
 
-def _one(database: Database[Docs], name: str, rng: random.Random, of: Docs | None = None) -> Docs:
+def one(database: Database[Docs], name: str, rng: random.Random, of: Docs | None = None) -> Docs:
+    """Any document of a collection, or of those that are asked for."""
     names = [document["_id"] for document in database[name].find(of or {}, {"_id": 1})]
     found = database[name].find_one({"_id": rng.choice(names)})
     assert found is not None

@@ -17,6 +17,9 @@ from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 
 from affidavit import AuditConfig, AuditLogger
+from affidavit.anchors.attest import hold_against_anchors
+from affidavit.anchors.configured import anchors_of
+from affidavit.anchors.run import anchor_newest
 from affidavit.canonical import CONTENT
 from affidavit.canonical.values import epoch_ms
 from affidavit.integrity.findings import Report
@@ -29,6 +32,8 @@ from affidavit.sealer.run import seal_once
 from affidavit.sealer.sealing import Sealer
 from affidavit.store import connect_seals, open_log
 from affidavit.store.erasing import Chosen
+from tests.support.timestamps import Authority
+from tests.support.witness import Witness
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -64,11 +69,23 @@ class Log(NamedTuple):
     key: Signer
     saved: str
     ends: datetime
+    config: AuditConfig
+    """With the keys of a witness and of a timestamp authority, whose receipts are in the store."""
 
 
 def build(database: Database[Docs], spool: Path, origin: str = "affidavit/tamper") -> Log:
     """Record and seal for some days, and once more from an older backup on."""
     key = Signer(origin)
+    with Witness(key.vkey) as witness, Authority(spool / "ca") as authority:
+        config = AuditConfig(
+            anchor_witnesses=f"{witness.url} {witness.vkey}",
+            anchor_tsa=authority.url,
+            anchor_tsa_ca=str(authority.ca_file),
+        )
+        return _built(database, spool, key, config)
+
+
+def _built(database: Database[Docs], spool: Path, key: Signer, config: AuditConfig) -> Log:
     days: list[Snapshot] = []
     saved = ""
     for day in range(DAYS):
@@ -76,9 +93,12 @@ def build(database: Database[Docs], spool: Path, origin: str = "affidavit/tamper
         _record_and_seal(database, spool, key, at, 9 if day else 24)
         if day == ERASED_DAY:
             _erase(database, at + timedelta(minutes=6))
+        if day >= SAVED_DAY:
+            done = anchor_newest(connect_seals(database, config), anchors_of(config))
+            assert [each.failure for each in done] == [None, None]
         days.append(snapshot(database))
         if day == SAVED_DAY:
-            newest = database[SEALS].find_one({"size": {"$gte": 0}}, sort=[("size", -1)])
+            newest = database[SEALS].find_one({"items": {"$exists": True}}, sort=[("size", -1)])
             assert newest is not None
             saved = str(newest["cp"])
     ends = _START + timedelta(days=DAYS - 1, minutes=10)
@@ -88,7 +108,7 @@ def build(database: Database[Docs], spool: Path, origin: str = "affidavit/tamper
         for later in range(4):
             _record_and_seal(database, spool, key, ends + timedelta(hours=later), 20)
         regrown.append(snapshot(database))
-    return Log(days[-1], days, regrown, key, saved, ends)
+    return Log(days[-1], days, regrown, key, saved, ends, config)
 
 
 def _record_and_seal(
@@ -166,4 +186,7 @@ def check(
     """Verify, as the auditor would: with the key and the checkpoint that lie outside."""
     trust = Trust(log.key.vkey, "vkey", log.saved) if outside else Trust()
     now_ms = epoch_ms(log.ends + (later or timedelta(hours=1)))
-    return verify(connect_seals(database, AuditConfig()), trust, now_ms=now_ms)
+    store = connect_seals(database, log.config)
+    report = verify(store, trust, now_ms=now_ms)
+    hold_against_anchors(store, log.config, report)
+    return report

@@ -28,7 +28,7 @@ OPEN: Final = frozenset(
 )
 """Paths that nobody must log in for."""
 
-_PROGRAMS: Final = ("/api/", "/v1/")
+_PROGRAMS: Final = ("/api/", "/v1/", "/metrics")
 
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing."""

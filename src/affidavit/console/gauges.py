@@ -1,0 +1,75 @@
+"""The metrics at this moment: one reading shared by the page, its parts and Prometheus.
+
+A reading costs the database a dozen small questions, so it is taken at most every few seconds,
+whoever asks, and what changes slowly is asked for less often still
+(:data:`affidavit.monitor.reading.EVERY_S`). Shares of the server's work need two readings: the one
+before is kept.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from affidavit.anchors.configured import anchors_of
+from affidavit.errors import StoreUnavailable
+from affidavit.monitor.reading import Looker, Unknown
+from affidavit.monitor.sample import sample
+
+if TYPE_CHECKING:
+    from affidavit.console.backend import Backend
+    from affidavit.monitor.reading import Readings
+    from affidavit.monitor.sample import Sample
+
+FRESH_S: Final = 5.0
+"""So old a reading may be."""
+
+_BETWEEN_S: Final = 0.5
+"""Between the first two readings, without which nothing is known of the server's work."""
+
+
+class Gauges:
+    """Takes readings of one log, one at a time. Any number of threads may ask."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._lock = threading.Lock()
+        self._looker: Looker | None = None
+        self._last: Readings | None = None
+        self._made: Sample | None = None
+        self._at_s = 0.0
+
+    def now(self, *, patient: bool = True) -> Sample:
+        """Give the metrics of a reading that is not older than :data:`FRESH_S`.
+
+        ``patient`` waits half a second at the very first, for the second reading that shares of the
+        server's work need; else they are unknown at that time. Raises StoreUnavailable where the
+        database does not answer at all, ConfigError where the settings of anchors are wrong. Parts
+        that are withheld have a reason in the sample.
+        """
+        with self._lock:
+            if self._made is not None and time.monotonic() - self._at_s < FRESH_S:
+                return self._made
+            if self._last is None and patient:
+                self._last = self._take()
+                time.sleep(_BETWEEN_S)
+            taken = self._take()
+            self._made, self._last = sample(self._last, taken), taken
+            self._at_s = time.monotonic()
+            return self._made
+
+    def _take(self) -> Readings:
+        if self._looker is None:
+            backend = self._backend
+            self._looker = Looker(
+                backend.monitor,
+                backend.log.seals,
+                anchors_of(backend.config),
+                anchor_every_s=backend.config.anchor_every_s,
+                slow_ms=backend.config.slow_query_threshold,
+            )
+        taken = self._looker.take()
+        if not taken.answered and isinstance(taken.clock, Unknown):
+            raise StoreUnavailable(taken.clock.why)
+        return taken

@@ -101,8 +101,11 @@ class Part:
     def absorb(self, counts: Mapping[str, int], times: Times) -> None:
         """Add what several calls count for, and their times."""
         held = self.counts
-        for name, value in counts.items():
-            held[name] = held.get(name, 0) + value
+        if held:
+            for name, value in counts.items():
+                held[name] = held.get(name, 0) + value
+        else:
+            held.update(counts)
         if self.calls is None:
             self.calls = Times(times.first_ms, times.last_ms)
         else:
@@ -164,6 +167,9 @@ class Cell:
         """Everything that is to be added."""
         if not self.days:
             return self.own
+        if len(self.days) == 1:
+            [part] = self.days.values()
+            return part
         whole = Part()
         for part in self.days.values():
             whole.merge(part)

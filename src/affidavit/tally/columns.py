@@ -9,11 +9,11 @@ ways together, and the contract suite holds both to the oracle.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import compress
 from operator import itemgetter
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from affidavit.event import EPOCH, Status, utc_from_ms
 from affidavit.tally.cells import ENDINGS, HOURS, MODELS, TEAMS, USERS, Fold, Slots, Times
@@ -59,56 +59,71 @@ _FAILED: Final = Status.FAILED.value
 
 Texts = list[str | None]
 Numbers = list[int | None]
-Columns = list[tuple[str, list[int]]]
-_Pick: TypeAlias = Callable[[Sequence[Any]], Sequence[Any]]
+Columns = Sequence[tuple[str, list[int]]]
 
 
 class Table:
-    """Calls that are to be folded together, each with the seal that holds it."""
+    """Calls that are to be folded together, each with the seal that holds it.
+
+    They are kept in columns from the beginning: a row is three objects that the interpreter's
+    garbage collector would look at again and again.
+    """
 
     def __init__(self) -> None:
-        self._rows: list[Row] = []
+        self._columns: list[list[Any]] = [[] for _ in (*OWN, *ANSWERED, *ASKED)]
         self._seals: list[int] = []
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._seals)
 
-    def extend(self, rows: Iterable[Row], seals: Iterable[int]) -> None:
+    def extend(self, rows: Sequence[Row], seals: Iterable[int]) -> None:
         """Add calls."""
-        self._rows += rows
+        if not rows:
+            return
+        *own, answers, asked = zip(*rows, strict=True)
+        answered = zip(*[_NO_ANSWER if each is None else each for each in answers], strict=True)
+        asked_for = zip(*[_NOT_ASKED if each is None else each for each in asked], strict=True)
+        for column, more in zip(self._columns, (*own, *answered, *asked_for), strict=True):
+            column.extend(more)
         self._seals += seals
 
     def cut(self, before: int) -> None:
         """Leave out what is in seal ``before`` and those after it."""
-        kept = [k < before for k in self._seals]
-        self._rows = list(compress(self._rows, kept))
-        self._seals = list(compress(self._seals, kept))
+        self._keep([k < before for k in self._seals])
+
+    def _keep(self, kept: list[bool]) -> None:
+        if not all(kept):
+            self._columns = [list(compress(column, kept)) for column in self._columns]
+            self._seals = list(compress(self._seals, kept))
 
     def fold(self, into: Fold) -> None:
-        """Add all of them to cells."""
+        """Add all of them to cells; what is no call, or too old, is left out for good."""
         since_ms = _FIRST_MS if into.since is None else (into.since - EPOCH) / _MS
         since_ms = max(_FIRST_MS, since_ms)
-        fits = [
-            type(row[1]) is float and since_ms <= row[1] < _END_MS and type(row[2]) is bool
-            for row in self._rows
-        ]
-        rows, seals = list(compress(self._rows, fits)), list(compress(self._seals, fits))
-        if rows:
-            _Folding(rows, seals, into).run()
+        times, successes = (
+            self._columns[OWN.index("timestamp")],
+            self._columns[OWN.index("success")],
+        )
+        self._keep(
+            [
+                type(ms) is float and since_ms <= ms < _END_MS and type(good) is bool
+                for ms, good in zip(times, successes, strict=True)
+            ]
+        )
+        if self._seals:
+            _Folding(self._columns, self._seals, into).run()
 
 
 class _Folding:
     """The columns of some calls, and their way into cells."""
 
-    def __init__(self, rows: Sequence[Row], seals: list[int], into: Fold) -> None:
+    def __init__(self, columns: list[list[Any]], seals: list[int], into: Fold) -> None:
         self._into = into
         self._k = seals
-        *columns, answers, asked_for = zip(*rows, strict=True)
-        own = dict(zip(OWN, columns, strict=True))
-        parts = [_NO_ANSWER if part is None else part for part in answers]
-        answered = dict(zip(ANSWERED, zip(*parts, strict=True), strict=True))
-        parts = [_NOT_ASKED if part is None else part for part in asked_for]
-        asked = dict(zip(ASKED, zip(*parts, strict=True), strict=True))
+        more = len(OWN) + len(ANSWERED)
+        own = dict(zip(OWN, columns, strict=False))
+        answered = dict(zip(ANSWERED, columns[len(OWN) : more], strict=True))
+        asked = dict(zip(ASKED, columns[more:], strict=True))
         self._at_ms = [int(ms) for ms in own["timestamp"]]
         self._texts = {
             name: _text(own[name])
@@ -129,12 +144,12 @@ class _Folding:
 
     def _measure(
         self,
-        own: dict[str, tuple[Any, ...]],
-        answered: dict[str, tuple[Any, ...]],
-        asked: dict[str, tuple[Any, ...]],
+        own: dict[str, list[Any]],
+        answered: dict[str, list[Any]],
+        asked: dict[str, list[Any]],
     ) -> None:
         """Make the columns of counters and of buckets: plain ones, those of time, and the rest."""
-        done: tuple[bool, ...] = own["success"]
+        done: list[bool] = own["success"]
         status, finish = self._texts["status"], self._texts["finish_reason"]
         incoming, outgoing = _counts(own["input_tokens"]), _counts(own["output_tokens"])
         tokens = [
@@ -151,6 +166,7 @@ class _Folding:
         cuts = {text: (text or "").lower() in CUT_OFF for text in set(finish)}
         estimated = self._texts["cost_status"]
         self._plain = _some(
+            ("calls", [1] * len(done)),
             ("completed", [text == _COMPLETED for text in status]),
             ("aborted", [text == _ABORTED for text in status]),
             ("failed", [text == _FAILED for text in status]),
@@ -205,35 +221,28 @@ class _Folding:
 
     def _by_ending(self, hours: list[str], slots: list[Slots]) -> None:
         """Sort calls by hour, model and ending: the finest of what three shapes are made of."""
-        columns = (*self._plain, *self._timed)
         for key, places in self._groups(hours, ENDINGS.keys):
-            pick, slot = _picking(places), slots[places[0]]
-            counted = self._sum(pick, columns, self._timed_in)
-            counted["calls"] = len(places)
-            rest = self._sum(pick, self._rest, self._rest_in)
-            times, k = self._span(pick)
-            ending = key[1:]
+            slot, ending = slots[places[0]], key[1:]
+            counted = self._sum(places, (*self._plain, *self._timed), self._timed_in)
+            rest = self._sum(places, self._rest, self._rest_in)
             for shape, values in ((HOURS, ending[:2]), (ENDINGS, ending), (MODELS, ending[:2])):
-                cell = self._into.cell(shape, slot, values, k)
-                cell.own.absorb(counted, times)
+                held = self._into.cell(shape, slot, values, counted.k).own
+                held.absorb(counted.counts, counted.times)
                 if shape is MODELS:
-                    cell.own.absorb(rest, times)
+                    held.absorb(rest.counts, counted.times)
 
     def _by_user(self, days: list[str], slots: list[Slots]) -> None:
-        """Sort calls by day and user; what users' cells have not is added to teams beside them."""
+        """Sort calls by day and user, and by day and team."""
         for key, places in self._groups(days, USERS.keys):
-            pick, slot = _picking(places), slots[places[0]]
-            counted = self._sum(pick, self._plain, ())
-            counted["calls"] = len(places)
-            times, k = self._span(pick)
-            self._into.cell(USERS, slot, key[1:], k).day(slot.day_of_month).absorb(counted, times)
-            self._into.cell(TEAMS, slot, key[2:], k).own.absorb(counted, times)
-        columns, named = (*self._timed, *self._rest), (*self._timed_in, *self._rest_in)
+            slot, counted = slots[places[0]], self._sum(places, self._plain)
+            held = self._into.cell(USERS, slot, key[1:], counted.k).day(slot.day_of_month)
+            held.absorb(counted.counts, counted.times)
+        columns = (*self._plain, *self._timed, *self._rest)
+        named = (*self._timed_in, *self._rest_in)
         for key, places in self._groups(days, TEAMS.keys):
-            pick, slot = _picking(places), slots[places[0]]
-            times, k = self._span(pick)
-            team = self._into.cell(TEAMS, slot, key[1:], k)
-            team.own.absorb(self._sum(pick, columns, named), times)
+            counted = self._sum(places, columns, named)
+            held = self._into.cell(TEAMS, slots[places[0]], key[1:], counted.k).own
+            held.absorb(counted.counts, counted.times)
 
     def _groups(
         self, slots: list[str], names: Iterable[str]
@@ -244,17 +253,16 @@ class _Folding:
             found[key].append(place)
         return found.items()
 
-    def _span(self, pick: _Pick) -> tuple[Times, int]:
-        """Tell the first and the last time, and the newest seal."""
-        at_ms = pick(self._at_ms)
-        return Times(min(at_ms), max(at_ms)), max(pick(self._k))
-
-    @staticmethod
-    def _sum(
-        pick: _Pick, columns: Iterable[tuple[str, list[int]]], named: Iterable[Texts]
-    ) -> dict[str, int]:
-        """Add up, and leave out what is zero in every call."""
-        found: dict[str, int] = {}
+    def _sum(self, places: list[int], columns: Columns, named: Iterable[Texts] = ()) -> _Summed:
+        """Add up the calls at some places, and leave out what is zero in every one of them."""
+        if len(places) == 1:
+            [place] = places
+            found = {name: value for name, column in columns if (value := column[place])}
+            found |= {text: 1 for texts in named if (text := texts[place]) is not None}
+            at_ms = self._at_ms[place]
+            return _Summed(found, Times(at_ms, at_ms), self._k[place])
+        pick = itemgetter(*places)
+        found = {}
         for name, column in columns:
             values = pick(column)
             if any(values):
@@ -263,20 +271,21 @@ class _Folding:
             counted = Counter(pick(texts))
             counted.pop(None, None)
             found.update(counted)
-        return found
+        times = pick(self._at_ms)
+        return _Summed(found, Times(min(times), max(times)), max(pick(self._k)))
 
 
-def _picking(places: list[int]) -> _Pick:
-    """Make what picks the values at some places out of a column."""
-    if len(places) > 1:
-        return itemgetter(*places)
-    [place] = places
-    return lambda column: (column[place],)
+class _Summed(NamedTuple):
+    """What some calls count for, when they were, and the newest seal of theirs."""
+
+    counts: dict[str, int]
+    times: Times
+    k: int
 
 
 def _some(*columns: tuple[str, list[Any]]) -> Columns:
-    """Leave out columns in which nothing is."""
-    return [(name, column) for name, column in columns if any(column)]
+    """Leave out columns in which nothing is; a database does not add truth up."""
+    return [(name, list(map(int, column))) for name, column in columns if any(column)]
 
 
 def _first(values: Sequence[Any], others: Sequence[Any]) -> list[Any]:
@@ -316,8 +325,8 @@ def _micros(column: Sequence[float | None]) -> list[int]:
 
 def _buckets(sketch: str, column: Sequence[float | None]) -> Texts:
     """Name the bucket of each value, as a cell's field."""
-    named: dict[float | None, str | None] = {None: None}
-    for value in set(column):
-        if value is not None:
-            named[value] = f"{sketch}.{bucket_of(value)}"
+    values = set(column)
+    values.discard(None)
+    named: dict[float | None, str | None] = {v: f"{sketch}.{bucket_of(v)}" for v in values}  # type: ignore[arg-type]
+    named[None] = None
     return [named[value] for value in column]

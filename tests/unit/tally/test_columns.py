@@ -105,10 +105,12 @@ def test_columns_add_what_calls_add_one_by_one(seed: int, since: datetime | None
         fact = fact_of(document)
         assert fact is not None
         one_by_one.add(fact, k)
-    table.extend(map(row_of, documents), range(len(documents)))
+    table.extend([row_of(each) for each in documents], range(len(documents)))
     table.fold(at_once)
     expected = {cell.id: cell for cell in one_by_one.cells}
     assert {cell.id: cell for cell in at_once.cells} == expected
+    counts = [part.counts for c in at_once.cells for part in (c.own, *c.days.values())]
+    assert {type(value) for each in counts for value in each.values()} <= {int}
 
 
 def test_what_is_in_later_seals_can_be_left_out() -> None:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, cast
+from itertools import islice
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-import bson
 from bson.decimal128 import Decimal128
 from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
@@ -262,20 +262,18 @@ class MongoRollups:
     ) -> Iterator[list[Document]]:
         """Ask by the unique index, which another logger's collection may not have; in batches."""
         more = {"batch_size": _READ_AT_ONCE, "max_time_ms": MAX_TIME_MS}
-        options = self._records.codec_options
         with translated("read records by their numbers"):
             try:
-                found = self._records.find_raw_batches(asked, wanted, hint=_NUMBERED, **more)
-                batch = next(found, None)
+                found = self._records.find(asked, wanted, hint=_NUMBERED, **more)
+                batch = list(islice(found, _READ_AT_ONCE))
             except OperationFailure as error:
                 if error.code != _BAD_HINT:
                     raise
-                found = self._records.find_raw_batches(asked, wanted, **more)
-                batch = next(found, None)
-            while batch is not None:
-                # The driver's types say that a batch is a document; it is bytes.
-                yield bson.decode_all(cast("bytes", batch), options)
-                batch = next(found, None)
+                found = self._records.find(asked, wanted, **more)
+                batch = list(islice(found, _READ_AT_ONCE))
+            while batch:
+                yield batch
+                batch = list(islice(found, _READ_AT_ONCE))
 
     def classes(self, batch_ids: Sequence[str]) -> dict[str, bytes]:
         """Tell the classes of leaves."""

@@ -43,11 +43,14 @@ def create_app(serve: ServeConfig, config: AuditConfig, uri: str) -> FastAPI:
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
+        backend.pulse.start()
         schedules.start()
         try:
             yield
         finally:
             await run(schedules.stop)
+            await run(backend.drain)
+            await run(schedules.finish)
             await run(backend.close)
 
     app = FastAPI(
@@ -83,7 +86,7 @@ async def _alive() -> Response:
 async def _ready(request: Request) -> Response:
     """Say whether the database answers, and what waits while it does not."""
     backend: Backend = request.app.state.backend
-    answers = await run(backend.answers)
+    answers = await run(backend.pulse.ask)
     status = HTTPStatus.OK if answers else HTTPStatus.SERVICE_UNAVAILABLE
     return JSONResponse({"status": "ok" if answers else "database away"}, status)
 

@@ -13,9 +13,9 @@ from affidavit.console.auth.bootstrap import Bootstrap
 from affidavit.console.auth.doorman import Doorman
 from affidavit.console.auth.oidc import Oidc
 from affidavit.console.config import ServeConfig
+from affidavit.console.pulse import Pulse
 from affidavit.console.threads import AT_ONCE, run
 from affidavit.console.visitor import Visitor
-from affidavit.errors import StoreError
 from affidavit.logger import AuditLogger
 from affidavit.store import alerts_of, monitor_of, open_log, service_of
 
@@ -41,23 +41,56 @@ class Backend:
         self.serve = serve
         self.config = config
         self.uri = uri
-        self.log: MongoLog = open_log(uri, config, connections=AT_ONCE)
-        """The read side: search, calls, forensics, seals. Opened once."""
-        self.analytics = Analytics(lambda: self.log)
+        self._log = open_log(uri, config, connections=AT_ONCE)
+        self._analytics = Analytics(lambda: self._log)
         # The schedules of this process seal; a second sealer in its logger would only stand by.
         writing = {**config.given(), "seal": "off"} if serve.schedules else config.given()
         self.audit = AuditLogger(uri, AuditConfig(**writing))
         """For what comes in over HTTP; ``audit.stats()`` tells its queue and spool."""
-        self.service: ServiceStore = service_of(self.log)
+        self._service = service_of(self._log)
+        self._monitor, self._alerts = monitor_of(self._log), alerts_of(self._log)
+        self.pulse = Pulse(self._alerts)
+        """Whether the database answers."""
         self.address = serve.public_url or f"http://{serve.host}:{serve.port}"
         """How browsers reach this service; told anew once the port is open."""
-        self.doorman = Doorman(serve, self.service)
-        self.bootstrap = Bootstrap(self.service)
-        self.oidc = Oidc(serve, self.service, lambda: self.address) if serve.oidc else None
-        self.monitor: MonitorStore = monitor_of(self.log)
-        self.alerts: AlertStore = alerts_of(self.log)
+        self.doorman = Doorman(serve, self._service, self.pulse)
+        self.bootstrap = Bootstrap(self._service)
+        self.oidc = Oidc(serve, self._service, lambda: self.address) if serve.oidc else None
         self._closing = threading.Lock()
         self._closed = False
+
+    # While the database is known to be away, asking for any of these raises StoreUnavailable at
+    # once: a page that asks six questions does not wait six times.
+
+    @property
+    def log(self) -> MongoLog:
+        """The read side: search, calls, forensics, seals. Opened once."""
+        self.pulse.check()
+        return self._log
+
+    @property
+    def analytics(self) -> Analytics:
+        """Questions about finished calls."""
+        self.pulse.check()
+        return self._analytics
+
+    @property
+    def service(self) -> ServiceStore:
+        """Tokens, sessions, saved views, jobs."""
+        self.pulse.check()
+        return self._service
+
+    @property
+    def monitor(self) -> MonitorStore:
+        """Metrics and their history."""
+        self.pulse.check()
+        return self._monitor
+
+    @property
+    def alerts(self) -> AlertStore:
+        """The state of alerts, silences and history."""
+        self.pulse.check()
+        return self._alerts
 
     @property
     def state_dir(self) -> Path:
@@ -85,20 +118,17 @@ class Backend:
         }
         self.log.note_access(command, wanted, count, by)
 
-    def answers(self) -> bool:
-        """Whether the database answers now."""
-        try:
-            self.service.get("probe", "probe")
-        except StoreError:
-            return False
-        return True
+    def drain(self) -> None:
+        """Send what came in; what cannot be sent in time stays in the spool."""
+        self.audit.close(_CLOSE_S)
 
     def close(self) -> None:
-        """Drain the logger and close the connections. Once."""
+        """Drain, and close the connections. Once."""
         with self._closing:
             if self._closed:
                 return
             self._closed = True
-        self.audit.close(_CLOSE_S)
-        self.analytics.close()
-        self.log.close()
+        self.pulse.stop()
+        self.drain()
+        self._analytics.close()
+        self._log.close()

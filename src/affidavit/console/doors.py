@@ -13,6 +13,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from fastapi import Depends, Request
@@ -92,11 +93,28 @@ async def visitor_of(request: Request) -> Visitor:
         return known
     backend = cast("Backend", request.app.state.backend)
     visitor = await backend.doorman.visitor(request)
+    if backend.pulse.away_since is not None:
+        request.state.banners = (away_banner(request, backend.pulse.away_since),)
     if visitor.how == "session" and request.method not in SAFE:
         await _check_forgery(request, visitor)
     request.state.visitor = visitor
     request.state.csrf = visitor.csrf
     return visitor
+
+
+@dataclass(frozen=True, slots=True)
+class Banner:
+    """A note across the page."""
+
+    kind: str
+    text: str
+
+
+def away_banner(request: Request, since: datetime) -> Banner:
+    """Say that the database is away, in the visitor's language."""
+    from affidavit.console.render import words_of  # it knows the pages, which know this module
+
+    return Banner("bad", words_of(request)("trouble.banner", at=f"{since:%H:%M:%S}"))
 
 
 async def _check_forgery(request: Request, visitor: Visitor) -> None:

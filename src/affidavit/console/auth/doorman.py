@@ -21,6 +21,7 @@ from affidavit.console.auth.throttle import Attempts, Buckets
 from affidavit.console.auth.tokens import Token, Tokens
 from affidavit.console.config import ServeConfig
 from affidavit.console.doors import Refusal
+from affidavit.console.pulse import Pulse
 from affidavit.console.threads import run
 from affidavit.console.visitor import Visitor
 from affidavit.errors import StoreUnavailable
@@ -78,7 +79,8 @@ class _Known(Generic[T]):
 class Doorman:
     """Knows tokens and sessions, and who tries too often."""
 
-    def __init__(self, serve: ServeConfig, store: ServiceStore) -> None:
+    def __init__(self, serve: ServeConfig, store: ServiceStore, pulse: Pulse) -> None:
+        self._pulse = pulse
         self.tokens = Tokens(store)
         self.sessions = Sessions(
             store, idle_s=serve.session_idle_s, longest_s=serve.session_longest_s
@@ -142,6 +144,7 @@ class Doorman:
         if last is not None and time.monotonic() < self._away_until_s:
             return last  # it did not answer a moment ago: nobody waits for that again
         try:
+            self._pulse.check()
             found = await run(ask)
         except StoreUnavailable as error:
             self._away_until_s = time.monotonic() + REMEMBERED_S

@@ -41,6 +41,7 @@ async def by_token(request: Request) -> Response:
     backend: Backend = request.app.state.backend
     form = await form_of(request)
     target, t, address = local(form.get("next", "/")), words_of(request), address_of(request)
+    backend.pulse.check()
     backend.doorman.check_attempts(address)
     token = await run(backend.doorman.tokens.find, form.get("token", "").strip())
     if token is None:
@@ -71,6 +72,7 @@ async def by_link(request: Request) -> Response:
     """Open the first administrator's session, once."""
     backend: Backend = request.app.state.backend
     form, address = await form_of(request), address_of(request)
+    backend.pulse.check()
     backend.doorman.check_attempts(address)
     if not await run(backend.bootstrap.use, form.get("key", "")):
         backend.doorman.attempts.failed(address)
@@ -95,6 +97,7 @@ async def elsewhere(request: Request, next: str = "/") -> Response:  # noqa: A00
     oidc = backend.oidc
     if oidc is None:
         raise Refusal(404, "Not found", "Log-in at another place is not configured.")
+    backend.pulse.check()
     started = await run(oidc.start, local(next))
     answer = RedirectResponse(started.address, HTTPStatus.SEE_OTHER)
     answer.set_cookie(
@@ -117,6 +120,7 @@ async def back(request: Request) -> Response:
     if oidc is None:
         raise Refusal(404, "Not found", "Log-in at another place is not configured.")
     backend.doorman.check_attempts(address)
+    backend.pulse.check()
     browser = request.cookies.get(_OIDC_COOKIE, "")
     try:
         person = await run(oidc.finish, dict(request.query_params), browser)

@@ -67,6 +67,11 @@ class Outside:
         """Let Go sign a text with a private key of ours; the note. Raises OutsideError."""
         return self._run("sign", key.encode(), text.encode()) + "\n"
 
+    def served(self, vkey: str, entry: bytes, index: int, prefix: str, token: str) -> str:
+        """Verify a log that is served at an address, and one entry in it. Raises OutsideError."""
+        return self._run("served", vkey.encode(), entry, str(index).encode(), prefix.encode(),
+                         token.encode())  # fmt: skip
+
     def _run(self, command: str, *contents: bytes) -> str:
         place = Path(mkdtemp(dir=self.folder))
         files = [place / str(number) for number in range(len(contents))]

@@ -132,6 +132,9 @@ def gauge(value: float | None, name: str, language: str = "en") -> str:
         return DASH
     if name.endswith("percentage"):
         return f"{number(value, 2, language)}{_NARROW}%"
+    for end, unit in (("size_gb", _UNIT**3), ("mb_per_day", _UNIT**2)):
+        if name.endswith(end):
+            return size(value * unit, language)
     large = abs(value) >= 100 or value == int(value)  # noqa: PLR2004 - three digits are enough
     return number(value, 0 if large else 1 if abs(value) >= 10 else 3, language)  # noqa: PLR2004
 

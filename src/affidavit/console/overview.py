@@ -132,14 +132,14 @@ class Asking:
             except StoreUnavailable as error:
                 # One question that took too long is not the whole database.
                 missing[name] = str(error)
-                if not self._backend.answers():
+                if not self._backend.pulse.ask():
                     away.append(str(error))
             except AffidavitError as error:
                 missing[name] = str(error)
             return None
 
         key = (scope, span.preset or (span.since, span.until))
-        log, seen = self._backend.log, _within(scope)
+        backend, seen = self._backend, _within(scope)
         keep = self._kept.get
 
         def security(since: datetime, until: datetime) -> int:
@@ -150,10 +150,13 @@ class Asking:
                 departments=scope.departments,
                 tenants=scope.tenants,
             )
-            return sum(each.count for each in histogram_of(log, asked, _LONG))
+            return sum(each.count for each in histogram_of(backend.log, asked, _LONG))
 
         def figures(since: datetime, until: datetime) -> Figures:
-            return _figures(total(log, seen, since, until, "latency", "tokens"))
+            return _figures(total(backend.log, seen, since, until, "latency", "tokens"))
+
+        def drawn() -> Series:
+            return series(backend.log, seen, span)
 
         ends, before = (span.since, span.until), span.before
         now = part("calls", lambda: keep((key, "now"), FRESH_S, lambda: figures(*ends)))
@@ -167,12 +170,7 @@ class Asking:
             None if counted is None else counted[0],
             0 if counted is None else counted[1],
             part("integrity", lambda: keep("health", FRESH_S, self._health)),
-            part(
-                "charts",
-                lambda: keep((key, "series"), SLOW_FRESH_S, lambda: series(log, seen, span)),
-            )
-            if charts
-            else None,
+            part("charts", lambda: keep((key, "series"), SLOW_FRESH_S, drawn)) if charts else None,
             part("metrics", lambda: keep("gauges", SLOW_FRESH_S, self._gauges)) or (),
             missing,
         )

@@ -22,7 +22,14 @@ _ODD: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
     "\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
-_PICTURES: Final = 0x2400
+_NAMES: Final = (
+    *("NUL", "SOH", "STX", "ETX", "EOT", "ENQ", "ACK", "BEL"),
+    *("BS", "HT", "LF", "VT", "FF", "CR", "SO", "SI"),
+    *("DLE", "DC1", "DC2", "DC3", "DC4", "NAK", "SYN", "ETB"),
+    *("CAN", "EM", "SUB", "ESC", "FS", "GS", "RS", "US"),
+)
+"""What controls are called; signs of them are missing in many fonts."""
+
 _SPACE: Final = 0x20
 _DELETE: Final = 0x7F
 
@@ -78,9 +85,9 @@ def bare(value: Any, limit: int = 400) -> str:
 def _sign(character: str) -> Markup:
     code = ord(character)
     if code < _SPACE:
-        shown = chr(_PICTURES + code)
+        shown = _NAMES[code]
     elif code == _DELETE:
-        shown = "\N{SYMBOL FOR DELETE}"
+        shown = "DEL"
     else:
         shown = f"U+{code:04X}"
     name = unicodedata.name(character, f"U+{code:04X}")

@@ -46,6 +46,7 @@ _PAGES: Final = (
     "settings",
     "preferences",
     "overview",
+    "exports",
     "calls",
     "call",
     "cost",

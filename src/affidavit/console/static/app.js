@@ -16,6 +16,8 @@
     full: new Intl.DateTimeFormat(language, { ...date, ...clock, second: "2-digit", timeZoneName: "short" }),
     short: new Intl.DateTimeFormat(language, { ...date, ...clock, timeZoneName: "short" }),
     date: new Intl.DateTimeFormat(language, date),
+    row: new Intl.DateTimeFormat(language, { month: "short", day: "numeric", ...clock, second: "2-digit" }),
+    old: new Intl.DateTimeFormat(language, { ...date, ...clock, second: "2-digit" }),
   };
   const relative = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
   const steps = [["day", 86400], ["hour", 3600], ["minute", 60]];
@@ -32,13 +34,16 @@
     for (const time of $$("time[datetime]", within)) {
       const at = new Date(time.dateTime);
       if (Number.isNaN(at.getTime())) continue;
-      const style = time.dataset.when || "full";
+      let style = time.dataset.when || "full";
+      if (style === "row" && at.getFullYear() !== new Date().getFullYear()) style = "old";
       const text = style === "ago" ? ago(at) : (styles[style] || styles.full).format(at);
       if (time.textContent !== text) time.textContent = text;
       const title = `${styles.full.format(at)} · ${time.dateTime}`;
       if (time.title !== title) time.title = title;
     }
   }
+  const zone = new Intl.DateTimeFormat(language, { timeZoneName: "short" }).formatToParts()
+    .find((part) => part.type === "timeZoneName")?.value || "";
   setInterval(() => $$('time[data-when="ago"]').forEach((time) => localTimes(time.parentNode)), 30_000);
 
   // -- small things --------------------------------------------------------------------------------
@@ -201,6 +206,7 @@
   // -- what comes later gets the same -----------------------------------------------------------------
   function enliven(within) {
     localTimes(within);
+    for (const place of $$("[data-zone]", within)) if (place.textContent !== zone) place.textContent = zone;
     const list = within.matches(".calls-body") ? $("#list", within) : null;
     if (list && list !== shownList) {
       if (shownList) { at = -1; scrollTo({ top: 0 }); $(".table-wrap", list)?.focus({ preventScroll: true }); }

@@ -227,7 +227,7 @@ _RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         "store_unreachable",
-        "the database does not answer the monitor",
+        "time since the database last answered the monitor",
         "s",
         "Records wait in the spools meanwhile; `affidavit doctor` looks closer.",
         by="host",

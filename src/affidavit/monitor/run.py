@@ -4,7 +4,7 @@ Of several processes one acts at a time; the others stand by and take over when 
 the database does not answer nothing can be kept, and so only one alert is possible, that one: each
 process tells it from memory for its own host, since the one that acted may be gone as well, and
 writes it down when the database is back. How long it has been away is counted from its last answer,
-so between two looks it is asked every few seconds whether it answers at all.
+so between two looks it is asked every few seconds for something small: what is silenced.
 """
 
 from __future__ import annotations
@@ -191,9 +191,10 @@ class Monitor:
         }
 
     def tick(self) -> Looked | None:
-        """Do what is due: look, or ask whether the database answers; None where it does.
+        """Do what is due: look, or ask what is silenced, which says whether the database answers.
 
-        Call it again after :meth:`wait_s`. Raises StoreRefused where a right is missing.
+        Gives None where it does and no look was due. Call it again after :meth:`wait_s`. Raises
+        StoreRefused where a right is missing.
         """
         away = self._away_since is not None
         if not away and self._clock_s() >= self._look_at_s:
@@ -203,7 +204,7 @@ class Monitor:
                 self._look_at_s = max(self._look_at_s, self._clock_s() + LEAST_PAUSE_S)
         asked_at = self._now()
         try:
-            self._store.ping(PROBE_S)
+            self._read_silences(PROBE_S)
         except StoreError as error:
             return self._alone(str(error), asked_at)
         self._answered_at = self._now()
@@ -226,6 +227,7 @@ class Monitor:
             if held is None:
                 self._acted, self._fence = False, None
                 by = self._store.peek()[1] or ""
+                self._read_silences()
                 return Looked(acting=False, reached=True, changes=self._returned(), by=by)
             self._lease_until_s = began_s + self._lease_s
             self._acted, self._fence = True, held.fence
@@ -252,10 +254,7 @@ class Monitor:
     def _act(self, held: Held, sample: Sample) -> Looked:
         at = self._now()
         state = _State.read(held.state)
-        self._silences = [
-            Silence(each.rule, each.subject, each.since, each.until)
-            for each in self._store.silences(at)
-        ]
+        self._read_silences()
         observed = self._observed(sample, at, state)
         rules = [rule for rule in self._rules.values() if rule.name != _AWAY]
         done = look(rules, state.alerts, observed, self._silences, at, self._post.repeat_s)
@@ -286,6 +285,13 @@ class Monitor:
             delivered=delivered,
             sample=sample,
         )
+
+    def _read_silences(self, within_s: float | None = None) -> None:
+        """Read what is silenced; also who stands by has to know it when the database goes away."""
+        self._silences = [
+            Silence(each.rule, each.subject, each.since, each.until)
+            for each in self._store.silences(self._now(), within_s)
+        ]
 
     def _quiet(self, name: str, sample: Sample) -> str | None:
         """Say why there is nothing to be judged by a rule, where that is so."""

@@ -62,8 +62,8 @@ class AlertStore(Protocol):
     def peek(self) -> tuple[Document, str | None]:
         """Give the state, and who acts now if somebody does; takes nothing."""
 
-    def silences(self, now: datetime) -> Sequence[KeptSilence]:
-        """Give the silences that have not ended."""
+    def silences(self, now: datetime, within_s: float | None = None) -> Sequence[KeptSilence]:
+        """Give the silences that have not ended; within so many seconds, or not at all."""
 
     def add_silence(self, silence: KeptSilence) -> None:
         """Keep a silence."""

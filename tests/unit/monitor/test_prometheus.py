@@ -33,6 +33,7 @@ def test_promtool_reads_every_metric_and_has_nothing_to_say_of_base_names() -> N
 def test_promtool_minds_two_names_only_which_were_given() -> None:
     """They carry gb and mb, since that is how they were asked for."""
     checked = promtool("check", "metrics", text=render(full(), "wadm.llm_audit"))
+    assert checked.returncode == 3
     said = sorted((checked.stdout + checked.stderr).split("\n"))[1:]
     assert said == [
         "audit_collection_size_gb metric names should not contain abbreviated units",

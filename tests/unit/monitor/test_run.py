@@ -54,6 +54,7 @@ class World:
     dead: float = 0.0
     steps: int = 0
     kill_at: frozenset[int] = frozenset()
+    silences: list[KeptSilence] = field(default_factory=list)
     frozen: tuple[datetime, datetime] = (START, START)
     """Between these two times the store stands still, and whoever asks waits in vain."""
 
@@ -86,8 +87,7 @@ class Store:
         self._world = world
 
     def ping(self, for_s: float) -> None:
-        """Answer."""
-        self._world.answers(for_s)
+        """Not used here."""
 
     def take(self, holder: str, for_s: float) -> Held | None:
         """Take the lease."""
@@ -120,9 +120,10 @@ class Store:
         """Give the state."""
         return self._world.state, self._world.holder
 
-    def silences(self, now: datetime) -> Sequence[KeptSilence]:
-        """There are none."""
-        return []
+    def silences(self, now: datetime, within_s: float | None = None) -> Sequence[KeptSilence]:
+        """Those that have not ended."""
+        self._world.answers(10.0 if within_s is None else within_s)
+        return [each for each in self._world.silences if now < each.until]
 
     def add_silence(self, silence: KeptSilence) -> None:
         """Not used here."""
@@ -384,6 +385,23 @@ def test_an_outage_of_less_than_a_minute_is_told_by_nobody(after_s: int) -> None
     world.frozen = (begins, begins + timedelta(seconds=45))
     ticking(world, started(world, "one", {}), started(world, "other", {}), for_s=200)
     assert (world.arrived, world.ledger) == ([], {})
+
+
+def test_a_silence_that_was_made_seconds_before_a_maintenance_is_heeded_by_everybody() -> None:
+    """By the process that acts, and by the one that stands by and keeps no state."""
+    world = World()
+    monitors = [started(world, name, {}) for name in ("acts", "stands by")]
+    ticking(world, *monitors, for_s=62)
+    made = KeptSilence("s", "*", "*", world.at, world.at + timedelta(hours=1), "ops", "upgrade")
+    world.silences.append(made)
+    begins = world.at + timedelta(seconds=6)
+    world.frozen = (begins, begins + timedelta(seconds=300))
+    done = ticking(world, *monitors, for_s=600)
+    assert world.arrived == []
+    changes = [event for each in done for event in each.changes]
+    assert [(event.what.value, event.silenced) for event in changes] == [
+        ("firing", True), ("firing", True), ("resolved", True), ("resolved", True),
+    ]  # fmt: skip
 
 
 def test_an_outage_is_noted_with_the_time_of_the_last_answer() -> None:

@@ -39,7 +39,7 @@ class MongoAlerts:
 
     def ping(self, for_s: float) -> None:
         """Ask the primary, which alone could keep anything."""
-        with translated("answer"), pymongo.timeout(for_s):
+        with translated("say that it is there"), pymongo.timeout(for_s):
             self._location.client.admin.command("ping")
 
     # -- who acts --------------------------------------------------------------------------------
@@ -99,10 +99,12 @@ class MongoAlerts:
 
     # -- silences --------------------------------------------------------------------------------
 
-    def silences(self, now: datetime) -> Sequence[KeptSilence]:
-        """Give the silences that have not ended."""
+    def silences(self, now: datetime, within_s: float | None = None) -> Sequence[KeptSilence]:
+        """Give the silences that have not ended, as the primary has them."""
         wanted = {"_id": _from(_SILENCE), "until": {"$gt": now}}
-        with translated(f"read {self._kept.name}"):
+        # A limit of None would lift the one that holds around this.
+        limit = contextlib.nullcontext() if within_s is None else pymongo.timeout(within_s)
+        with translated(f"read {self._kept.name}"), limit:
             found = list(self._kept.find(wanted, max_time_ms=MAX_TIME_MS))
         return [_silence(document) for document in found]
 

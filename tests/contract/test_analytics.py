@@ -290,6 +290,20 @@ def test_distinct_values_are_counted(filled: Fill) -> None:
     for of in ("user_id", "session_id", "provider"):
         for question in (ask(), ask(("model",)), ask(("hour_of_day",)), ask(("day",))):
             assert dict(engine.distinct(question, of)) == dict(oracle.distinct(question, of))
+    both = ("session_id", "user_id")
+    for question in (ask(), ask(("model",)), ask(("hour",), filters={"department": "sales"})):
+        assert engine.counted(question, both) == oracle.counted(question, both)
+
+
+def test_some_groups_can_be_asked_for(filled: Fill) -> None:
+    """The first by a counter, and groups by name, have the sums they have among all."""
+    engine, oracle = filled(odd_log(12))
+    question = ask(("user_id", "department"), measures=frozenset({"cost"}))
+    rows = [(key, s.only({"cost"})) for key, s in engine.highest(question, "cost_nano", 4)]
+    assert rows == oracle.highest(question, "cost_nano", 4)
+    keys = [key for key, _ in rows[1:]]
+    some = {key: s.only({"cost"}) for key, s in engine.only(question, keys)}
+    assert some == dict(oracle.only(question, keys)) == dict(rows[1:])
 
 
 def test_the_dearest_calls_come_first(filled: Fill) -> None:

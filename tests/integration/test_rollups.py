@@ -21,6 +21,7 @@ from affidavit.analytics.keeper import Keeper, rebuild
 from affidavit.errors import StoreRefused
 from affidavit.sealer.run import seal_once
 from affidavit.store.analytics import SumQuestion
+from affidavit.store.mongo.analytics import MongoCalls
 from affidavit.store.mongo.rollup_totals import RollupCalls
 from affidavit.tally.sums import MEASURES
 from tests.support.documents import Numbered
@@ -387,10 +388,12 @@ def test_a_group_that_is_being_added_is_waited_for(log: MongoLog, database: Log)
     with pytest.raises(CrashError):
         Keeper(log.seals, failing).step()
     question = ask(("provider",), since=NOW - timedelta(days=20))
-    threading.Timer(0.5, lambda: keeper(log).catch_up()).start()
+    finishing = threading.Timer(0.5, lambda: keeper(log).catch_up())
+    finishing.start()
     assert {k: s.only(question.measures) for k, s in engine.sums(question)} == dict(
         oracle.sums(question)
     )
+    finishing.join()
 
 
 @pytest.fixture(scope="module")
@@ -409,7 +412,10 @@ def asked(mongod: Any) -> Iterator[tuple[RollupCalls, Oracle]]:
 def test_the_highest_are_those_of_all(
     asked: tuple[RollupCalls, Oracle], by: tuple[str, ...], counter: str
 ) -> None:
-    """Ranking in the store gives what ranking every group gives, exact sums included."""
+    """Ranking in the store gives what ranking every group gives, exact sums included.
+
+    So does asking for some groups alone.
+    """
     engine, oracle = asked
     for since in (NOW - timedelta(days=20), datetime(2026, 10, 24, 22, tzinfo=UTC)):
         question = ask(by, since=since)
@@ -419,6 +425,25 @@ def test_the_highest_are_those_of_all(
         )
         found = engine.highest(question, counter, 3)
         assert [(key, sums.only(question.measures)) for key, sums in found] == every[:3]
+        keys = [key for key, _ in every[1:4]]
+        some = {key: sums.only(question.measures) for key, sums in engine.only(question, keys)}
+        assert some == dict(every[1:4])
+
+
+def test_a_question_is_planned_once(asked: tuple[RollupCalls, Oracle]) -> None:
+    """Whoever asks for the source and then for the sums of a question looks at the state once."""
+    engine, _ = asked
+    question, planned = ask(("model",)), []
+    plan = engine.plan
+    engine.plan = lambda of: planned.append(of) or plan(of)  # type: ignore[method-assign]
+    try:
+        for _ in range(2):
+            engine.source(question)
+            list(engine.sums(question))
+            list(engine.sums(ask(("user_id",))))
+    finally:
+        engine.plan = plan  # type: ignore[method-assign]
+    assert [of.by for of in planned] == [("model",), ("user_id",)] * 2
 
 
 def test_users_are_counted(asked: tuple[RollupCalls, Oracle]) -> None:
@@ -451,6 +476,28 @@ def test_expired_days_leave_the_rollups_too(log: MongoLog, database: Log) -> Non
     for cell in (*built.values(), *kept.values()):
         del cell["k"]  # a seal of which only expired records are gone may have been the newest
     assert built == kept
+
+
+def test_a_correction_does_not_count_without_its_call(log: MongoLog, database: Log) -> None:
+    """A correction was written after its call and expires after it; until then it adds nothing."""
+    store(database)
+    fold(log, database)
+    since = datetime(2026, 10, 28, 23, tzinfo=UTC)
+    database.llm_audit.delete_many({"timestamp": {"$lt": since}})
+    log.rollups.note("a", {"since": since})
+    log.rollups.prune("a", since, "Europe/Madrid")
+    alone = {"event_type": "correction", "effective_at": {"$lt": since}}
+    assert database.llm_audit.count_documents(alone)
+    oracle = Oracle(database.llm_audit.find({"$nor": [alone]}))
+    raw = MongoCalls(log.location)
+    for question in FITTING:
+        expected = dict(oracle.sums(question))
+        for engine in (raw, log.calls):
+            found = {key: sums.only(question.measures) for key, sums in engine.sums(question)}
+            assert found == expected
+    assert [(d.fact.call_id, d.cost_nano) for d in raw.dearest(ask(), 9)] == [
+        (d.fact.call_id, d.cost_nano) for d in oracle.dearest(ask(), 9)
+    ]
 
 
 def test_a_log_that_is_not_sealed_is_asked_itself(log: MongoLog, database: Log) -> None:

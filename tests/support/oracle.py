@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -11,12 +12,14 @@ from zoneinfo import ZoneInfo
 
 from affidavit.store.analytics import (
     Dear,
+    Different,
     Key,
     Limits,
     Scores,
     Source,
     SumQuestion,
     TooManyGroups,
+    highest_of,
 )
 from affidavit.tally.facts import (
     MAX_SCORE,
@@ -55,6 +58,24 @@ class Oracle:
         self._check(question, len(found))
         for key, sums in found.items():
             yield key, sums.only(question.measures)
+
+    def highest(self, question: SumQuestion, counter: str, count: int) -> list[tuple[Key, Sums]]:
+        """Sort all groups."""
+        return highest_of(self.sums(question), counter, count)
+
+    def only(self, question: SumQuestion, keys: Sequence[Key]) -> Iterator[tuple[Key, Sums]]:
+        """Leave out all others."""
+        yield from ((key, sums) for key, sums in self.sums(question) if key in keys)
+
+    def counted(self, question: SumQuestion, of: Sequence[str]) -> dict[str, Different]:
+        """Count by group and in all."""
+        whole = replace(question, by=())
+        return {
+            name: Different(
+                dict(self.distinct(question, name)), sum(n for _, n in self.distinct(whole, name))
+            )
+            for name in of
+        }
 
     def distinct(self, question: SumQuestion, of: str) -> Iterator[tuple[Key, int]]:
         """Collect the values."""

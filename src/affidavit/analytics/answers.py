@@ -15,6 +15,9 @@ from affidavit.analytics.questions import Request
 from affidavit.store.analytics import Source
 from affidavit.tally.times import WEEKDAYS
 
+EMPTY: Final = '""'
+"""How an empty text is written where none is an empty field."""
+
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the beginning of a formula."""
 
@@ -80,7 +83,8 @@ class Answer(Generic[R, T]):
         """Write the rows as CSV (RFC 4180), with a line of names; no totals.
 
         A text that a spreadsheet would take for a formula gets an apostrophe in front, and what
-        cannot be printed is written as an escape.
+        cannot be printed is written as an escape. An empty field stands for none; an empty text is
+        two quotation marks, as in the tables.
         """
         rows = [flat(row) for row in self.rows]
         out = io.StringIO()
@@ -177,6 +181,8 @@ def _cell(value: Any) -> Any:
         return json.dumps(value)
     if not isinstance(value, str):
         return value
+    if not value:
+        return EMPTY
     shown = value if value.isprintable() else "".join(map(_printable, value))
     return f"'{shown}" if value.startswith(_FORMULA) and not _is_number(value) else shown
 

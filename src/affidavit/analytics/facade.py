@@ -218,6 +218,14 @@ class AsyncAnalytics:
     def __init__(self, asked: Analytics) -> None:
         self._asked = asked
 
+    def seen_by(
+        self,
+        within: Mapping[str, tuple[str, ...]] | None = None,
+        note: Note | None = None,
+    ) -> AsyncAnalytics:
+        """Give the same questions for somebody else; see :meth:`Analytics.seen_by`."""
+        return AsyncAnalytics(self._asked.seen_by(within, note))
+
     async def cost(
         self, by: By = ("user",), **asking: Unpack[Asking]
     ) -> Answer[costs.CostRow, costs.CostRow]:

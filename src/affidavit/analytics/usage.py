@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from affidavit.analytics.answers import Answer, Row, answer, order, ratio
 from affidavit.analytics.questions import Request
-from affidavit.store.analytics import Engine, Key, SumQuestion, TooManyGroups
+from affidavit.store.analytics import Different, Engine, Key, SumQuestion, TooManyGroups
 from affidavit.tally.sketch import Sketch
 from affidavit.tally.sums import Sums
 
@@ -96,20 +96,18 @@ def usage(engine: Engine, request: Request) -> Answer[UsageRow, UsageTotals]:
     source = engine.source(question)
     groups = dict(engine.sums(question))
     alone = question.by == ("user_id",)  # then each group is one user, and nothing is to be asked
-    users = (
-        {key: int(key[0] is not None) for key in groups}
-        if alone
-        else dict(engine.distinct(question, "user_id"))
-    )
-    sessions = dict(engine.distinct(question, "session_id"))
+    counted = engine.counted(question, ("session_id",) if alone else ("session_id", "user_id"))
+    sessions = counted["session_id"]
+    each = {key: int(key[0] is not None) for key in groups} if alone else {}
+    users = counted.get("user_id", Different(each, sum(each.values())))
     total = Sums()
     for sums in groups.values():
         total.merge(sums)
     rows = [
         UsageRow(
             key=request.named(key),
-            users=users.get(key, 0),
-            sessions=sessions.get(key, 0),
+            users=users.by.get(key, 0),
+            sessions=sessions.by.get(key, 0),
             **_values(sums, total),
         )
         for key, sums in groups.items()
@@ -123,8 +121,8 @@ def usage(engine: Engine, request: Request) -> Answer[UsageRow, UsageTotals]:
     except TooManyGroups:
         notes.append("New and lapsed users are not counted: there are too many users for that.")
     totals = UsageTotals(
-        users=sum(users.values()) if alone else _only(engine, request, "user_id"),
-        sessions=_only(engine, request, "session_id"),
+        users=users.whole,
+        sessions=sessions.whole,
         new_users=new,
         lapsed_users=lapsed,
         **_values(total, total),
@@ -204,10 +202,6 @@ def _values(sums: Sums, total: Sums) -> dict[str, Any]:
 def _characters(sketch: Sketch, percent: int) -> int | None:
     found = sketch.percentile(percent)
     return None if found is None else round(found)
-
-
-def _only(engine: Engine, request: Request, of: str) -> int:
-    return sum(n for _key, n in engine.distinct(request.sums(by=()), of))
 
 
 def _look_back(request: Request) -> timedelta:

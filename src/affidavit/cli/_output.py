@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _WIDE = 200
-_LONGEST = 200
-"""Characters of a value in a row that is written as lines."""
 _GROUPED = 10_000
 """From here on a number has no decimals, and separators between its thousands."""
 
@@ -40,10 +38,10 @@ def table(
     wrapped: Sequence[str] = (),
     right: Sequence[str] = (),
     upright: bool = False,
-) -> bool:
-    """Print a table, and say whether a text had to be cut.
+) -> None:
+    """Print a table. Nothing is cut off: what is wider than its column goes on in the next line.
 
-    Columns named in ``wrapped`` may break lines; other texts are cut, figures never are. Figures
+    Columns named in ``wrapped`` hold words, and give way first to others. Figures never break; they
     stand to the right: known columns by themselves, and those named in ``right``. Where the screen
     is too narrow for the figures, an ``upright`` table is written row by row, a line a value.
     """
@@ -61,13 +59,13 @@ def table(
     widths = fitted(columns, cells, kinds, out.width)
     if widths is None and upright:
         _rows(columns, cells)
-        return False
+        return
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for number, (name, kind) in enumerate(zip(columns, kinds, strict=True)):
         shown.add_column(
             name,
-            no_wrap=kind == "text" or (widths is None and kind == "figure"),
-            overflow="ellipsis" if kind == "text" else "fold",
+            no_wrap=widths is None and kind == "figure",
+            overflow="fold",
             justify="right" if name in figures else "left",
             width=None if widths is None else widths[number],
             # A narrow screen: no text, however long, takes the room of all the others.
@@ -76,11 +74,6 @@ def table(
     for row in cells:
         shown.add_row(*map(Text, row))
     out.print(shown)
-    return widths is None or any(
-        kind == "text" and width(row[number]) > widths[number]
-        for number, kind in enumerate(kinds)
-        for row in cells
-    )
 
 
 def _rows(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
@@ -91,7 +84,7 @@ def _rows(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
             raw("")
         for name, value in zip(columns, row, strict=True):
             if value:
-                raw(f"{name.strip():{names}}  {shorten(value, _LONGEST)}")
+                raw(f"{name.strip():{names}}  {value}")
 
 
 def say(text: str) -> None:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from affidavit.analytics.answers import Answer, Row
+from affidavit.analytics.answers import EMPTY, Answer, Row
 from affidavit.cli import _output as output
 
 Shown = Mapping[str, str]
@@ -157,8 +157,7 @@ def table(answer: Answer[Any, Any]) -> None:
     right = [columns[name] for name in listed if columns[name] not in _LEFT]
     wrapped = [columns[name] for name in listed if _is_wordy(answer, name)]
     if lines:
-        if output.table(heads, lines, right=right, wrapped=wrapped, upright=True):
-            output.say("Names that end in … are cut; --json and --csv have them whole.")
+        output.table(heads, lines, right=right, wrapped=wrapped, upright=True)
     else:
         output.say("No calls.")
     for line in _below(answer, columns):
@@ -167,7 +166,7 @@ def table(answer: Answer[Any, Any]) -> None:
 
 def _named(value: object) -> object:
     """Write a key; an empty text is another one than none."""
-    return '""' if value == "" else value
+    return EMPTY if value == "" else value
 
 
 def _is_wordy(answer: Answer[Any, Any], name: str) -> bool:
@@ -187,7 +186,8 @@ def _below(answer: Answer[Any, Any], columns: Shown) -> list[str]:
         )
         lines.insert(0, ", ".join(values))
     elif answer.question == "usage":
-        lines.insert(0, f"new users {answer.totals.new_users}, lapsed {answer.totals.lapsed_users}")
+        new, lapsed = map(output.cell, (answer.totals.new_users, answer.totals.lapsed_users))
+        lines.insert(0, f"new users {new}, lapsed {lapsed}")
     return [*lines, *answer.notes]
 
 

@@ -16,8 +16,8 @@ def fitted(
 ) -> list[int] | None:
     """Give a width for each column, or None where they do not fit into ``room`` characters.
 
-    A column is of a ``figure`` (never narrower than its widest one), of ``words`` (may break
-    between them) or of ``text`` (may be cut). Headings break between words.
+    A column is of a ``figure`` (never narrower than its widest one), of ``words`` (breaks between
+    them) or of ``text`` (breaks anywhere). Headings break between words.
     """
     full, least = [], []
     for number, (name, kind) in enumerate(zip(columns, kinds, strict=True)):

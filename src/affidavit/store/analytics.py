@@ -6,7 +6,7 @@ give equal answers, which tests/contract holds them to.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -123,6 +123,13 @@ class Dear(NamedTuple):
     cost_nano: int
 
 
+class Different(NamedTuple):
+    """How many different values a key has: in each group, and in all."""
+
+    by: dict[Key, int]
+    whole: int
+
+
 class Scores(NamedTuple):
     """Scores of one name: how many, their sum in millionths, and the sum of those squared."""
 
@@ -158,8 +165,20 @@ class Engine(Totals, Protocol):
     Each method raises what ``sums`` raises.
     """
 
+    def highest(self, question: SumQuestion, counter: str, count: int) -> list[tuple[Key, Sums]]:
+        """Give the groups with the highest value of a counter, the highest first.
+
+        Groups that have the same are in the order of their keys.
+        """
+
+    def only(self, question: SumQuestion, keys: Sequence[Key]) -> Iterator[tuple[Key, Sums]]:
+        """Give the sums of some groups; those without calls are absent."""
+
     def distinct(self, question: SumQuestion, of: str) -> Iterator[tuple[Key, int]]:
         """Count the different values of a key in each group; calls without one do not count."""
+
+    def counted(self, question: SumQuestion, of: Sequence[str]) -> Mapping[str, Different]:
+        """Count the different values of several keys; calls without one do not count."""
 
     def dearest(self, question: SumQuestion, count: int) -> list[Dear]:
         """List the calls that cost most, corrections included, the dearest first."""
@@ -175,6 +194,23 @@ class Engine(Totals, Protocol):
 
         Keys are read of the record of the hit: it has dimensions, and no model.
         """
+
+
+def highest_of(
+    rows: Iterable[tuple[Key, Sums]], counter: str, count: int
+) -> list[tuple[Key, Sums]]:
+    """Rank groups as :meth:`Engine.highest` does; what comes twice is added up."""
+    merged: dict[Key, Sums] = {}
+    for key, sums in rows:
+        if key in merged:
+            merged[key].merge(sums)
+        else:
+            merged[key] = sums
+
+    def rank(row: tuple[Key, Sums]) -> tuple[int, tuple[str, ...]]:
+        return -getattr(row[1], counter), tuple(value or "" for value in row[0])
+
+    return sorted(merged.items(), key=rank)[:count]
 
 
 def check_key(name: str, *, times: bool = True) -> None:

@@ -53,11 +53,17 @@ def test_a_narrow_screen_has_a_line_for_each_value(
 
 
 @pytest.mark.requirement("R13")
-def test_a_table_says_whether_a_text_was_cut(capsys: pytest.CaptureFixture[str]) -> None:
-    """A reader can be told that a name is not whole."""
-    assert output.table(("user", "calls"), [("u" * 300, 1)])
-    assert not output.table(("user", "calls"), [("u" * 30, 1)])
-    assert "…" in capsys.readouterr().out
+@pytest.mark.parametrize("room", [30, 80, 200])
+def test_nothing_of_a_text_is_cut_off(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    """A name that is wider than its column goes on in the next line, to its end."""
+    monkeypatch.setattr(output, "_WIDE", room)
+    output.table(("user", "model", "calls"), [("x" * 300, "gpt-5-mini", 17)])
+    shown = capsys.readouterr().out
+    assert shown.count("x") == 300
+    assert "gpt-5-mini" in shown
+    assert max(map(len, shown.splitlines())) <= room
 
 
 @given(

@@ -7,10 +7,11 @@ collecting the values would run into its limit of 16 MB.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
 from bson.decimal128 import Decimal128
@@ -19,12 +20,14 @@ from bson.objectid import ObjectId
 from affidavit.event import EPOCH, EventType
 from affidavit.store.analytics import (
     Dear,
+    Different,
     Key,
     Limits,
     Scores,
     Source,
     SumQuestion,
     TooManyGroups,
+    highest_of,
 )
 from affidavit.store.mongo import counting
 from affidavit.store.mongo.connect import Location
@@ -33,6 +36,9 @@ from affidavit.store.mongo.driver import translated
 from affidavit.tally.facts import CONTENT, MAX_SCORE, fact_of
 from affidavit.tally.sketch import Sketch
 from affidavit.tally.sums import SKETCHES, Sums
+
+if TYPE_CHECKING:
+    from pymongo.collection import Collection
 
 MAX_TIME_MS: Final = 60_000
 """A question that takes longer is stopped by the server."""
@@ -76,6 +82,15 @@ class MongoCalls:
                 group = found.setdefault(counting.key(question, row["_id"]), Sums())
                 group.merge(_read(row))
         yield from found.items()
+
+    def highest(self, question: SumQuestion, counter: str, count: int) -> list[tuple[Key, Sums]]:
+        """Give the groups with the highest value of a counter, the highest first."""
+        return highest_of(self.sums(question), counter, count)
+
+    def only(self, question: SumQuestion, keys: Sequence[Key]) -> Iterator[tuple[Key, Sums]]:
+        """Give the sums of some groups."""
+        chosen = set(keys)
+        yield from ((key, sums) for key, sums in self.sums(question) if key in chosen)
 
     def _summed(self, question: SumQuestion) -> Stages:
         measures = question.measures | {"counts"}
@@ -155,7 +170,7 @@ class MongoCalls:
     def _corrected(self, question: SumQuestion) -> Stages:
         priced = {"$cond": [{"$eq": ["$details.cost_status_before", "unpriced"]}, 1, 0]}
         return [
-            {"$match": counting.corrections(question)},
+            {"$match": self._corrections(question)},
             *counting.named(question, None, correcting=True),
             {
                 "$group": {
@@ -166,6 +181,18 @@ class MongoCalls:
                 }
             },
         ]
+
+    def _corrections(self, question: SumQuestion) -> dict[str, Any]:
+        """Choose corrections of calls that are there: a correction expires after its call."""
+        chosen = counting.corrections(question)
+        oldest = self._oldest()
+        if oldest is not None and oldest > chosen["effective_at"]["$gte"]:
+            chosen["effective_at"] = chosen["effective_at"] | {"$gte": oldest}
+        return chosen
+
+    def _oldest(self) -> datetime | None:
+        """Tell the time of the oldest record; calls from before it have expired."""
+        return oldest_record(self._records)
 
     def _calls(self, question: SumQuestion) -> Stages:
         return [
@@ -178,14 +205,11 @@ class MongoCalls:
     def distinct(self, question: SumQuestion, of: str) -> Iterator[tuple[Key, int]]:
         """Count the different values of a key in each group."""
         value = counting.value(of)
-        # Numbers that are equal are one value, whatever their kind.
-        equal = {"$cond": [{"$isNumber": value}, {"$toDouble": value}, value]}
-        text = {"$convert": {"input": equal, "to": "string", "onError": "?"}}
         group = counting.grouped(question)
         stages = [
             *self._calls(question),
             {"$match": {"$expr": {"$ne": [value, None]}}},
-            {"$group": {"_id": {**group, "value": text}}},
+            {"$group": {"_id": {**group, "value": _comparable(value)}}},
             {"$group": {"_id": {name: f"$_id.{name}" for name in group}, "n": {"$sum": 1}}},
         ]
         found: dict[Key, int] = {}
@@ -194,13 +218,47 @@ class MongoCalls:
             found[key] = found.get(key, 0) + int(row["n"])
         yield from found.items()
 
+    def counted(self, question: SumQuestion, of: Sequence[str]) -> Mapping[str, Different]:
+        """Count the different values of several keys, by group and in all, in one pass."""
+        group = counting.grouped(question)
+        each = [
+            {"m": {"$literal": n}, "v": _comparable(counting.value(name))}
+            for n, name in enumerate(of)
+        ]
+        stages = [
+            *self._calls(question),
+            {"$project": {**dict.fromkeys(group, 1), "s": each}},
+            {"$unwind": "$s"},
+            {"$match": {"s.v": {"$ne": None}}},
+            {"$group": {"_id": {"m": "$s.m", "v": "$s.v", "g": group}}},
+            {"$group": {"_id": {"m": "$_id.m", "v": "$_id.v"}, "g": {"$push": "$_id.g"}}},
+            {"$unwind": {"path": "$g", "includeArrayIndex": "n"}},
+            {
+                "$group": {
+                    "_id": {"m": "$_id.m", "g": "$g"},
+                    "n": {"$sum": 1},
+                    # Each value is counted in all where its first group is.
+                    "first": {"$sum": {"$cond": [{"$eq": ["$n", 0]}, 1, 0]}},
+                }
+            },
+        ]
+        found: dict[str, Different] = {name: Different({}, 0) for name in of}
+        limited = replace(question, limit=question.limit * len(of))
+        for row in self._limited(limited, stages):
+            name = of[row["_id"]["m"]]
+            by, whole = found[name]
+            key = counting.key(question, row["_id"]["g"])
+            by[key] = by.get(key, 0) + int(row["n"])
+            found[name] = Different(by, whole + int(row["first"]))
+        return found
+
     def dearest(self, question: SumQuestion, count: int) -> list[Dear]:
         """List the calls that cost most, corrections included, the dearest first."""
         differences = {
             str(row["_id"]): int(Decimal(str(row["nano"])))
             for row in self._run(
                 [
-                    {"$match": counting.corrections(question)},
+                    {"$match": self._corrections(question)},
                     *counting.named(question, None, correcting=True),
                     {
                         "$group": {
@@ -351,9 +409,25 @@ class MongoCalls:
             )
 
 
+def oldest_record(records: Collection[dict[str, Any]]) -> datetime | None:
+    """Tell the time of the oldest record, by the index that lets records expire."""
+    dated = {"timestamp": {"$gt": EPOCH}}
+    with translated("look for the oldest record"):
+        found = records.find_one(
+            dated, {"timestamp": 1}, sort=[("timestamp", 1)], max_time_ms=MAX_TIME_MS
+        )
+    return None if found is None else found["timestamp"]
+
+
 _ANSWER: Final = EventType.LLM_RESPONSE.value
 _BOTH: Final = [True, False]
 _RETRIES: Final = {"$ifNull": [counting.count("$response_data.retries"), 0]}
+
+
+def _comparable(value: Any) -> dict[str, Any]:
+    """Write a value as a text; numbers that are equal are one value, whatever their kind."""
+    equal = {"$cond": [{"$isNumber": value}, {"$toDouble": value}, value]}
+    return {"$convert": {"input": equal, "to": "string", "onError": "?", "onNull": None}}
 
 
 def _sum_if(condition: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from affidavit.event import DIMENSIONS, Document, EventType
+from affidavit.store.mongo.analytics import oldest_record
 from affidavit.store.mongo.connect import Location
 from affidavit.store.mongo.driver import translated
 from affidavit.store.mongo.indexes import CORRECTION
@@ -79,9 +80,10 @@ class MongoRepricing:
         used = {"$or": [{"success": True}, *({f"{n}_tokens": {"$gt": 0}} for n in _TOKENS)]}
         limits = {"$gte": span.since, "$lt": span.until}
         without = {**_match(span), "timestamp": limits, "response_data.cost_usd": None, **used}
+        oldest = oldest_record(self._records)  # a correction expires after its call
         corrected = {
             **_match(span, CORRECTION),
-            "effective_at": limits,
+            "effective_at": limits | {"$gte": max(span.since, oldest or span.since)},
             "details.cost_status_before": "unpriced",
         }
         known = {"$or": [{"$gt": [f"${name}_tokens", None]} for name in _TOKENS]}

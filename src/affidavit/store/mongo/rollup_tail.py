@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from affidavit.event import EPOCH, Document
 from affidavit.store.analytics import Key, SumQuestion
-from affidavit.store.mongo.analytics import MongoCalls
+from affidavit.store.mongo.analytics import MongoCalls, oldest_record
 from affidavit.store.mongo.connect import Location
 from affidavit.store.mongo.counting import Stages
 from affidavit.store.mongo.driver import translated
@@ -37,10 +37,16 @@ class Run(NamedTuple):
 class _Numbered(MongoCalls):
     """Answers from the records of one run alone."""
 
-    def __init__(self, location: Location, legacy_timezone: str | None, run: Run) -> None:
+    def __init__(
+        self, location: Location, legacy_timezone: str | None, run: Run, oldest: datetime | None
+    ) -> None:
         super().__init__(location, legacy_timezone)
+        self._known_oldest = oldest
         numbers = {"$gte": run.first, "$lt": run.end}
         self._chosen: Stages = [{"$match": {"writer": run.writer, "seq": numbers}}]
+
+    def _oldest(self) -> datetime | None:
+        return self._known_oldest
 
     def _calls(self, question: SumQuestion) -> Stages:
         return [*self._chosen, *super()._calls(question)]
@@ -58,6 +64,7 @@ class Tail:
         database, names = location.database, location.names
         self._seals = database[names.seals]
         self._batches = database[names.leaf_batches]
+        self._records = database[names.records]
 
     def runs(self, state: Document) -> tuple[Run, ...] | None:
         """List what a side of the rollups lacks, by its state; None where that is too much."""
@@ -90,10 +97,11 @@ class Tail:
         self, runs: Sequence[Run], question: SumQuestion, spans: Iterable[tuple[datetime, datetime]]
     ) -> Iterator[tuple[Key, Sums]]:
         """Give sums of these records in these spans; a group may come several times."""
+        oldest = oldest_record(self._records) if runs else None
         for since, until in spans:
             span = replace(question, since=since, until=until)
             for run in runs:
-                yield from _Numbered(self._location, self._legacy, run).sums(span)
+                yield from _Numbered(self._location, self._legacy, run, oldest).sums(span)
 
 
 _MISSING: Final = 20

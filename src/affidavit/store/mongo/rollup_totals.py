@@ -10,7 +10,7 @@ numbers (:mod:`.rollup_tail`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 from affidavit.event import EPOCH, Document, LedgerEvent
 from affidavit.store.analytics import (
     Dear,
+    Different,
     Engine,
     Key,
     Limits,
@@ -26,6 +27,7 @@ from affidavit.store.analytics import (
     Source,
     SumQuestion,
     TooManyGroups,
+    highest_of,
 )
 from affidavit.store.mongo.adoption import OLD
 from affidavit.store.mongo.analytics import MongoCalls
@@ -57,6 +59,9 @@ SENT_WITHIN: Final = timedelta(seconds=2)
 
 PATIENCE_S: Final = 2.0
 """Longest wait for a group that is being added; then the records are asked."""
+
+FRESH_S: Final = 1.0
+"""So long the plan of :meth:`RollupCalls.source` serves the sums that are asked after it."""
 
 _LOOK_S: Final = 0.05
 _BUSY: Final = "Calls are being added to the rollups at this moment."
@@ -125,12 +130,14 @@ class RollupCalls:
         self._old = _OldCalls(location, legacy_timezone)
         self._cells = Cells(location)
         self._tail = Tail(location, legacy_timezone)
+        self._planned: tuple[SumQuestion, Plan | str, float] | None = None
 
     # -- the contract ----------------------------------------------------------------------------
 
     def source(self, question: SumQuestion) -> Source:
         """Say where the sums of this question come from, and why not from rollups."""
         plan = self._settled(question)
+        self._planned = question, plan, time.monotonic()
         if isinstance(plan, str):
             found = self._raw.source(question)
             return found._replace(notes=(*found.notes, plan)) if plan else found
@@ -161,10 +168,28 @@ class RollupCalls:
             keys = self._cells.highest(plan.side, question, part, counter, first)
             keys = list(dict.fromkeys([*keys, *newest]))
             rows = self._cells.of_users(plan.side, question, part, keys)
-            return _ranked([*_named(question, rows), *newest.items()], counter, count)
+            return highest_of([*_named(question, rows), *newest.items()], counter, count)
 
         found = self._steadily(question, best_users)
-        return _ranked(self.sums(question), counter, count) if found is None else found
+        return highest_of(self.sums(question), counter, count) if found is None else found
+
+    def only(self, question: SumQuestion, keys: Sequence[Key]) -> Iterator[tuple[Key, Sums]]:
+        """Give the sums of some groups; those of users are looked up one by one."""
+
+        def of_users(plan: Plan, question: SumQuestion) -> dict[Key, Sums] | None:
+            part = self._of_users(plan)
+            if part is None or not question.by or set(question.by) & set(UNITS):
+                return None
+            found: dict[Key, Sums] = {}
+            rows = self._cells.of_users(plan.side, question, part, keys)
+            self._merge(question, found, _named(question, rows))
+            self._merge(question, found, self._tail_of(plan, question))
+            return found
+
+        found = self._steadily(question, of_users) if keys else {}
+        chosen = set(keys)
+        rows = self.sums(question) if found is None else found.items()
+        yield from ((key, sums) for key, sums in rows if key in chosen)
 
     def distinct(self, question: SumQuestion, of: str) -> Iterator[tuple[Key, int]]:
         """Count different values; of users over whole days from rollups, else from the records."""
@@ -176,6 +201,10 @@ class RollupCalls:
             yield from self._raw.distinct(question, of)
         elif count:
             yield (), count
+
+    def counted(self, question: SumQuestion, of: Sequence[str]) -> Mapping[str, Different]:
+        """Count different values of several keys, from the records."""
+        return self._raw.counted(question, of)
 
     def _users(self, plan: Plan, question: SumQuestion) -> int | None:
         part = self._of_users(plan)
@@ -251,8 +280,9 @@ class RollupCalls:
     ) -> T | None:
         """Ask the cells at rest, again where one was added to; None: the records must be asked."""
         end_s = time.monotonic() + PATIENCE_S
+        known = self._known(question)
         while True:
-            plan = self._settled(question)
+            plan, known = self._settled(question) if known is None else known, None
             if isinstance(plan, str) or all(part.shape is None for part in plan.parts):
                 return None
             answer = ask(plan, question)
@@ -261,6 +291,11 @@ class RollupCalls:
                 return answer
             if time.monotonic() >= end_s:
                 return None
+
+    def _known(self, question: SumQuestion) -> Plan | str | None:
+        """Give the plan whose source was told a moment ago; what it says of cells is looked at."""
+        asked, plan, at_s = self._planned or (None, "", 0.0)
+        return plan if asked == question and time.monotonic() - at_s < FRESH_S else None
 
     def _has_old(self, until: datetime) -> bool:
         """Whether set-up has found documents of another logger that may be of this time."""
@@ -404,19 +439,6 @@ def _named(
                 label = labels[name, at] = time_key(name, at, question.tz)
             key.append(label)
         yield tuple(key), sums
-
-
-def _ranked(rows: Iterable[tuple[Key, Sums]], counter: str, count: int) -> list[tuple[Key, Sums]]:
-    def rank(row: tuple[Key, Sums]) -> tuple[int, tuple[str, ...]]:
-        return -getattr(row[1], counter), tuple(value or "" for value in row[0])
-
-    merged: dict[Key, Sums] = {}
-    for key, sums in rows:
-        if key in merged:
-            merged[key].merge(sums)
-        else:
-            merged[key] = sums
-    return sorted(merged.items(), key=rank)[:count]
 
 
 def _fits(shape: Shape, question: SumQuestion) -> bool:

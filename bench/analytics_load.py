@@ -239,18 +239,14 @@ class Calls:
 
     def call(self, at: datetime) -> tuple[tuple[Any, ...], tuple[Any, ...], bytes]:
         """Make the parts of an intent and an outcome, and the call's id."""
-        random = self._random
-        rank = bisect(self._users, random.random() * self._users[-1])
-        model = MODELS[bisect(self._models, random.random() * self._models[-1])]
-        who = {
-            "user_id": f"user_{rank:05d}",
-            "department": _DEPARTMENTS[rank * 7 % len(_DEPARTMENTS)],
-            "tenant": _TENANTS[rank % len(_TENANTS)],
+        random, model = self._random, self.model()
+        who = self.somebody()
+        who |= {
             "environment": "production",
             "service": "assistant",
-            "session_id": f"s{rank}-{at:%y%m%d}{at.hour // 4}",
+            "session_id": f"{who['user_id']}-{at:%y%m%d}{at.hour // 4}",
         }
-        prompt, answer = self._passage(self._text // 3), self._passage(self._text * 2 // 3)
+        prompt, answer = self.texts()
         record_id = _records.new_id()
         call_id = record_id.hex()
         fields = {"symbol": random.choice(("BTCUSDT", "ETHUSDT", "SOLUSDT"))}
@@ -265,6 +261,23 @@ class Calls:
             model.provider, model.name, len(prompt), fields, status, error, report, {}, took_ms,
         )  # fmt: skip
         return intent, outcome, record_id
+
+    def texts(self) -> tuple[str, str]:
+        """Make a prompt, and an answer of twice its length."""
+        return self._passage(self._text // 3), self._passage(self._text * 2 // 3)
+
+    def somebody(self) -> dict[str, str]:
+        """Choose who calls."""
+        rank = bisect(self._users, self._random.random() * self._users[-1])
+        return {
+            "user_id": f"user_{rank:05d}",
+            "department": _DEPARTMENTS[rank * 7 % len(_DEPARTMENTS)],
+            "tenant": _TENANTS[rank % len(_TENANTS)],
+        }
+
+    def model(self) -> Model:
+        """Choose which model is called."""
+        return MODELS[bisect(self._models, self._random.random() * self._models[-1])]
 
     def _ending(
         self, model: Model, answer: str, took_ms: float

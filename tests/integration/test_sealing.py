@@ -19,6 +19,7 @@ import pytest
 from affidavit import AuditLogger
 from affidavit.cli import run
 from affidavit.config import AuditConfig
+from affidavit.errors import StoreError
 from affidavit.integrity.checkpoint import open_checkpoint
 from affidavit.integrity.note import Signer, VerifierKey
 from affidavit.spool.owner import default_directory
@@ -217,6 +218,24 @@ def test_a_key_is_rotated_inside_the_log(
     path.write_text(old)
     assert run(["seal", "--once"]) == 1
     assert "rotated" in capsys.readouterr().err
+
+
+def test_many_records_are_read_in_order_and_can_be_left(log: Log, seals: SealStore) -> None:
+    """A thread asks ahead; it ends with who reads, in the middle too, and its error is theirs."""
+    log.llm_audit.insert_many([{"writer": "w", "seq": seq} for seq in range(1500)])
+    log.llm_audit_ledger.insert_many([{"writer": "w", "seq": seq} for seq in (1500, 2000)])
+    found = [(dest, document["seq"]) for dest, document in seals.records("w", 0, 3000)]
+    ledger = [("ledger", 1500), ("ledger", 2000)]
+    assert found == [("records", seq) for seq in range(1500)] + ledger
+    reading = seals.records("w", 0, 3000)
+    assert next(reading)[1]["seq"] == 0
+    reading.close()  # type: ignore[attr-defined]
+    assert not [t.name for t in threading.enumerate() if "read-ahead" in t.name]
+    reading = seals.records("w", 0, 3000)
+    next(reading)
+    log.llm_audit.drop()
+    with pytest.raises(StoreError):
+        list(reading)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from affidavit.analytics.answers import Answer, Row, answer, money, order, ratio
 from affidavit.analytics.questions import Request
 from affidavit.store.analytics import Engine, Key
+from affidavit.tally.cells import USERS
 from affidavit.tally.sums import Sums, usd
 
 _NINE: Final = Decimal("1E-9")
@@ -94,16 +95,24 @@ def cost(engine: Engine, request: Request) -> Answer[CostRow, CostRow]:
     """Answer what was spent."""
     question = request.sums("cost", "tokens")
     source = engine.source(question)
-    groups = dict(engine.sums(question))
-    total = _merged(groups)
-    earlier: dict[Key, Sums] = dict(engine.sums(request.before("cost", by=_trend(request))))
-    before = _merged(earlier)
+    more = 0
+    if source.name == "rollups" and request.top is not None and _is_ranked(question.by):
+        groups, total, more = _first(engine, request, request.top)
+        earlier = dict(engine.only(request.before("cost"), list(groups)))
+        before = _merged(dict(engine.sums(request.before("cost", by=()))))
+    else:
+        groups = dict(engine.sums(question))
+        total = _merged(groups)
+        earlier = dict(engine.sums(request.before("cost", by=_trend(request))))
+        before = _merged(earlier)
     rows: list[CostRow] = []
     for key, sums in groups.items():
         was = None if request.by_time else earlier.get(key, Sums())
         rows.append(_row(request.named(key), sums, was, total))
     sizes = {id(row): int(row.cost_usd.scaleb(9)) for row in rows}
     notes = _notes(engine, request, total)
+    if more:
+        notes.append("More rows are not shown; the totals include them.")
     kept = request.kept_since
     if kept is not None and request.span.before < kept <= request.span.since:
         notes.append(
@@ -115,6 +124,19 @@ def cost(engine: Engine, request: Request) -> Answer[CostRow, CostRow]:
         notes.append(f"At the same pace it will be {money(projected)} USD at the end of that time.")
     totals = _row({}, total, before, total)
     return answer("cost", request, source, order(request, rows, sizes), totals, *notes)
+
+
+def _is_ranked(by: tuple[str, ...]) -> bool:
+    """Whether the store ranks the groups: users are many, and few of them are looked at."""
+    return "user_id" in by and set(by) <= set(USERS.keys)
+
+
+def _first(engine: Engine, request: Request, top: int) -> tuple[dict[Key, Sums], Sums, int]:
+    """Give the first groups, the sum of all, and whether there are more (0 or 1)."""
+    question = request.sums("cost", "tokens")
+    rows = engine.highest(question, "cost_nano", top + 1)
+    total = _merged(dict(engine.sums(request.sums("cost", "tokens", by=()))))
+    return dict(rows[:top]), total, len(rows) - len(rows[:top])
 
 
 def dearest(engine: Engine, request: Request) -> Answer[CallRow, CallTotals]:

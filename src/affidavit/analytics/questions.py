@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from affidavit.errors import ConfigError
 from affidavit.store.analytics import SumQuestion, check_key
+from affidavit.tally.facts import KEYS
 from affidavit.tally.times import UNITS, start_of_day, start_of_month
 
 ALIASES: Final[Mapping[str, str]] = {
@@ -20,6 +21,9 @@ ALIASES: Final[Mapping[str, str]] = {
     "error": "error_type",
 }
 """Short names of keys, as people write them."""
+
+_SHORT: Final = {name: short for short, name in ALIASES.items()}
+_KNOWN: Final = tuple(_SHORT.get(name, name) for name in KEYS)
 
 LAST: Final = "30d"
 """The time asked for when nothing is said."""
@@ -140,9 +144,9 @@ def read(
     where = dict(asking.get("where") or {})
     filters = {ALIASES.get(name, name): value for name, value in where.items()}
     for name in names:
-        check_key(ALIASES.get(name, name))
+        check_key(ALIASES.get(name, name), known=_KNOWN)
     for name in filters:
-        check_key(name, times=False)
+        check_key(name, times=False, known=_KNOWN)
     moment = now or datetime.now(UTC)
     span = read_span(asking, ZoneInfo(zone), moment)
     top = asking.get("top")
@@ -153,9 +157,7 @@ def read(
     if within:
         details["within"] = {name: list(values) for name, values in within.items()}
     kept_since = None if kept is None else moment - kept
-    return Request(
-        names, span, zone, filters, top, moment, kept_since, dict(within or {}), details
-    )
+    return Request(names, span, zone, filters, top, moment, kept_since, dict(within or {}), details)
 
 
 def read_span(asking: Mapping[str, Any], zone: ZoneInfo, now: datetime) -> Span:

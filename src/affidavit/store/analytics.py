@@ -213,8 +213,11 @@ def highest_of(
     return sorted(merged.items(), key=rank)[:count]
 
 
-def check_key(name: str, *, times: bool = True) -> None:
-    """Raise ConfigError unless calls can be grouped (with times), or chosen, by this key."""
+def check_key(name: str, *, times: bool = True, known: Sequence[str] = KEYS) -> None:
+    """Raise ConfigError unless calls can be grouped (with times), or chosen, by this key.
+
+    ``known`` is how the keys are named to whoever asked.
+    """
     if name in KEYS or (times and name in UNITS):
         return
     own = name.removeprefix(FIELD)
@@ -223,6 +226,6 @@ def check_key(name: str, *, times: bool = True) -> None:
             msg = f"{name!r} holds content or measures, and calls are not grouped by those."
             raise ConfigError(msg)
         return
-    allowed = ", ".join((*KEYS, *(UNITS if times else ())))
+    allowed = ", ".join((*known, *(UNITS if times else ())))
     msg = f"{name!r} is no key. Use one of {allowed}, or field:<name> for a field of your own."
     raise ConfigError(msg)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from affidavit.analytics.cost import budget, cost, dearest
 from affidavit.analytics.questions import Request, read
+from affidavit.store.analytics import Source, SumQuestion
 from tests.support.calls import Calls
 from tests.support.documents import START
 from tests.support.oracle import Oracle
@@ -152,6 +153,25 @@ def test_the_first_rows_only_are_shown_and_the_rest_is_counted() -> None:
     found = cost(Oracle(calls.records), ask(top=1))
     assert (len(found.rows), found.totals.calls) == (1, 4)
     assert "3 more rows are not shown; the totals include them." in found.notes
+
+
+class _Ranking(Oracle):
+    """An engine that answers from rollups, and so ranks by itself."""
+
+    def source(self, question: SumQuestion) -> Source:
+        return Source("rollups", datetime.now(UTC))
+
+
+def test_users_that_the_store_ranks_are_the_same() -> None:
+    """Where rollups answer, the first users, their trend and all totals are what they are else."""
+    calls = Calls()
+    for n in range(12):
+        calls.add(user_id=f"u{n % 4}", cost=f"0.0{n}")
+        calls.add(user_id=f"u{n % 3}", cost="0.01", after=-8 * DAY)
+    found, ranked = (cost(each(calls.records), ask(top=2)) for each in (Oracle, _Ranking))
+    assert (ranked.rows, ranked.totals) == (found.rows, found.totals)
+    assert ranked.notes == ("More rows are not shown; the totals include them.",)
+    assert found.notes == ("2 more rows are not shown; the totals include them.",)
 
 
 def test_the_dearest_calls() -> None:

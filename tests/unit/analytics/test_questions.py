@@ -101,9 +101,12 @@ def test_a_question_that_makes_no_sense_says_why(asking: dict[str, Any], says: s
 
 
 def test_an_unknown_key_or_keyword_is_named() -> None:
-    """A mistyped key is no empty answer."""
-    with pytest.raises(ConfigError, match=r"'colour' is no key. Use one of provider"):
-        read(["colour"], {}, "UTC", NOW)
+    """A mistyped key is no empty answer; the keys are listed under the names that people write."""
+    said = r"'colour' is no key. Use one of provider, model, user, .*, session, conversation, "
+    for by, where in ((["colour"], {}), ((), {"colour": "red"})):
+        with pytest.raises(ConfigError, match=said) as told:
+            read(by, {"where": where}, "UTC", NOW)
+        assert "_id" not in str(told.value)
     with pytest.raises(TypeError, match="Unknown keyword latest"):
         read("user", {"latest": "30d"}, "UTC", NOW)
 

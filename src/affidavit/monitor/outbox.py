@@ -28,6 +28,8 @@ MOST: Final = 1000
 LISTED: Final = 20
 """So many alerts of one rule a message names; the others are counted."""
 
+_NEWEST_FIRST: Final = (What.FIRING, What.LEVEL, What.REPEATED, What.RESOLVED)
+
 CHANGE: Final = "change"
 NOTICE: Final = "notice"
 Entry = dict[str, Any]
@@ -73,7 +75,8 @@ def grouped(events: Iterable[Event]) -> list[list[Event]]:
 def notice_of(events: Sequence[Event], log: str, targets: Iterable[str], now: datetime) -> Entry:
     """Make the entry of a notice about one or more alerts of a rule.
 
-    Several are told as their worst one is, with a list of the first of them.
+    Several have the level of the worst, and are as new as the newest of them: one that has just
+    fired is not told as a repetition of others. The first of them are listed.
     """
     ordered = sorted(events, key=_worst_first)
     made = entry_of(ordered[0], NOTICE, log, targets, now)
@@ -89,7 +92,10 @@ def notice_of(events: Sequence[Event], log: str, targets: Iterable[str], now: da
         }
         for event in ordered[:LISTED]
     ]
-    return {**made, "subject": "", "count": len(ordered), "alerts": each}
+    kinds = {event.what for event in ordered}
+    what = next(kind for kind in _NEWEST_FIRST if kind in kinds)
+    changed = {"what": what.value, "subject": "", "count": len(ordered), "alerts": each}
+    return {**made, **changed}
 
 
 def _worst_first(event: Event) -> tuple[bool, bool, float, str]:

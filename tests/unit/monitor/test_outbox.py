@@ -96,7 +96,7 @@ def test_a_message_is_given_up_after_so_many_tries_or_at_once_where_that_is_fina
 
 
 def test_what_is_told_of_one_rule_at_one_time_is_one_message_the_worst_first() -> None:
-    """And what has ended last; other rules have messages of their own."""
+    """And what has ended last; what is new decides what the message is. Other rules have theirs."""
 
     def event(what: What, rule: str, subject: str, level: Level, value: float) -> Event:
         return Event(what, Key(rule, subject), level, START, value, since=START)
@@ -109,7 +109,7 @@ def test_what_is_told_of_one_rule_at_one_time_is_one_message_the_worst_first() -
     ]
     budget, pool = (notice_of(each, "log", ["t"], START) for each in grouped(events))
     assert (budget["rule"], budget["what"], budget["level"], budget["count"]) == (
-        *("budget_user", "level", "critical"),
+        *("budget_user", "firing", "critical"),
         3,
     )
     assert [each["subject"] for each in budget["alerts"]] == ["ben", "ana", "eve"]

@@ -889,7 +889,7 @@ def test_the_status_says_who_watches_and_the_program_of_a_service_without_a_name
         assert (told["firing"], bool(told["by"]), bool(told["looked_at"])) == (1, True, True)
         watch.monitor.close()
     run(["status"])
-    assert "monitor: nobody watches any more" in capsys.readouterr().out
+    assert "monitor: nobody watches at the moment" in capsys.readouterr().out
 
 
 def test_a_silence_is_ended_early_by_its_name(

@@ -26,5 +26,5 @@ class Watched:
             return "nobody watches this log; `affidavit monitor` does"
         age_s = 0.0 if self.looked_at is None else (now - self.looked_at).total_seconds()
         seen = f"looked {max(0.0, age_s):.0f} s ago"
-        who = f"{self.by} watches" if self.by is not None else "nobody watches any more"
+        who = f"{self.by} watches" if self.by is not None else "nobody watches at the moment"
         return f"{who}, {seen}: {self.firing} alerts fire, {self.pending} pending"

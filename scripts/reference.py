@@ -1,4 +1,4 @@
-"""Write the generated parts of ``docs/reference``: settings, the command's options, metrics.
+"""Write the generated parts of ``docs/reference``: settings, the command's options, metrics, HTTP.
 
 ``python -m scripts.reference`` rewrites what stands between the markers of a page and leaves the
 rest alone; with ``--check`` it changes nothing, and exits with 1 when a page is out of date. The
@@ -18,6 +18,7 @@ from affidavit.cli._app import app
 from affidavit.config import SETTINGS
 from affidavit.monitor.metrics import ALL
 from scripts.reference_answers import answers
+from scripts.reference_http import http_api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -205,6 +206,7 @@ PARTS = {
     "cli.md": command,
     "metrics.md": metrics,
     "analytics.md": answers,
+    "http-api.md": http_api,
 }
 
 

@@ -28,7 +28,7 @@ class Api:
         self.backend = served.backend
         self._clients: dict[str, httpx.Client] = {}
 
-    def as_(self, role: str = "admin", **scope: tuple[str, ...]) -> httpx.Client:
+    def as_(self, role: str = "admin", **scope: Any) -> httpx.Client:
         """A client of a role, within a scope; the same again is the same token. "": nobody."""
         key = f"{role} {sorted(scope.items())}"
         if key not in self._clients:

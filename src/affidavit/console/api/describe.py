@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 
-from affidavit.console.api import shapes
+from affidavit.console.api import routers, shapes
 from affidavit.console.api.problems import MEDIA_TYPE
+from affidavit.console.doors import Door
+from affidavit.console.roles import roles_with
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -49,8 +52,21 @@ def describe(app: FastAPI) -> dict[str, Any]:
             ),
             routes=app.routes,
         )
+        for route in (route for router in routers() for route in router.routes):
+            if isinstance(route, APIRoute):
+                _say_right(made, route)
         app.openapi_schema = _completed(made)
     return app.openapi_schema
+
+
+def _say_right(made: dict[str, Any], route: APIRoute) -> None:
+    """Say of an operation which right it asks for, and which roles have it."""
+    doors = [each.call for each in route.dependant.dependencies if isinstance(each.call, Door)]
+    for method in route.methods or ():
+        operation = made["paths"][route.path_format][method.lower()]
+        for right in (door.right for door in doors if door.right is not None):
+            operation["x-right"] = right.value
+            operation["x-roles"] = [role.value for role in roles_with(right)]
 
 
 def _completed(made: dict[str, Any]) -> dict[str, Any]:

@@ -205,7 +205,10 @@ def test_another_name_for_this_machine_is_not_answered(served: Served) -> None:
 
 @pytest.mark.requirement("R13")
 def test_guessing_is_braked_by_address(served: Served) -> None:
-    """Ten failures, and then one waits, whether with a form or a token; right ones too."""
+    """Ten failures, and then one waits, with a form or a token; a known token goes on working."""
+    known, unknown = (served.token_of(Role.AUDITOR) for _ in range(2))
+    with served.client(known) as program:
+        assert program.get("/api/v1/calls").is_success
     with served.client("") as client:
         for _ in range(10):
             wrong = client.post("/login", data={"token": "aff_0000000000_" + "x" * 43})
@@ -213,8 +216,10 @@ def test_guessing_is_braked_by_address(served: Served) -> None:
         braked = client.post("/login", data={"token": served.token})
         assert braked.status_code == httpx.codes.TOO_MANY_REQUESTS
         assert int(braked.headers["retry-after"]) > 0
-    with served.client() as program:
+    with served.client(unknown) as program:
         assert program.get("/api/v1/calls").status_code == httpx.codes.TOO_MANY_REQUESTS
+    with served.client(known) as program:
+        assert program.get("/api/v1/calls").is_success
 
 
 @pytest.mark.requirement("R13")

@@ -45,7 +45,8 @@ async def by_token(request: Request) -> Response:
     backend.doorman.check_attempts(address)
     token = await run(backend.doorman.tokens.find, form.get("token", "").strip())
     if token is None:
-        backend.doorman.attempts.failed(address)
+        if form.get("token"):
+            backend.doorman.attempts.failed(address)
         return _page(request, target, t("login.wrong"), HTTPStatus.UNAUTHORIZED)
     if not may(token.role, Right.METADATA):
         return _page(request, target, t("login.writer"), HTTPStatus.FORBIDDEN)
@@ -75,7 +76,8 @@ async def by_link(request: Request) -> Response:
     backend.pulse.check()
     backend.doorman.check_attempts(address)
     if not await run(backend.bootstrap.use, form.get("key", "")):
-        backend.doorman.attempts.failed(address)
+        if form.get("key"):
+            backend.doorman.attempts.failed(address)
         return render(
             request,
             "login_first.html",

@@ -48,6 +48,7 @@ class Gauges:
         database does not answer at all, ConfigError where the settings of anchors are wrong. Parts
         that are withheld have a reason in the sample.
         """
+        self._backend.pulse.check()
         with self._lock:
             if self._made is not None and time.monotonic() - self._at_s < FRESH_S:
                 return self._made

@@ -123,7 +123,8 @@ class _Running:
 class Jobs:
     """Begins work and knows what became of it. Any number of threads may ask."""
 
-    def __init__(self, store: ServiceStore) -> None:
+    def __init__(self, store: Callable[[], ServiceStore]) -> None:
+        """``store`` gives the service's collection, or raises StoreError while it is away."""
         self._store = store
         self._held: dict[tuple[str, str], _Running] = {}
         self._lock = threading.Lock()
@@ -154,12 +155,12 @@ class Jobs:
             running = self._held.get((kind, name))
         if running is not None:
             return running.job
-        document = self._store.get(kind, name)
+        document = self._store().get(kind, name)
         return None if document is None else Job.read(document)
 
     def newest(self, kind: str, limit: int = 20) -> list[Job]:
         """Give the newest of a kind, from every process. Raises StoreError."""
-        found = {each.name: each for each in map(Job.read, self._store.all(kind, limit=limit))}
+        found = {each.name: each for each in map(Job.read, self._store().all(kind, limit=limit))}
         with self._lock:
             here = [r.job for (k, _), r in self._held.items() if k == kind]
         found |= {job.name: job for job in here}
@@ -172,7 +173,7 @@ class Jobs:
         if running is not None:
             running.stop.set()
             return
-        self._store.put(f"{kind} cancelled", name, {}, datetime.now(UTC) + timedelta(hours=1))
+        self._store().put(f"{kind} cancelled", name, {}, datetime.now(UTC) + timedelta(hours=1))
 
     # -- the thread ------------------------------------------------------------------------------
 
@@ -215,7 +216,7 @@ class Jobs:
                 kept_s, job.heard_at = time.monotonic(), datetime.now(UTC)
                 self._keep(job)
                 with contextlib.suppress(StoreError):
-                    if self._store.remove(f"{job.kind} cancelled", job.name) is not None:
+                    if self._store().remove(f"{job.kind} cancelled", job.name) is not None:
                         running.stop.set()
             if running.stop.is_set():
                 raise CancelledError
@@ -225,7 +226,7 @@ class Jobs:
     def _keep(self, job: Job) -> None:
         """Write it down; where that cannot be, this process knows it all the same."""
         with contextlib.suppress(StoreError):
-            self._store.put(job.kind, job.name, job.as_document(), job.made_at + KEPT)
+            self._store().put(job.kind, job.name, job.as_document(), job.made_at + KEPT)
 
     def _forget(self) -> None:
         """Leave out what has ended long ago; the store has it."""

@@ -116,6 +116,7 @@ def test_a_log_that_holds_is_verified_against_a_saved_checkpoint(room: Given) ->
         part = client.get(f"/integrity/verify/{job.name}", headers={"HX-Request": "true"})
     assert "Nothing is wrong." in page
     assert "hx-trigger" not in part.text
+    assert part.headers["HX-Redirect"].endswith(job.name)
     assert told["clean"] is True
     assert told["saved_size"] == told["size"] > 0
     commands = [

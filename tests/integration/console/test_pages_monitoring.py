@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -17,6 +18,7 @@ from tests.support.servers import GivenServer, fresh_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from pymongo.database import Database
 
@@ -187,3 +189,33 @@ def test_prometheus_reads_the_metrics_with_a_token(room: Given) -> None:
         assert client.get("/metrics").status_code == httpx.codes.FORBIDDEN
     checked = promtool("check", "metrics", text=answer.text)
     assert "error" not in checked.stderr.lower(), checked.stderr
+
+
+def test_a_dead_database_is_said_and_the_page_recovers_by_itself(
+    private_mongod: Mongod, tmp_path: Path
+) -> None:
+    """Each page answers in words, soon, with nothing from inside; and is whole again afterwards."""
+    uri = with_database(private_mongod.uri, "away")
+    with (
+        serving(uri, audit={"spool_dir": str(tmp_path)}, state_dir=tmp_path) as served,
+        served.browser() as client,
+    ):
+        shown(client.get("/monitoring"))
+        private_mongod.kill()
+        for path in ("/monitoring", "/integrity", "/cost", "/integrity?view=readings"):
+            began_s = time.monotonic()
+            answer = client.get(path)
+            assert time.monotonic() - began_s < 15
+            allowed = {httpx.codes.OK, httpx.codes.SERVICE_UNAVAILABLE}
+            assert answer.status_code in allowed, (path, answer.text)
+            assert "Traceback" not in answer.text
+            said = ("does not answer", "has not answered", "away")
+            assert any(text in answer.text for text in said), (path, answer.text)
+        private_mongod.restart()
+        until_s = time.monotonic() + 30
+        while time.monotonic() < until_s:
+            answer = client.get("/monitoring")
+            if answer.status_code == httpx.codes.OK and "could not be had" not in answer.text:
+                return
+            time.sleep(0.5)
+    raise AssertionError(answer.text[:2000])

@@ -55,7 +55,8 @@ def jobs_of(request: Request) -> Jobs:
     if found is None:
         from affidavit.console.jobs import Jobs
 
-        found = state.jobs = Jobs(backend_of(request).service)
+        backend = backend_of(request)
+        found = state.jobs = Jobs(lambda: backend.service)
     return found
 
 

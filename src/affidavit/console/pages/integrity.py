@@ -22,7 +22,7 @@ from affidavit.console.doors import Allowed, Refusal
 from affidavit.console.forms import form_of
 from affidavit.console.jobs import Job, Jobs
 from affidavit.console.ranges import read_range
-from affidavit.console.render import render, words_of
+from affidavit.console.render import render, wants_partial, words_of
 from affidavit.console.roles import Right, may
 from affidavit.console.threads import run
 from affidavit.console.visitor import Visitor
@@ -37,6 +37,7 @@ from affidavit.store.auditing import ReadingsWanted
 
 if TYPE_CHECKING:
     from affidavit.console.backend import Backend
+    from affidavit.store.questions import LogStatus
     from affidavit.store.sealing import SealStore
 
 router = APIRouter(include_in_schema=False)
@@ -53,7 +54,8 @@ def jobs_of(request: Request) -> Jobs:
     state = request.app.state
     found: Jobs | None = getattr(state, "jobs", None)
     if found is None:
-        found = state.jobs = Jobs(state.backend.service)
+        backend = state.backend
+        found = state.jobs = Jobs(lambda: backend.service)
     return found
 
 
@@ -111,7 +113,8 @@ def _log(request: Request, backend: Backend, visitor: Visitor) -> dict[str, Any]
     parts, now, config = _Parts(), datetime.now(UTC), backend.config
     seals = parts.get(partial(_seals, backend))
     if seals is None:
-        return {"missing": parts.missing, "identity": None, "health": None}
+        empty = dict.fromkeys(("identity", "health", "last", "checkpoint"))
+        return {**empty, "anchors": [], "pinned": config.seal_vkey, "missing": parts.missing}
     last = parts.get(seals.last_seal)
     return {
         "identity": parts.get(seals.identity),
@@ -129,6 +132,10 @@ def _log(request: Request, backend: Backend, visitor: Visitor) -> dict[str, Any]
 def _seals(backend: Backend) -> SealStore:
     """Give the log's own collections; at first it is looked whether the database answers."""
     return backend.log.seals
+
+
+def _status(backend: Backend) -> LogStatus:
+    return backend.log.reader.status()
 
 
 def _opened(last: dict[str, Any] | None) -> Any:
@@ -163,10 +170,9 @@ def _losses(request: Request, backend: Backend, visitor: Visitor) -> dict[str, A
     """Ask what was lost or never came, and what happened to the log."""
     del visitor
     parts, span = _Parts(), read_range(request.query_params, "30d")
-    store = audit_of(backend.log)
-    noted = parts.get(lambda: store.noted(span.since, span.until), [])
-    gaps = parts.get(lambda: store.gaps(span.since, span.until), [])
-    totals = parts.get(backend.log.reader.status)
+    noted = parts.get(lambda: audit_of(backend.log).noted(span.since, span.until), [])
+    gaps = parts.get(lambda: audit_of(backend.log).gaps(span.since, span.until), [])
+    totals = parts.get(partial(_status, backend))
     return {
         "range": span,
         "noted": noted,
@@ -188,8 +194,8 @@ def _readings(request: Request, backend: Backend, visitor: Visitor) -> dict[str,
     )
     if not visitor.scope.everything:
         wanted = replace(wanted, who=visitor.name)
-    store, cursor = audit_of(backend.log), query.get("cursor") or None
-    found = parts.get(lambda: store.readings(wanted, _SHOWN, cursor))
+    cursor = query.get("cursor") or None
+    found = parts.get(lambda: audit_of(backend.log).readings(wanted, _SHOWN, cursor))
     if found is not None:
         asked = {"since": span.since, "until": span.until, **typed}
         if parts.get(lambda: _noted(backend, visitor, asked, len(found.rows)), False) is False:
@@ -312,9 +318,12 @@ async def progress(
 ) -> Response:
     """Show how far one verification is: the part of the page that asks again by itself."""
     job = await _job(request, evidencing.VERIFICATION, name)
-    if request.headers.get("HX-Request") != "true":
-        return RedirectResponse(f"/integrity?view=verify&job={job.name}", 303)
-    return render(request, "_integrity_job.html", visitor=visitor, job=job)
+    whole = f"/integrity?view=verify&job={job.name}"
+    if not wants_partial(request):
+        return RedirectResponse(whole, 303)
+    # At its end the whole page changes: the list of verifications has one more.
+    ended = {} if job.state == "running" else {"HX-Redirect": whole}
+    return render(request, "_integrity_job.html", visitor=visitor, headers=ended, job=job)
 
 
 @router.get("/integrity/verify/{name}/result.json")

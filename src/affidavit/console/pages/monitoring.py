@@ -26,12 +26,15 @@ from affidavit.errors import AffidavitError, ConfigError, StoreError, StoreUnava
 from affidavit.monitor import listing
 from affidavit.monitor.advice import accepted_plans, advise, plan_findings
 from affidavit.monitor.history import read, step_for
+from affidavit.monitor.message import number as in_words
 from affidavit.monitor.rules import rules_of
 from affidavit.sealer.health import look as look_at_sealing
 
 if TYPE_CHECKING:
     from affidavit.console.backend import Backend
     from affidavit.monitor.sample import Sample
+    from affidavit.store.monitoring import MonitorStore
+    from affidavit.store.questions import LogStatus
 
 router = APIRouter(include_in_schema=False)
 
@@ -115,7 +118,7 @@ def _now(
 ) -> dict[str, Any]:
     """Ask for metrics, alerts, silences, and the history of the five."""
     parts = _Parts()
-    state, acting = parts.get(backend.alerts.peek, ({}, None))
+    state, acting = parts.get(partial(_alerts, backend), ({}, None))
     rules = parts.get(lambda: rules_of(backend.config), ())
     rows = watched.seen(parts.get(lambda: listing.rows(backend.config, state), []), visitor.scope)
     silences = parts.get(lambda: backend.alerts.silences(datetime.now(UTC)), [])
@@ -140,6 +143,7 @@ def _now(
         "missing": parts.missing,
         "rules": [rule.name for rule in rules],
         "spans": tuple(watched.SPANS),
+        "in_words": in_words,
     }
 
 
@@ -149,7 +153,7 @@ def _figures(
     """Ask for the five metrics alone; a page that is looked at does so every half minute."""
     del span, names
     parts = _Parts()
-    state, acting = parts.get(backend.alerts.peek, ({}, None))
+    state, acting = parts.get(partial(_alerts, backend), ({}, None))
     rules = parts.get(lambda: rules_of(backend.config), ())
     rows = watched.seen(parts.get(lambda: listing.rows(backend.config, state), []), visitor.scope)
     sample: Sample | None = parts.get(gauges.now)
@@ -160,6 +164,14 @@ def _figures(
         "looked_at": state.get("looked_at"),
         "missing": parts.missing,
     }
+
+
+def _alerts(backend: Backend) -> tuple[dict[str, Any], str | None]:
+    return backend.alerts.peek()
+
+
+def _status(backend: Backend) -> LogStatus:
+    return backend.log.reader.status()
 
 
 def _points(backend: Backend, name: str, span: Range, step: int) -> Any:
@@ -176,7 +188,7 @@ def _writers(
     """Ask who writes, who seals, and how old the anchors are."""
     del visitor, span, gauges, names
     parts, now = _Parts(), datetime.now(UTC)
-    status = parts.get(backend.log.reader.status)
+    status = parts.get(partial(_status, backend))
     if status is None:
         return {"status": None, "health": None, "anchors": [], "missing": parts.missing}
     config = backend.config
@@ -193,7 +205,12 @@ def _database(
 ) -> dict[str, Any]:
     """Ask for indexes, the plans of the read side, slow questions, and what to consider."""
     del visitor, span, gauges, names
-    parts, now, store = _Parts(), datetime.now(UTC), backend.monitor
+    parts, now = _Parts(), datetime.now(UTC)
+    store: MonitorStore | None = parts.get(lambda: backend.monitor)
+    if store is None:
+        empty: dict[str, Any] = dict.fromkeys(("indexes", "sizes", "shapes", "plans"), ())
+        said = {"advice": (), "judged": (), "slow_ms": 0, "slow_why": None}
+        return {**empty, **said, "missing": parts.missing}
     # Uses are read before plans: explaining a question may count as a use of its index.
     used = parts.get(store.indexes, [])
     sizes = parts.get(store.sizes, [])

@@ -16,7 +16,7 @@ from typing import Final
 
 from affidavit import AuditLogger
 from affidavit.config import AuditConfig
-from affidavit.evidence.apart import Apart
+from affidavit.evidence.apart import Apart, seldom_collected
 from affidavit.integrity.findings import Report
 from affidavit.integrity.trust import Trust
 from affidavit.integrity.verify import Scope, verify
@@ -107,7 +107,7 @@ def _verified(seals: SealStore, place: tuple[str, int], scope: Scope) -> Report:
     uri, jobs = place
     now_ms = int(datetime.now(UTC).timestamp() * 1000)
     apart = contextlib.nullcontext() if jobs == 1 else Apart(uri, AuditConfig(), jobs)
-    with apart as comparer:
+    with apart as comparer, seldom_collected():  # as the command does it
         report = verify(seals, Trust(), now_ms=now_ms, scope=scope, comparer=comparer)
     assert report.clean, report.findings
     assert scope.sample or report.counts["matched"] >= report.size - 1, report.counts

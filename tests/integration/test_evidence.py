@@ -20,9 +20,11 @@ from bson.decimal128 import Decimal128
 from bson.objectid import ObjectId
 
 from affidavit import AuditConfig, AuditLogger
+from affidavit.canonical import entry_of, from_json
 from affidavit.cli import run
 from affidavit.errors import StoreUnavailable
 from affidavit.evidence.apart import Apart
+from affidavit.evidence.place import index_of, numbered
 from affidavit.integrity import verify as integrity_verify
 from affidavit.integrity.checkpoint import Checkpoint, sign_checkpoint
 from affidavit.integrity.findings import Report
@@ -561,6 +563,29 @@ def test_a_bundle_verifies_with_the_packages_of_go(
         program.record(held.key.vkey, entry, proof)
         with pytest.raises(OutsideError):
             program.record(held.key.vkey, entry + b" ", proof)
+
+
+def test_an_export_verifies_with_the_packages_of_go(
+    held: Held, exported: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Programs of others read its checkpoint and its tiles, and find each record in them."""
+    program = Outside(tmp_path_factory.mktemp("outside"))
+    store = connect_seals(held.database, AuditConfig())
+    lines = (exported / "records.jsonl").read_bytes().splitlines()
+    for line in (lines[-1], lines[300], lines[0]):
+        document = from_json(line)
+        entry, place = entry_of(document, "records"), numbered(document)
+        assert entry is not None
+        assert place is not None
+        index = index_of(store, *place)
+        assert index is not None
+        assert f"found {index}" in program.exported(held.key.vkey, entry, index, exported)
+        with pytest.raises(OutsideError):
+            program.exported(held.key.vkey, entry + b" ", index, exported)
+    tile = exported / "tile" / "0" / "000"
+    tile.write_bytes(bytes(32) + tile.read_bytes()[32:])
+    with pytest.raises(OutsideError):
+        program.exported(held.key.vkey, entry, index, exported)
 
 
 @pytest.mark.parametrize("mode", ["direct", "high_volume"])

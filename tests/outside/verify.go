@@ -5,7 +5,8 @@
 //	verify sign KEY TEXT                 signs a text with a private key, and prints the note
 //	verify served VKEY ENTRY INDEX PREFIX TOKEN
 //	                                     reads checkpoint and tiles of a log that is served at an
-//	                                     address, and verifies the tree and that entry in it
+//	                                     address, or of an export in a folder, and verifies the
+//	                                     tree and that entry in it
 //
 // All are names of files; the last one of growth holds a base64 hash a line. Prints what it found,
 // or what is wrong, and exits with 1.
@@ -71,7 +72,7 @@ func main() {
 	}
 }
 
-// served is a log at an address, with a token that lets one in.
+// served is a log at an address, with a token that lets one in, or a folder with the same files.
 type served struct{ prefix, token string }
 
 func (log served) Height() int { return 8 }
@@ -94,6 +95,9 @@ func (log served) ReadTiles(tiles []tlog.Tile) (found [][]byte, err error) {
 }
 
 func (log served) get(path string) ([]byte, error) {
+	if !strings.HasPrefix(log.prefix, "http://") {
+		return os.ReadFile(log.prefix + "/" + path)
+	}
 	request, err := http.NewRequest("GET", log.prefix+"/"+path, nil)
 	fail(err)
 	request.Header.Set("Authorization", "Bearer "+log.token)

@@ -72,6 +72,10 @@ class Outside:
         return self._run("served", vkey.encode(), entry, str(index).encode(), prefix.encode(),
                          token.encode())  # fmt: skip
 
+    def exported(self, vkey: str, entry: bytes, index: int, folder: Path) -> str:
+        """Verify the tiles of an export, and one entry in it. Raises OutsideError."""
+        return self.served(vkey, entry, index, str(folder), "")
+
     def _run(self, command: str, *contents: bytes) -> str:
         place = Path(mkdtemp(dir=self.folder))
         files = [place / str(number) for number in range(len(contents))]

@@ -204,10 +204,11 @@ def _folder(path: Path, trust: Trust, scope: Scope, config: AuditConfig) -> Repo
 def _run(reader: Any, trust: Trust, scope: Scope, comparer: Comparer | None = None) -> Report:
     from datetime import UTC, datetime
 
+    from affidavit.evidence.apart import seldom_collected
     from affidavit.integrity.verify import verify as check
 
     now_ms = int(datetime.now(UTC).timestamp() * 1000)
-    with _Progress() as tell:
+    with _Progress() as tell, seldom_collected():
         return check(reader, trust, now_ms=now_ms, scope=scope, progress=tell, comparer=comparer)
 
 

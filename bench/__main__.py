@@ -32,6 +32,7 @@ SECTIONS: Final = {
     "integrity": "what proving the log costs",
     "sealing": "how fast the log is sealed",
     "verifying": "how fast the log is verified",
+    "serving": "recording over HTTP",
 }
 ROOT: Final = Path(__file__).parents[1]
 

@@ -83,6 +83,10 @@ class Workload:
         self._at = (self._at + 1) % len(self._texts)
         return self._texts[self._at]
 
+    def texts(self) -> tuple[str, str | None]:
+        """Give the next prompt and answer."""
+        return self._next()
+
     def call(self, audit: AuditLogger) -> None:
         """Make one audited call around nothing: what is left is the cost of auditing."""
         prompt, answer = self._next()

@@ -29,6 +29,7 @@ TARGETS = {
     "integrity": 3,
     "sealing": 2,
     "verifying": 3,
+    "serving": 3,
 }
 """Figures with a target, by section."""
 

@@ -197,6 +197,16 @@ def test_only_writers_record_and_only_within_their_scope(api: Api) -> None:
     assert writer.post(RECORDS, json={**about, "call_id": new_id()}).status_code == 201
 
 
+def test_a_token_that_asks_too_often_is_told_when_to_come_again(mongodb_uri: str) -> None:
+    """429 with Retry-After; another token is not held up by it."""
+    with ready(mongodb_uri, requests_per_minute=5) as api:
+        answers = [api.as_("writer").post(RECORDS, json=call()) for _ in range(8)]
+        assert [a.status_code for a in answers[:5]] == [201] * 5
+        assert answers[-1].status_code == 429
+        assert int(answers[-1].headers["Retry-After"]) > 0
+        assert api.as_().post(RECORDS, json=call()).status_code == 201
+
+
 @pytest.mark.requirement("R9")
 def test_an_outage_of_the_database_loses_nothing(private_mongod: Mongod, tmp_path: Path) -> None:
     """Killed, ingest goes on into the spool and says so; afterwards all of it is there once."""

@@ -35,6 +35,9 @@ REMEMBERED: Final = 100_000
 
 FULL_RETRY_S: Final = 2
 
+LONGEST_WAIT_S: Final = 10.0
+"""Seconds an answer waits for records that are behind many others; then it says ``queued``."""
+
 _WORDS: Final[Mapping[State, str]] = {
     State.QUEUED: "queued",
     State.LOST: "lost",
@@ -98,10 +101,18 @@ class _Known:
 
     ticket: Ticket | None
     settling: Settling | None
+    settled: State | None = None
 
     @property
     def state(self) -> State:
+        if self.settled is not None:
+            return self.settled
         return State.QUEUED if self.ticket is None else self.ticket.state
+
+    def let_go(self) -> None:
+        """Keep only what became of it: a hundred thousand of these are held."""
+        if self.ticket is not None and self.ticket.state is not State.QUEUED:
+            self.settled, self.ticket, self.settling = self.ticket.state, None, None
 
 
 class Intake:
@@ -111,7 +122,7 @@ class Intake:
         self._backend = backend
         self._audit = backend.audit
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
-        self._wait_s = backend.config.write_timeout + GRACE_S
+        self._wait_s = max(LONGEST_WAIT_S, backend.config.write_timeout + GRACE_S)
 
     async def existing(self, ids: Iterable[bytes]) -> dict[bytes, tuple[str | None, str | None]]:
         """Tell which of these records the store has; nothing where it does not answer now."""
@@ -150,6 +161,8 @@ class Intake:
         # The store refuses a second record of an id that another instance took in meanwhile.
         dead = [each for each in chosen if each in mine and mine[each].state is State.DEAD]
         twice = frozenset(await self.existing(dead))
+        for known in mine.values():
+            known.let_go()
         return [self._taken(each, mine, twice) for each in documents]
 
     def _fresh(self, documents: Sequence[Made], stored: Mapping[bytes, Any]) -> dict[bytes, Any]:

@@ -85,7 +85,11 @@ def serving(
     served = ServeConfig(**{"port": 0, "schedules": schedules, **serve})
     settings = {"seal": "auto" if schedules else "off", **(audit or {})}
     sock = listening(served)
-    app = create_app(served, AuditConfig(**settings), uri)
+    try:
+        app = create_app(served, AuditConfig(**settings), uri)
+    except BaseException:
+        sock.close()
+        raise
     backend: Backend = app.state.backend
     backend.address = address_of(served, sock)
     server = server_of(served, app)

@@ -39,7 +39,11 @@ _AWAY: Final = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE
 def create_app(serve: ServeConfig, config: AuditConfig, uri: str) -> FastAPI:
     """Make the application. Raises ConfigError for settings that cannot be used."""
     backend = Backend(serve, config, uri)
-    schedules = Schedules(backend)
+    try:
+        schedules = Schedules(backend)
+    except AffidavitError:
+        backend.close()
+        raise
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:

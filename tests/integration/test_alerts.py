@@ -92,9 +92,9 @@ def test_every_rule_is_provoked_on_this_page() -> None:
 def test_a_slow_store_is_told_by_latency_and_by_slow_writes(
     mongodb_uri: str, database: Log, proxy: Proxy
 ) -> None:
-    """Through a line that takes 100 ms each way; heartbeats tell it, and no profiler is needed."""
+    """Through a line that takes 200 ms each way; heartbeats tell it, and no profiler is needed."""
     # Above what a busy machine takes without the slow line.
-    limits = {"write_latency_p95": {"warning": 100, "critical": 110}}
+    limits = {"write_latency_p95": {"warning": 250, "critical": 280}}
     with (
         watching(mongodb_uri, {"monitoring_thresholds": limits}) as watch,
         AuditLogger(through(proxy, mongodb_uri)) as audit,
@@ -102,7 +102,7 @@ def test_a_slow_store_is_told_by_latency_and_by_slow_writes(
         record(audit)
         beat(audit)
         watch.look()
-        proxy.delay(0.1)
+        proxy.delay(0.2)
         record(audit, 10)  # of fewer than twenty writes no percentile is told
         for _ in range(6):
             beat(audit)

@@ -137,6 +137,7 @@ def test_every_question_of_the_read_side_has_an_index(
     plans = shown(capsys)["plans"]
     assert len(plans) > 15
     assert [plan["shape"] for plan in plans if plan["index"] is None] == []
+    assert {"search by cost", "search within a department"} <= {plan["shape"] for plan in plans}
 
 
 @pytest.mark.requirement("R26")

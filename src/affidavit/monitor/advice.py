@@ -33,6 +33,8 @@ BY_TIME: Final = frozenset(
         "search by provider",
         "search by model",
         "search by status",
+        "search by cost",
+        "search within a department",
         "search by security event",
     }
 )

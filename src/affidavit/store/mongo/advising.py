@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from bson.objectid import ObjectId
@@ -144,6 +145,8 @@ def questions(location: Location) -> Iterator[Question]:
         "search by provider": SearchFilter(provider=value["provider"]),
         "search by model": SearchFilter(model=value["model"]),
         "search by status": SearchFilter(status="failed"),
+        "search by cost": SearchFilter(cost_min_usd=Decimal(0)),
+        "search within a department": SearchFilter(departments=(value["department"],)),
     }
     for name, wanted in searches.items():
         yield _find(name, names.records, query(wanted, None), _NEWEST)

@@ -243,3 +243,33 @@ def test_an_outage_of_the_database_loses_nothing(private_mongod: Mongod, tmp_pat
             ids = {one["call_id"] for one in records.find({}, {"call_id": 1})}
             assert records.count_documents({}) == 2 * 60
         assert ids == {each["_id"] for each in before + during + after}
+
+
+@pytest.mark.requirement("R9")
+def test_a_database_that_hangs_holds_nobody_up(private_mongod: Mongod, tmp_path: Path) -> None:
+    """Connections stay open and nothing answers: records are spooled within seconds."""
+    uri = private_mongod.database_uri("hanging")
+    audit = {"spool_dir": str(tmp_path / "spool"), "write_timeout": 1.0}
+    with ready(uri, audit=audit) as api:
+        client = api.as_()
+        given = [call() for _ in range(10)]
+        assert client.post(RECORDS, json=given[0]).json()["stored"] == "stored"
+        private_mongod.freeze()
+        try:
+            for each in given[1:4]:
+                began_s = time.monotonic()
+                answer = client.post(RECORDS, json=each)
+                assert (answer.status_code, answer.json()["stored"]) == (202, "spooled")
+                assert time.monotonic() - began_s < 6
+            began_s = time.monotonic()
+            answer = client.post(RECORDS, json=given[4:])
+            assert answer.json()["counts"] == {"spooled": 6}
+            assert time.monotonic() - began_s < 2  # known to be away by now
+        finally:
+            private_mongod.thaw()
+        deadline_s = time.monotonic() + 60
+        while not api.backend.audit.flush(5):
+            assert time.monotonic() < deadline_s
+        with private_mongod.client() as admin:
+            assert admin["hanging"]["llm_audit"].count_documents({}) == 20
+        assert api.backend.audit.stats().dead_lettered == 0

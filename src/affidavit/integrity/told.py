@@ -124,7 +124,9 @@ class Told:
     ) -> None:
         numbers = Ranges()
         for pair in ranges if isinstance(ranges, list) else ():
-            if isinstance(pair, list) and len(pair) == 2 and all(isinstance(n, int) for n in pair):  # noqa: PLR2004 - first and last
+            if not (isinstance(pair, list) and len(pair) == 2):  # noqa: PLR2004 - first and last
+                continue
+            if all(isinstance(n, int) for n in pair) and 0 <= pair[0] <= pair[1]:
                 numbers.add(int(pair[0]), int(pair[1]) + 1)
         if numbers:
             by = str(document.get("writer"))

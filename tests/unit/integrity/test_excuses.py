@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from bson.objectid import ObjectId
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from affidavit.canonical import erase, leaf_of
 from affidavit.canonical.values import epoch_ms
 from affidavit.integrity.adopted import rows_of
 from affidavit.integrity.findings import UNCONFIRMED_CODE, Kind, Policy, Report, Verdict
 from affidavit.integrity.leaves import FIRST, REBUILT, build
+from affidavit.integrity.told import TOLD_BY
 from affidavit.integrity.trust import Trust
 from affidavit.integrity.verify import Scope, verify
 from affidavit.integrity.words import told, verdict
@@ -203,6 +206,18 @@ def test_only_a_writer_that_is_silent_has_lost_something(log: SmallLog) -> None:
     assert "went on recording after that" in report.findings[0].text
 
 
+@pytest.mark.parametrize(
+    "ranges", [[[30, 5]], [[-9, -1]], ["0-99"], [[0]], [[0, 99.0]], {"0": 99}, 7]
+)
+def test_ranges_that_are_none_explain_nothing(log: SmallLog, ranges: Any) -> None:
+    """And they do not disturb what others say."""
+    gone = log.held["records"].pop(30)
+    log.say("w-c", "spool_adopted", {"writer": gone["writer"], "lost_seqs": ranges})
+    assert checked(log, saved=log.checkpoint).kinds == {Kind.MISSING: 1}
+    log.say("w-c", "spool_adopted", {"writer": gone["writer"], "lost_seqs": [[gone["seq"]] * 2]})
+    assert checked(log, saved=log.checkpoint).verdict is Verdict.EXCUSED
+
+
 def test_a_reason_in_a_leaf_that_the_sealer_made_is_not_confirmed(log: SmallLog) -> None:
     """The sealer makes leaves of what is stored under a silent writer's name, whoever stored it."""
     gone = log.held["records"].pop(30)
@@ -231,6 +246,36 @@ def test_a_later_closing_changes_nothing_that_an_earlier_one_has_said(log: Small
         document["user_id"] = "another"
     document["user_id"] = "another"
     assert checked(log, saved=log.checkpoint).kinds == {Kind.ALTERED: 1}
+
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.text(max_size=4)
+    | st.binary(max_size=60),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=6,
+)  # fmt: skip
+_NAMES = [
+    "ttl_s", "writer", "lost_seqs", "seqs", "records", "groups", "closing", "part", "parts",
+    "rows", "leaf_key",
+]  # fmt: skip
+
+
+@settings(max_examples=60)
+@given(
+    kind=st.sampled_from(TOLD_BY),
+    details=st.dictionaries(st.sampled_from(_NAMES), _VALUES, max_size=6) | _VALUES,
+)
+def test_no_ledger_record_stops_a_verification(kind: str, details: Any) -> None:
+    """Whatever somebody has sealed: the rest is judged, and what is gone is not passed over."""
+    log = _made().copy()
+    log.command(details, kind)
+    del log.held["records"][30]
+    log.at += timedelta(days=1)
+    report = checked(log, saved=log.checkpoint)
+    assert report.verdict is not Verdict.COMPLETE
+    assert told(report)
+    assert report.as_dict()
 
 
 # -- retention -------------------------------------------------------------------------------------

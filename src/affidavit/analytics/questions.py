@@ -175,10 +175,10 @@ def read_span(asking: Mapping[str, Any], zone: ZoneInfo, now: datetime) -> Span:
     end = now if until is None else _moment(until, zone, "until")
     start = end - _ago(last or LAST) if since is None else _moment(since, zone, "since")
     if start >= end:
+        beginning, ending = (f"{at.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}" for at in (start, end))
         msg = (
-            f"since ({start:%Y-%m-%d %H:%M:%S %Z}) does not lie before until "
-            f"({end:%Y-%m-%d %H:%M:%S %Z}), so nothing can lie between them. Exchange or correct "
-            "them."
+            f"since ({beginning}) does not lie before until ({ending}), so nothing can lie between "
+            "them. Exchange or correct them."
         )
         raise ConfigError(msg)
     if end - start > _LONGEST or start < _EARLIEST:

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from affidavit.cli._text import escape, shorten
-from affidavit.cli._widths import TEXT, fitted, width
+from affidavit.cli._widths import fitted, width
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,13 +37,12 @@ def table(
     *,
     wrapped: Sequence[str] = (),
     right: Sequence[str] = (),
-    upright: bool = False,
 ) -> None:
     """Print a table. Nothing is cut off: what is wider than its column goes on in the next line.
 
     Columns named in ``wrapped`` hold words, and give way first to others. Figures never break; they
     stand to the right: known columns by themselves, and those named in ``right``. Where the screen
-    is too narrow for the figures, an ``upright`` table is written row by row, a line a value.
+    is too narrow for figures and names, the table is written row by row, a line a value.
     """
     from rich.table import Table
     from rich.text import Text
@@ -57,19 +56,16 @@ def table(
     }
     kinds = ["words" if n in wrapped else "figure" if n in figures else "text" for n in columns]
     widths = fitted(columns, cells, kinds, out.width)
-    if widths is None and upright:
+    if widths is None:
         _rows(columns, cells)
         return
     shown = Table(box=None, pad_edge=False, header_style="bold")
-    for number, (name, kind) in enumerate(zip(columns, kinds, strict=True)):
+    for number, name in enumerate(columns):
         shown.add_column(
             name,
-            no_wrap=widths is None and kind == "figure",
             overflow="fold",
             justify="right" if name in figures else "left",
-            width=None if widths is None else widths[number],
-            # A narrow screen: no text, however long, takes the room of all the others.
-            max_width=TEXT if kind == "text" and widths is None else None,
+            width=widths[number],
         )
     for row in cells:
         shown.add_row(*map(Text, row))

@@ -157,9 +157,9 @@ def table(answer: Answer[Any, Any]) -> None:
     right = [columns[name] for name in listed if columns[name] not in _LEFT]
     wrapped = [columns[name] for name in listed if _is_wordy(answer, name)]
     if lines:
-        output.table(heads, lines, right=right, wrapped=wrapped, upright=True)
+        output.table(heads, lines, right=right, wrapped=wrapped)
     else:
-        output.say("No calls.")
+        output.say("No rate limit was hit." if answer.question == "limits" else "No calls.")
     for line in _below(answer, columns):
         output.say(line)
 
@@ -224,7 +224,7 @@ def _percent(part: float) -> str:
 
 
 def _figure(value: float) -> str:
-    return output.figure(float(f"{value:.4g}"))
+    return output.figure(float(f"{value:.4g}") + 0.0)  # there is no -0 for people
 
 
 def _scores(scores: Mapping[str, Any]) -> str | None:

@@ -100,6 +100,13 @@ def test_a_question_that_makes_no_sense_says_why(asking: dict[str, Any], says: s
         read("user", asking, "UTC", NOW)
 
 
+def test_times_in_the_wrong_order_are_told_as_they_were_asked() -> None:
+    """Days are named in the reporting time zone, in which somebody wrote them."""
+    asking = {"since": date(2026, 12, 1), "until": date(2026, 11, 1)}
+    with pytest.raises(ConfigError, match=r"since \(2026-12-01 00:00:00 CET\)"):
+        read("user", asking, "Europe/Madrid", NOW)
+
+
 def test_an_unknown_key_or_keyword_is_named() -> None:
     """A mistyped key is no empty answer; the keys are listed under the names that people write."""
     said = r"'colour' is no key. Use one of provider, model, user, .*, session, conversation, "

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import socket
 import subprocess
 import sys
+import time
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from pymongo.uri_parser import parse_uri
 
@@ -50,6 +54,40 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[str, Any],
 
 
 Ran = tuple[int, dict[str, Any], str, Path]
+
+
+@pytest.mark.requirement("R1", "R13")
+def test_it_leaves_the_console_running_and_prints_the_way_in(tmp_path: Path) -> None:
+    """Whoever follows the link sees the demo's calls; Ctrl-C ends it all."""
+    with (tmp_path / "out").open("wb") as out:
+        process = subprocess.Popen(
+            [COMMAND, "demo", "--llm", "canned", "--serve", "--pairs", "0"],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+            cwd=tmp_path,
+        )
+    try:
+        link, until_s = None, time.monotonic() + 200
+        while link is None:
+            printed = (tmp_path / "out").read_text("utf-8")
+            link = re.search(r"http\S+/login/first\?key=(\S+)", printed)
+            assert process.poll() is None, printed
+            assert time.monotonic() < until_s, printed
+            time.sleep(0.2)
+        url, _, path = link[0].partition("/login/first")
+        with httpx.Client(base_url=url, follow_redirects=True, timeout=30) as browser:
+            assert path
+            assert browser.post("/login/first", data={"key": link[1]}).is_success
+            page = browser.get("/calls")
+            assert page.is_success
+            assert "canned" in page.text
+    finally:
+        process.send_signal(signal.SIGINT)
+        code = process.wait(60)
+    assert code == 0
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{url}/healthz")
 
 
 @pytest.mark.requirement("R1", "R6", "R8")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from affidavit.demo.run import Demo, Llm, Report
 
 _PACKAGES = ("anthropic", "fastapi", "openai", "uvicorn")
+_CONSOLE = ("jinja2", "joserfc", "python_multipart")
 _LLMS = ("canned", "real")
 _LOG_COLUMNS = 110
 
@@ -49,7 +50,8 @@ def demo(
     serve: Annotated[
         bool | None,
         typer.Option(
-            help="Keep the servers at the end until Ctrl-C. Default: on a terminal, without --json."
+            help="Keep the servers at the end until Ctrl-C, with the console in a browser. "
+            "Default: on a terminal, without --json."
         ),
     ] = None,
     pairs: Annotated[
@@ -90,7 +92,10 @@ def demo(
             sys.stdout.flush()
         else:
             show(report, progress)
-        text = "" if as_json else further(report, running.address, serving=serve)
+        link = running.open_console() if serve and _has_console() else ""
+        text = ""
+        if not as_json:
+            text = further(report, running.address, serving=serve, console=link)
         _finish(running, report, text, serve=serve)
     except KeyboardInterrupt:
         progress.print("Stopping.")
@@ -124,6 +129,11 @@ def _need_extras() -> None:
             'pip install "affidavit[demo]"'
         )
         raise MissingExtra(msg)
+
+
+def _has_console() -> bool:
+    """Whether what the console needs is installed."""
+    return all(importlib.util.find_spec(name) is not None for name in _CONSOLE)
 
 
 def _choose(asked: str | None) -> Llm:

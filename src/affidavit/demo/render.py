@@ -39,11 +39,14 @@ def show(report: Report, console: Console) -> None:
     console.print(_verdict(report))
 
 
-def further(report: Report, address: str, *, serving: bool) -> str:
-    """Where to look further, as commands to copy."""
+def further(report: Report, address: str, *, serving: bool, console: str = "") -> str:
+    """Where to look further: the console's link, and commands to copy."""
     if serving:
+        door = "The console needs what affidavit[serve] installs."
+        if console:
+            door = f"The console, for a browser (this link works once):\n  {console}"
         return (
-            f"Everything still runs. In another terminal:\n{_commands(report)}\n"
+            f"{door}\n\nEverything still runs. In another terminal:\n{_commands(report)}\n"
             f"  curl -s {address}/analyze -H 'x-user: ana' \\\n"
             "    -H 'content-type: application/json' \\\n"
             """    -d '{"symbol": "BTCUSDT", "message": "What now?"}'\n"""

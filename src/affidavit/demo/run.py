@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
+import socket
 import sys
 import tempfile
 import time
@@ -19,7 +21,7 @@ import msgspec
 from affidavit.config import AuditConfig
 from affidavit.demo import check, tamper
 from affidavit.demo.canned import MODELS, CannedEndpoint
-from affidavit.demo.child import Child, ChildFailed, announced
+from affidavit.demo.child import Child, ChildFailed, announced, wait_until
 from affidavit.demo.drive import Answer, Driver, get_json
 from affidavit.demo.overhead import Overhead
 from affidavit.demo.real_model import MODEL, RealModel
@@ -47,6 +49,7 @@ _REQUESTS_PER_MINUTE = {"intern": 12}
 _CANNED_TIMEOUT_S = 2.0  # what the fault "hang" waits for
 _START_TIMEOUT_S = 60.0
 _ARRIVAL_TIMEOUT_S = 60.0
+_CONSOLE_PORT = 8787
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -228,22 +231,59 @@ class Demo:
     def _child(self, module: str, settings: Settings, *arguments: str) -> tuple[Child, Path]:
         """Run a module of the demo in a process of its own, which announces to the path."""
         path = self._directory / f"{module}.says"
-        environment = {
-            # The settings are complete here: nothing of the user's own may mix in.
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith("AFFIDAVIT_")
-        }
-        if not self._options.uri:  # what a sealer has seen of this log is of no use afterwards
-            environment["XDG_STATE_HOME"] = str(self._directory / "state")
         child = Child(
             [sys.executable, "-m", f"affidavit.demo.{module}", str(path), *arguments],
             log=self._directory / f"{module}.log",
-            env={**environment, VARIABLE: encode(settings)},
+            env={**self._surroundings(), VARIABLE: encode(settings)},
             directory=self._directory,
         )
         self._stack.callback(child.stop)
         return child, path
+
+    def _surroundings(self) -> dict[str, str]:
+        """Give the environment of a child: its settings are complete, nothing of the user's own."""
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("AFFIDAVIT_")
+        }
+        if not self._options.uri:  # what a sealer has seen of this log is of no use afterwards
+            environment["XDG_STATE_HOME"] = str(self._directory / "state")
+        return environment
+
+    def open_console(self) -> str:
+        """Start the console beside what runs, and give a link into it, which works once.
+
+        Raises:
+            ChildFailed: it did not start.
+        """
+        self._say("Starting the console (affidavit serve)")
+        own = not self._options.uri
+        environment = {
+            **self._surroundings(),
+            "AFFIDAVIT_MONGODB_URI": self.target.uri,
+            "AFFIDAVIT_SPOOL_DIR": str(self._directory / "console-spool"),
+        }
+        if own:
+            environment["AFFIDAVIT_SEAL_KEY_FILE"] = str(self._directory / "log.key")
+        child = Child(
+            [
+                *(sys.executable, "-c", "from affidavit.cli import main; main()"),
+                *("serve", "--new-link", "--port", str(_console_port())),
+                *("--state-dir", self._directory / "console"),
+                # A user's log is sealed and watched by whom they have chosen.
+                "--schedules" if own else "--no-schedules",
+            ],
+            log=self._directory / "console.log",
+            env=environment,
+            directory=self._directory,
+        )
+        self._stack.callback(child.stop)
+
+        def link() -> str:
+            found = re.search(r"^(http\S+/login/first\?key=\S+)$", child.tail(), re.MULTILINE)
+            return found[1] if found else ""
+
+        wait_until(link, child=child, timeout_s=_START_TIMEOUT_S, what="the console")
+        return link()
 
     # -- the work -----------------------------------------------------------------------------
 
@@ -335,6 +375,17 @@ class Demo:
                 f"Its log ends with:\n{self._assistant.tail()}"
             )
             raise ChildFailed(msg) from None
+
+
+def _console_port() -> int:
+    """Give the port that the console has by default, or 0 for any where that is taken."""
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind(("127.0.0.1", _CONSOLE_PORT))
+        except OSError:
+            return 0
+    return _CONSOLE_PORT
 
 
 def _own_problems(audit: dict[str, Any], records: int) -> list[str]:

@@ -22,6 +22,7 @@ from affidavit.errors import StoreRefused
 from affidavit.sealer.run import seal_once
 from affidavit.store.analytics import SumQuestion
 from affidavit.store.mongo.analytics import MongoCalls
+from affidavit.store.mongo.rollup_tail import Tail
 from affidavit.store.mongo.rollup_totals import RollupCalls
 from affidavit.tally.sums import MEASURES
 from tests.support.documents import Numbered
@@ -286,9 +287,9 @@ class Failing:
         if name not in {"write_down", "add", "finish"}:
             return found
 
-        def act(*arguments: Any) -> Any:
+        def act(*arguments: Any, **named: Any) -> Any:
             self._tick()
-            answer = found(*arguments)
+            answer = found(*arguments, **named)
             self._tick()
             return answer
 
@@ -374,6 +375,23 @@ def test_what_is_not_folded_yet_counts_too(log: MongoLog, database: Log) -> None
     highest = engine.highest(question, "cost_nano", 3)
     assert [(key, sums.only(question.measures)) for key, sums in highest] == every[:3]
     assert dict(engine.distinct(ask(), "user_id")) == dict(oracle.distinct(ask(), "user_id"))
+
+
+def test_readings_that_are_noted_cost_later_questions_nothing(
+    log: MongoLog, database: Log
+) -> None:
+    """Each leaves a batch with a leaf of the ledger, in which no call can be."""
+    store(database)
+    fold(log, database)
+    tail = Tail(log.location)
+    current = log.rollups.current()
+    assert current is not None
+    state = log.rollups.state(current["side"])
+    assert state is not None
+    before = tail.runs(state)
+    for _ in range(5):
+        log.note_access("search", {}, 1)
+    assert tail.runs(state) == before
 
 
 def test_a_group_that_is_being_added_is_waited_for(log: MongoLog, database: Log) -> None:

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from affidavit.event import EPOCH, Document
+from affidavit.integrity.leaves import LEDGER
 from affidavit.store.analytics import Key, SumQuestion
 from affidavit.store.mongo.analytics import MongoCalls, oldest_record
 from affidavit.store.mongo.connect import Location
@@ -85,11 +86,12 @@ class Tail:
                 mark = (last or {}).get("mark") or EPOCH
             waiting = self._batches.find(
                 {"sent_at": {"$gt": mark}},
-                {"_id": 0, "w": 1, "s0": 1, "n": 1},
+                {"_id": 0, "w": 1, "s0": 1, "n": 1, "k": 1},
                 max_time_ms=MAX_TIME_MS,
             )
             for batch in waiting.limit(_LOOKED_AT):
-                found.append(Run(batch["w"], batch["s0"], batch["s0"] + batch["n"]))
+                if not _of_ledger(batch):
+                    found.append(Run(batch["w"], batch["s0"], batch["s0"] + batch["n"]))
         runs = tuple(_joined(found))
         return runs if len(runs) <= MOST else None
 
@@ -109,6 +111,12 @@ _MISSING: Final = 20
 
 _LOOKED_AT: Final = 5_000
 """Leaf batches that are listed at most."""
+
+
+def _of_ledger(batch: Document) -> bool:
+    """Whether a batch holds the ledger's records alone: who reads leaves one for each reading."""
+    kinds = batch.get("k")
+    return isinstance(kinds, bytes) and bool(kinds) and set(kinds) == {LEDGER}
 
 
 def _of_items(items: Iterable[Document]) -> Iterator[Run]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from affidavit import AuditConfig, AuditLogger
+from affidavit._monitor_settings import THRESHOLDS
 from affidavit.store import alerts_of, open_log
 from tests.support.receivers import HttpReceiver
 from tests.support.watching import SECRET, until
@@ -22,11 +23,18 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
-pytestmark = [pytest.mark.requirement("R23", "R24"), pytest.mark.serial]
+pytestmark = [
+    pytest.mark.requirement("R23", "R24"),
+    pytest.mark.serial,
+    pytest.mark.timeout(400),
+]
 
 KILLS = 3
-ATTENTION_S = 60
-"""A lease lasts 20 seconds with looks five seconds apart."""
+ATTENTION_S = 100
+"""A lease lasts 20 seconds with looks five seconds apart; a busy machine takes its time besides."""
+
+OTHERS_OFF = {name: {"off": True} for name in THRESHOLDS if name != "security_events"}
+"""A busy machine has slow writes, which are no part of this."""
 
 
 @contextmanager
@@ -36,6 +44,7 @@ def monitor(uri: str, receiver: HttpReceiver) -> Iterator[subprocess.Popen[bytes
         "MONGODB_URI": uri,
         "SEAL": "off",
         "MONITOR_EVERY_S": "5",
+        "MONITORING_THRESHOLDS": json.dumps(OTHERS_OFF),
         "ALERT_WEBHOOKS": receiver.url(),
         "ALERT_WEBHOOK_SECRET": SECRET,
         "ALERT_PRIVATE_ADDRESSES": "true",

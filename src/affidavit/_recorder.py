@@ -73,9 +73,12 @@ def _sealer(core: Core) -> InProcessSealer | None:
     from affidavit.analytics.upkeep import PIECE, Turns
     from affidavit.anchors.beside import beside_sealing
     from affidavit.sealer.inprocess import InProcessSealer
+    from affidavit.tally.pace import Gentle
 
     rollups = rollups_sharing(core.store, core.config, core.second_connection, _SEAL_TIMEOUT_S)
-    turns = None if rollups is None else Turns(Keeper(store, rollups, most_leaves=PIECE))
+    turns = None
+    if rollups is not None:
+        turns = Turns(Keeper(store, rollups, most_leaves=PIECE, pace=Gentle()))
     beside = beside_sealing(store, core.config)
     return InProcessSealer(
         store, core.config, core.prepared, lambda: core.breaker.is_open, turns, beside

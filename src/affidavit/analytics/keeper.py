@@ -27,6 +27,7 @@ from affidavit.store.sealing import SealStore
 from affidavit.tally.cells import Cell, Fold
 from affidavit.tally.columns import Table
 from affidavit.tally.facts import Correction, correction_of
+from affidavit.tally.pace import HURRY, Pace
 from affidavit.tally.times import local_day, start_of_day
 
 MOST_LEAVES: Final = 50_000
@@ -72,10 +73,10 @@ class _Read:
         self.corrections = [each for each in self.corrections if each[1] < before]
         self.missing = [each for each in self.missing if each.k < before]
 
-    def cells(self, state: Document) -> Iterable[Cell]:
+    def cells(self, state: Document, pace: Pace) -> Iterable[Cell]:
         """Sort it into cells."""
         fold = Fold(ZoneInfo(state["zone"]), state.get("since"))
-        self.calls.fold(fold)
+        self.calls.fold(fold, pace)
         for correction, k in self.corrections:
             fold.add(correction, k)
         return fold.cells
@@ -92,7 +93,10 @@ class Keeper:
         side: str | None = None,
         most_leaves: int = MOST_LEAVES,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        pace: Pace = HURRY,
     ) -> None:
+        """``pace``: gentle inside an application."""
+        self._pace = pace
         self._seals = seals
         self._rollups = rollups
         self._side = side
@@ -125,8 +129,9 @@ class Keeper:
             if not self._rollups.write_down(state, pending):
                 return 0
         # Numbers that came late belong to seals that were folded before this group.
-        self._rollups.add(side, read.cells(state))
-        self._rollups.add(side, late.cells(state), pending["serial"])
+        pace = self._pace
+        self._rollups.add(side, read.cells(state, pace), pace=pace)
+        self._rollups.add(side, late.cells(state, pace), pending["serial"], pace)
         self._finish(state, pending, now)
         return len(read) + len(late)
 
@@ -268,7 +273,8 @@ class Keeper:
                     } - stored
                     read.missing += [part for run in some for part in _runs(run, absent)]
                     out |= absent
-                for page in self._rollups.calls(writer, first, many):
+                for page in self._rollups.calls(writer, first, many, self._pace):
+                    self._pace.rest()
                     rows = [row for row in page.calls if row[0] not in out] if out else page.calls
                     ks = [seals[bisect_right(starts, row[0]) - 1] for row in rows]
                     read.calls.extend(rows, ks)

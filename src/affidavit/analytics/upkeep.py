@@ -24,8 +24,8 @@ REST_S: Final = 600.0
 LEAVE_S: Final = 20.0
 """Seconds given to a group under way when the service ends; it is finished by the next one."""
 
-PIECE: Final = 5_000
-"""Leaves that a sealer inside an application takes at a time."""
+PIECE: Final = 1_000
+"""Leaves that a sealer inside an application takes at a time; a seal is never split."""
 
 
 class Upkeep:

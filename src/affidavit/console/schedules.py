@@ -24,6 +24,7 @@ from affidavit.monitor.notify.configured import targets_of
 from affidavit.monitor.rules import rules_of
 from affidavit.sealer.inprocess import InProcessSealer
 from affidavit.store import open_log
+from affidavit.tally.pace import Gentle
 
 if TYPE_CHECKING:
     from affidavit.console.backend import Backend
@@ -126,7 +127,7 @@ class Schedules:
             config,
             ready,
             lambda: False,
-            Turns(Keeper(seals, log.rollups, most_leaves=PIECE)),
+            Turns(Keeper(seals, log.rollups, most_leaves=PIECE, pace=Gentle())),
             beside_sealing(seals, config),
         )
         ready.set()

@@ -22,6 +22,7 @@ from typing import Final, NamedTuple, Protocol
 from affidavit.event import Document
 from affidavit.tally.cells import Cell
 from affidavit.tally.columns import Row
+from affidavit.tally.pace import HURRY, Pace
 
 SIDES: Final = ("a", "b")
 
@@ -63,7 +64,9 @@ class RollupStore(Protocol):
     def write_down(self, state: Document, group: Document) -> bool:
         """Write down the group that follows this state; False if another one was faster."""
 
-    def add(self, side: str, cells: Iterable[Cell], late: int | None = None) -> None:
+    def add(
+        self, side: str, cells: Iterable[Cell], late: int | None = None, pace: Pace = HURRY
+    ) -> None:
         """Add to the cells of a side, each only if it has not got this yet.
 
         That is told by the cell's ``k``, or, with the serial number of a group of ``late``
@@ -84,7 +87,7 @@ class RollupStore(Protocol):
 
     # -- what is folded --------------------------------------------------------------------------
 
-    def calls(self, writer: str, first: int, many: int) -> Iterator[Page]:
+    def calls(self, writer: str, first: int, many: int, pace: Pace = HURRY) -> Iterator[Page]:
         """Give the finished calls and corrections of these numbers, without texts, in no order."""
 
     def stored(self, writer: str, first: int, many: int, expected: int) -> set[int] | None:

@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from affidavit.event import EPOCH, Status, utc_from_ms
 from affidavit.tally.cells import ENDINGS, HOURS, MODELS, TEAMS, USERS, Fold, Slots, Times
 from affidavit.tally.facts import CUT_OFF, MAX_COUNT, MAX_MS, count_of, ms_of, nano_of, text_of
+from affidavit.tally.pace import HURRY, Pace
 from affidavit.tally.sketch import bucket_of
 
 Row: TypeAlias = Sequence[Any]
@@ -96,7 +97,7 @@ class Table:
             self._columns = [list(compress(column, kept)) for column in self._columns]
             self._seals = list(compress(self._seals, kept))
 
-    def fold(self, into: Fold) -> None:
+    def fold(self, into: Fold, pace: Pace = HURRY) -> None:
         """Add all of them to cells; what is no call, or too old, is left out for good."""
         since_ms = _FIRST_MS if into.since is None else (into.since - EPOCH) / _MS
         since_ms = max(_FIRST_MS, since_ms)
@@ -111,14 +112,15 @@ class Table:
             ]
         )
         if self._seals:
-            _Folding(self._columns, self._seals, into).run()
+            _Folding(self._columns, self._seals, into, pace).run()
 
 
 class _Folding:
     """The columns of some calls, and their way into cells."""
 
-    def __init__(self, columns: list[list[Any]], seals: list[int], into: Fold) -> None:
+    def __init__(self, columns: list[list[Any]], seals: list[int], into: Fold, pace: Pace) -> None:
         self._into = into
+        self._pace = pace
         self._k = seals
         more = len(OWN) + len(ANSWERED)
         own = dict(zip(OWN, columns, strict=False))
@@ -140,6 +142,7 @@ class _Folding:
             _COMPLETED if good else _ABORTED if said == _ABORTED else _FAILED
             for good, said in zip(done, own["status"], strict=True)
         ]
+        pace.rest()
         self._measure(own, answered, asked)
 
     def _measure(
@@ -165,6 +168,7 @@ class _Folding:
         retries = _zeros(_counts(answered["retries"]))
         cuts = {text: (text or "").lower() in CUT_OFF for text in set(finish)}
         estimated = self._texts["cost_status"]
+        self._pace.rest()
         self._plain = _some(
             ("calls", [1] * len(done)),
             ("completed", [text == _COMPLETED for text in status]),
@@ -193,6 +197,7 @@ class _Folding:
             ("cached_tokens", _zeros(_counts(own["cached_tokens"]))),
             ("reasoning_tokens", _zeros(_counts(own["reasoning_tokens"]))),
         )  # fmt: skip
+        self._pace.rest()
         latency = _times(answered["processing_time_ms"], done)
         first = _times(own["time_to_first_token_ms"], done)
         speed = [
@@ -201,6 +206,7 @@ class _Folding:
         ]
         self._timed = _some(("latency_us", _micros(latency)), ("ttft_us", _micros(first)))
         self._timed_in = [_buckets("latency", latency), _buckets("ttft", first)]
+        self._pace.rest()
         self._rest = _some(("prompt_chars", _zeros(asked_chars)), ("answer_chars", _zeros(chars)))
         self._rest_in = [
             _buckets("speed", speed),
@@ -221,7 +227,7 @@ class _Folding:
 
     def _by_ending(self, hours: list[str], slots: list[Slots]) -> None:
         """Sort calls by hour, model and ending: the finest of what three shapes are made of."""
-        for key, places in self._groups(hours, ENDINGS.keys):
+        for key, places in self._pace.through(self._groups(hours, ENDINGS.keys)):
             slot, ending = slots[places[0]], key[1:]
             counted = self._sum(places, (*self._plain, *self._timed), self._timed_in)
             rest = self._sum(places, self._rest, self._rest_in)
@@ -233,13 +239,13 @@ class _Folding:
 
     def _by_user(self, days: list[str], slots: list[Slots]) -> None:
         """Sort calls by day and user, and by day and team."""
-        for key, places in self._groups(days, USERS.keys):
+        for key, places in self._pace.through(self._groups(days, USERS.keys)):
             slot, counted = slots[places[0]], self._sum(places, self._plain)
             held = self._into.cell(USERS, slot, key[1:], counted.k).day(slot.day_of_month)
             held.absorb(counted.counts, counted.times)
         columns = (*self._plain, *self._timed, *self._rest)
         named = (*self._timed_in, *self._rest_in)
-        for key, places in self._groups(days, TEAMS.keys):
+        for key, places in self._pace.through(self._groups(days, TEAMS.keys)):
             counted = self._sum(places, columns, named)
             held = self._into.cell(TEAMS, slots[places[0]], key[1:], counted.k).own
             held.absorb(counted.counts, counted.times)

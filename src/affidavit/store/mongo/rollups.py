@@ -38,11 +38,11 @@ from affidavit.tally.cells import (
     slot_text,
 )
 from affidavit.tally.columns import ANSWERED, ASKED, OWN
+from affidavit.tally.pace import HURRY, Pace
 from affidavit.tally.times import local_day
 
 MAX_TIME_MS: Final = 60_000
 _AT_ONCE: Final = 1000
-_READ_AT_ONCE: Final = 5000
 _DUPLICATE: Final = 11_000
 _BAD_HINT: Final = 2
 _CURRENT: Final = "current"
@@ -180,13 +180,15 @@ class MongoRollups:
 
     # -- cells -----------------------------------------------------------------------------------
 
-    def add(self, side: str, cells: Iterable[Cell], late: int | None = None) -> None:
-        """Add to cells; a thousand at a time."""
-        updates = [_update(cell, late) for cell in cells]
+    def add(
+        self, side: str, cells: Iterable[Cell], late: int | None = None, pace: Pace = HURRY
+    ) -> None:
+        """Add to cells; a thousand at a time, or as few as the pace says."""
+        updates = (_update(cell, late) for cell in pace.through(cells))
         with translated(f"write {self._cells[side].name}"):
-            for at in range(0, len(updates), _AT_ONCE):
+            while some := list(islice(updates, pace.writes)):
                 try:
-                    self._cells[side].bulk_write(updates[at : at + _AT_ONCE], ordered=False)
+                    self._cells[side].bulk_write(some, ordered=False)
                 except BulkWriteError as error:
                     failures: list[Mapping[str, Any]] = error.details["writeErrors"]
                     concern = error.details.get("writeConcernErrors")
@@ -232,10 +234,11 @@ class MongoRollups:
 
     # -- what is folded --------------------------------------------------------------------------
 
-    def calls(self, writer: str, first: int, many: int) -> Iterator[Page]:
+    def calls(self, writer: str, first: int, many: int, pace: Pace = HURRY) -> Iterator[Page]:
         """Give finished calls and corrections without their texts."""
         asked = _numbers(writer, first, many) | {"$or": _FOLDED}
-        for batch in self._by_number(asked, _READ):
+        for batch in self._by_number(asked, _READ, pace.rows):
+            pace.rest()
             found = [document["v"] for document in batch]
             rows = [row for row in found if isinstance(row, list)]
             corrections: list[Document] = []
@@ -258,22 +261,22 @@ class MongoRollups:
         return {int(document["seq"]) for batch in found for document in batch}
 
     def _by_number(
-        self, asked: Mapping[str, Any], wanted: Mapping[str, Any]
+        self, asked: Mapping[str, Any], wanted: Mapping[str, Any], at_once: int = HURRY.rows
     ) -> Iterator[list[Document]]:
         """Ask by the unique index, which another logger's collection may not have; in batches."""
-        more = {"batch_size": _READ_AT_ONCE, "max_time_ms": MAX_TIME_MS}
+        more = {"batch_size": at_once, "max_time_ms": MAX_TIME_MS}
         with translated("read records by their numbers"):
             try:
                 found = self._records.find(asked, wanted, hint=_NUMBERED, **more)
-                batch = list(islice(found, _READ_AT_ONCE))
+                batch = list(islice(found, at_once))
             except OperationFailure as error:
                 if error.code != _BAD_HINT:
                     raise
                 found = self._records.find(asked, wanted, **more)
-                batch = list(islice(found, _READ_AT_ONCE))
+                batch = list(islice(found, at_once))
             while batch:
                 yield batch
-                batch = list(islice(found, _READ_AT_ONCE))
+                batch = list(islice(found, at_once))
 
     def classes(self, batch_ids: Sequence[str]) -> dict[str, bytes]:
         """Tell the classes of leaves."""

@@ -21,7 +21,7 @@ from bson.decimal128 import Decimal128, create_decimal128_context
 
 from affidavit import canonical
 from affidavit.event import Document
-from affidavit.pipeline.snapshot import DECIMAL_EXT, drop_turns, rough_size
+from affidavit.pipeline.snapshot import DECIMAL_EXT, MAX_DEPTH, drop_turns, rough_size
 
 RECORD_LIMIT: Final = 8 * 1024**2
 """Bytes of text in one record; MongoDB itself stops at 16 MB."""
@@ -54,6 +54,7 @@ class Cleaner:
         self._odd: set[str] = set()
         self._cut: list[dict[str, Any]] = []
         self._text_bytes = 0
+        self._depth = 0
         self._salt = b""
 
     def clean(self, document: Document, salt: bytes) -> None:
@@ -64,7 +65,7 @@ class Cleaner:
         self._salt = salt
         self._odd = set(document.pop("odd", ()))
         self._cut = list(document.pop("truncated", ()))
-        self._text_bytes = 0
+        self._text_bytes = self._depth = 0
         self._mapping(document, "")
         if self._text_bytes > RECORD_LIMIT:
             self._shrink(document)
@@ -101,23 +102,16 @@ class Cleaner:
                 if not -_INT64 <= value < _INT64:
                     mapping[key] = self._big(value)
             elif kind is dict:
-                self._mapping(value, f"{path}{key}.")
+                mapping[key] = self._inner(value, f"{path}{key}")
             elif value is not None and kind is not bool:
                 mapping[key] = self._other(value, f"{path}{key}")
         if renamed:
             self._rename(mapping)
 
-    def _other(self, value: Any, path: str) -> Any:  # noqa: C901, PLR0911 - a dispatch over types
+    def _other(self, value: Any, path: str) -> Any:  # noqa: PLR0911 - a dispatch over types
         kind = type(value)
-        if kind is dict:
-            self._mapping(value, path + ".")
-            return value
-        if kind is list:
-            for index, item in enumerate(value):
-                item_kind = type(item)
-                if item_kind is not bool and item is not None:
-                    value[index] = self._other(item, f"{path}.{index}")
-            return value
+        if kind is dict or kind is list:
+            return self._inner(value, path)
         if kind is str:
             return self._text(value, path)
         if kind is float:
@@ -131,6 +125,22 @@ class Cleaner:
         if kind is datetime:
             return value
         return str(value)
+
+    def _inner(self, value: Any, path: str) -> Any:
+        """Clean what is inside; what is nested deeper than MongoDB takes is left out."""
+        if self._depth >= MAX_DEPTH:
+            self._odd.add("too_deep")
+            return "[too deep]"
+        self._depth += 1
+        if type(value) is dict:
+            self._mapping(value, path + ".")
+        else:
+            for index, item in enumerate(value):
+                item_kind = type(item)
+                if item_kind is not bool and item is not None:
+                    value[index] = self._other(item, f"{path}.{index}")
+        self._depth -= 1
+        return value
 
     def _float(self, value: float) -> float | str:
         if value == value and value not in (_INFINITY, -_INFINITY):  # noqa: PLR0124 - the NaN test

@@ -149,8 +149,16 @@ class MongoStore:
                     for place, record in enumerate(batch)
                     if record.dest is dest and len(record.body) <= MAX_DOCUMENT
                 ]
-                if places:
+                if not places:
+                    continue
+                try:
                     self._append_many(collection, batch, places, verdicts)
+                except OperationFailure as error:
+                    if error.code not in _UNREADABLE:
+                        raise
+                    # One cannot even be read, and the server refuses them all: each by itself.
+                    for place in places:
+                        verdicts[place] = self._append_one(batch[place], _EACH_S)
         too_large = Verdict(Outcome.REJECTED, "too_large")
         return [verdict or too_large for verdict in verdicts]
 
@@ -169,6 +177,10 @@ class MongoStore:
                 return _rejected(error.code)
             except DocumentTooLarge:
                 return Verdict(Outcome.REJECTED, "too_large")
+            except OperationFailure as error:
+                if error.code not in _UNREADABLE:
+                    raise
+                return Verdict(Outcome.REJECTED, f"code {error.code}")
         return STORED
 
     def _append_many(
@@ -306,6 +318,14 @@ def _rejected(code: int | None) -> Verdict:
     reason = {121: "validation", 10334: "too_large", 2: "bad_value"}.get(code or 0, f"code {code}")
     return Verdict(Outcome.REJECTED, reason)
 
+
+_EACH_S: Final = 60.0
+"""Seconds for one of several that are sent by themselves; the time of the whole batch counts too.
+"""
+
+_UNREADABLE: Final = frozenset({15, 22, 10334})
+"""Codes of a command with a document that the server cannot read: nested too deeply, damaged, too
+large. It will not be able to tomorrow."""
 
 _PASSING: Final = frozenset(
     {6, 7, 50, 64, 89, 91, 100, 112, 133, 134, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436}

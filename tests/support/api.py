@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,10 @@ def wait_for_store(served: Served) -> None:
     running = served.backend.audit._engine._running
     assert running is not None
     assert running.core.prepared.wait(READY_S), "the store was not set up in time"
+    until_s = time.monotonic() + READY_S
+    while running.core.breaker.is_open:
+        assert time.monotonic() < until_s, "the store was not reached in time"
+        time.sleep(0.01)
 
 
 def new_id() -> str:

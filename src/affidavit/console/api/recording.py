@@ -14,6 +14,7 @@ from affidavit.console.visitor import Scope
 from affidavit.context import KNOWN
 from affidavit.event import Document, EventType
 from affidavit.pipeline import build
+from affidavit.pipeline.snapshot import is_plain
 
 AHEAD: Final = timedelta(minutes=5)
 """How far a client's clock may be ahead of this one's."""
@@ -84,7 +85,7 @@ def _asked(
         start = now - timedelta(milliseconds=latency_ms or 0.0)
     length = build.text_length(record.message, record.messages)
     arguments = (record.provider, record.model, record.message, record.messages, record.parameters)
-    plain = record.fields is None or _is_flat(record.fields)
+    plain = record.fields is None or is_plain(record.fields)
     intent: build.Parts = (
         build.INTENT,
         call_id.hex(),
@@ -101,7 +102,7 @@ def _asked(
         end = start + timedelta(milliseconds=latency_ms or 0.0)
         outcome_id = _records.new_id() if given is None else later_id(call_id)
         said = _outcome_parts(record, call_id, end, who, length)
-        parts.append(Part(outcome_id, said, plain and _answer_is_flat(record.answer)))
+        parts.append(Part(outcome_id, said, plain and _answer_is_plain(record.answer)))
     return Made("call" if finished else "intent", call_id, tuple(parts), given is not None)
 
 
@@ -109,7 +110,7 @@ def _outcome(record: shapes.Outcome, given: bytes | None, who: Document, now: da
     call_id = bytes.fromhex(record.call_id)
     end = _moment(record.ended_at, "ended_at", now) or now
     said = _outcome_parts(record, call_id, end, who, None)
-    plain = (record.fields is None or _is_flat(record.fields)) and _answer_is_flat(record.answer)
+    plain = (record.fields is None or is_plain(record.fields)) and _answer_is_plain(record.answer)
     # A call has one outcome: without an id of its own it has the one that a repetition has.
     part = Part(given or later_id(call_id), said, plain)
     return Made("outcome", part.id, (part,), chosen=True, about=call_id)
@@ -246,12 +247,7 @@ def _ms(moment: datetime) -> int:
 
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_FLAT: Final = frozenset({str, int, float, bool, type(None)})
 
 
-def _is_flat(fields: Mapping[str, Any]) -> bool:
-    return all(type(value) in _FLAT for value in fields.values())
-
-
-def _answer_is_flat(answer: shapes.Answer | None) -> bool:
-    return answer is None or answer.fields is None or _is_flat(answer.fields)
+def _answer_is_plain(answer: shapes.Answer | None) -> bool:
+    return answer is None or answer.fields is None or is_plain(answer.fields)

@@ -110,7 +110,7 @@
     const options = {
       width: plot.clientWidth,
       height: plot.clientHeight,
-      padding: [8, 8, 0, 0],
+      padding: [8, 18, 0, 0],
       legend: { show: false },
       cursor: {
         y: false,

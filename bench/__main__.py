@@ -33,6 +33,7 @@ SECTIONS: Final = {
     "sealing": "how fast the log is sealed",
     "verifying": "how fast the log is verified",
     "serving": "recording over HTTP",
+    "console": "how fast the console's pages are",
 }
 ROOT: Final = Path(__file__).parents[1]
 

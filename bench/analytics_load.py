@@ -250,13 +250,13 @@ class Calls:
         record_id = _records.new_id()
         call_id = record_id.hex()
         fields = {"symbol": random.choice(("BTCUSDT", "ETHUSDT", "SOLUSDT"))}
-        intent = (
+        intent: tuple[Any, ...] = (
             parts.INTENT, call_id, _ms(at), who, {}, {},
             (model.provider, model.name, prompt, None, None), len(prompt), fields,
         )  # fmt: skip
         took_ms = round(model.median_ms * math.exp(random.gauss(0, 0.6)), 3)
         status, error, report = self._ending(model, answer, took_ms)
-        outcome = (
+        outcome: tuple[Any, ...] = (
             parts.OUTCOME, call_id, _ms(at) + round(took_ms), who, {}, {},
             model.provider, model.name, len(prompt), fields, status, error, report, {}, took_ms,
         )  # fmt: skip

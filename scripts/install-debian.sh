@@ -5,6 +5,8 @@
 #   python3-venv                  only when this Python cannot make a virtual environment
 #   golang-go, openssl            with which the tests verify the log from outside; only when there
 #   golang-golang-x-mod-dev       is no such command, and Go's package for checksum databases
+#   chromium                      in which the tests look at the console; only when there is no such
+#                                 command
 #   promtool                      with which the tests check metrics and rules; only when there is no
 #                                 such command. It is taken out of Debian's package prometheus, which
 #                                 is not installed: that would start a server.
@@ -39,6 +41,7 @@ done
 "$python" -c 'import ensurepip, venv' >/dev/null 2>&1 || missing="$missing python3-venv"
 command -v go >/dev/null 2>&1 || missing="$missing golang-go"
 command -v openssl >/dev/null 2>&1 || missing="$missing openssl"
+command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
 [ -d /usr/share/gocode/src/golang.org/x/mod/sumdb/tlog ] || missing="$missing golang-golang-x-mod-dev"
 
 as_root=""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MARKS = (
     "requirement(*ids): the requirements that this test shows, as in requirement('R8', 'R6')",
+    "browser: looks at the console with Debian's Chromium, in pages of 100,000 calls",
     "serial: runs alone, after the parallel tests: it measures time or kills servers",
     "real_model: needs the small language model of the development dependencies",
 )

@@ -7,7 +7,7 @@ of a download.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from affidavit.console.ranges import Range, read_range
@@ -188,7 +188,7 @@ def ask(  # noqa: PLR0911 - one question for each view
     asking: Any = {"month": asked.month} if asked.month else _ends(asked.span)
     asking["where"] = asked.where
     if asked.view == "budgets":
-        return analytics.budget(asked.who, asked.month)
+        return _first(analytics.budget(asked.who, asked.month))
     if asked.view == "providers":
         return analytics.providers(asked.keys, top=SHOWN, **asking)
     if asked.view == "calls":
@@ -208,10 +208,17 @@ def _ends(span: Range) -> dict[str, Any]:
     return {"since": span.since, "until": span.until}
 
 
+def _first(answer: Answer[Any, Any]) -> Answer[Any, Any]:
+    """Keep the first rows, and say how many more there are; totals stay those of all."""
+    more = len(answer.rows) - SHOWN
+    if more <= 0:
+        return answer
+    note = f"{more} more rows are not shown; the totals include them."
+    return replace(answer, rows=answer.rows[:SHOWN], notes=(*answer.notes, note))
+
+
 def _unpriced(answer: Answer[Any, Any]) -> Answer[Any, Any]:
     """Keep the groups with calls that should have a cost and have none, the most first."""
-    from dataclasses import replace
-
     rows = sorted((row for row in answer.rows if row.unpriced), key=lambda row: -row.unpriced)
     return replace(answer, rows=tuple(rows[:SHOWN]))
 

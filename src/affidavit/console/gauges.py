@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
 from affidavit.anchors.configured import anchors_of
 from affidavit.errors import StoreUnavailable
@@ -39,6 +40,8 @@ class Gauges:
         self._last: Readings | None = None
         self._made: Sample | None = None
         self._at_s = 0.0
+        self._asking = threading.Lock()
+        self._kept: dict[str, tuple[float, dict[str, Any]]] = {}
 
     def now(self, *, patient: bool = True) -> Sample:
         """Give the metrics of a reading that is not older than :data:`FRESH_S`.
@@ -59,6 +62,19 @@ class Gauges:
             self._made, self._last = sample(self._last, taken), taken
             self._at_s = time.monotonic()
             return self._made
+
+    def kept(self, name: str, for_s: float, ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Give an answer that costs much and changes slowly; it is asked for again when it is old.
+
+        One that lacks a part (``missing``) is asked for again at once.
+        """
+        with self._asking:
+            at_s, answer = self._kept.get(name, (0.0, None))
+            if answer is None or time.monotonic() - at_s >= for_s:
+                answer = ask()
+                if not answer["missing"]:
+                    self._kept[name] = time.monotonic(), answer
+            return answer
 
     def _take(self) -> Readings:
         if self._looker is None:

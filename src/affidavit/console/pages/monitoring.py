@@ -41,6 +41,9 @@ router = APIRouter(include_in_schema=False)
 VIEWS: Final = ("now", "writers", "database", "history")
 _HISTORY: Final = 200
 _WEEK: Final = timedelta(days=7)
+_ADVICE_S: Final = 60.0
+"""How old the advice about indexes may be: each question of the read side is explained for it."""
+
 _LONGEST: Final = 500
 
 
@@ -203,14 +206,19 @@ def _writers(
 def _database(
     backend: Backend, visitor: Visitor, span: Range, gauges: Gauges, names: dict[str, str]
 ) -> dict[str, Any]:
+    """Give indexes, plans, slow questions and advice, as they were within the last minute."""
+    del visitor, span, names
+    return gauges.kept("database", _ADVICE_S, lambda: _advised(backend))
+
+
+def _advised(backend: Backend) -> dict[str, Any]:
     """Ask for indexes, the plans of the read side, slow questions, and what to consider."""
-    del visitor, span, gauges, names
     parts, now = _Parts(), datetime.now(UTC)
     store: MonitorStore | None = parts.get(lambda: backend.monitor)
     if store is None:
         empty: dict[str, Any] = dict.fromkeys(("indexes", "sizes", "shapes", "plans"), ())
         said = {"advice": (), "judged": (), "slow_ms": 0, "slow_why": None}
-        return {**empty, **said, "missing": parts.missing}
+        return {**empty, **said, "at": now, "missing": parts.missing}
     # Uses are read before plans: explaining a question may count as a use of its index.
     used = parts.get(store.indexes, [])
     sizes = parts.get(store.sizes, [])
@@ -229,6 +237,7 @@ def _database(
         "judged": plan_findings(plans, accepted, [index.name for index in used] or None),
         "slow_ms": slow_ms,
         "slow_why": next(iter(slow.missing), None),
+        "at": now,
         "missing": parts.missing,
     }
 

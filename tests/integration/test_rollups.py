@@ -377,9 +377,7 @@ def test_what_is_not_folded_yet_counts_too(log: MongoLog, database: Log) -> None
     assert dict(engine.distinct(ask(), "user_id")) == dict(oracle.distinct(ask(), "user_id"))
 
 
-def test_readings_that_are_noted_cost_later_questions_nothing(
-    log: MongoLog, database: Log
-) -> None:
+def test_readings_that_are_noted_cost_later_questions_nothing(log: MongoLog, database: Log) -> None:
     """Each leaves a batch with a leaf of the ledger, in which no call can be."""
     store(database)
     fold(log, database)

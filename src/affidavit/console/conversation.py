@@ -145,7 +145,7 @@ def _asked(request: Mapping[str, Any]) -> list[Turn]:
 def _turn(message: Any) -> Turn | None:
     if not isinstance(message, Mapping):
         return Turn("user", (_plain(message),))
-    kind = message.get("type")
+    kind = str(message.get("type") or "")
     if kind in _CALLS or kind in _THOUGHTS:
         return Turn("assistant", tuple(_parts([message], 0)))
     if kind in _RESULTS:
@@ -243,7 +243,7 @@ def _answered(response: Mapping[str, Any]) -> list[Turn]:
     texts = [t for t in _list(response.get("texts")) if t] or [response.get("text")]
     turns = []
     for number, text in enumerate(texts):
-        said = [_plain(text)] if text not in {None, ""} else []
+        said = [] if text is None or text == "" else [_plain(text)]
         parts = (*(first if number == 0 else ()), *said, *(last if number == 0 else ()))
         if parts:
             name = f"{number + 1}/{len(texts)}" if len(texts) > 1 else ""

@@ -70,6 +70,7 @@ METADATA: Final = (
     *("response_data.response_length", "response_data.provider_used"),
     *("response_data.tokens_used", "response_data.cost_usd", "response_data.processing_time_ms"),
     *("details.kind", "details.severity", "details.limit_type"),
+    *("details.cost_nano_diff", "details.cost_status_now", "effective_at"),
 )
 """Fields that hold nothing a user or a model wrote: all that somebody without the right to content
 is given, and all that is read of a record for them."""

@@ -292,12 +292,12 @@ def _notes(engine: Engine, request: Request, total: Sums) -> list[str]:
             key=str,
         )
         without.sort(key=lambda pair: -pair[0])
-        named = [f"{provider or '?'} {model or '?'} ({n})" for n, (provider, model) in without]
+        named = [f"{provider or '?'} {model or '?'} ({n:,})" for n, (provider, model) in without]
         more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
         notes.append(
-            f"{total.unpriced} calls have no price and count as nothing: "
+            f"{total.unpriced:,} calls have no price and count as nothing: "
             f"{', '.join(named[:_NAMED])}{more}."
         )
     if total.estimated:
-        notes.append(f"The cost of {total.estimated} calls is an estimate.")
+        notes.append(f"The cost of {total.estimated:,} calls is an estimate.")
     return notes

@@ -36,14 +36,14 @@ def remove_receipts(database: Database[Docs], log: Log, rng: random.Random) -> D
 def edit_receipt(database: Database[Docs], log: Log, rng: random.Random) -> Done:
     """The checkpoint or the signature in the newest receipt of an anchor."""
     kind, field = rng.choice([("witness", "cp"), ("timestamp", "cp"), ("timestamp", "token")])
-    newest = database[SEALS].findone({**A_RECEIPT, "kind": kind}, sort=[("_id", -1)])
+    newest = database[SEALS].find_one({**A_RECEIPT, "kind": kind}, sort=[("_id", -1)])
     assert newest is not None
     old = newest[field]
     data = old if isinstance(old, bytes) else old.encode()
     at = rng.randrange(len(data))
     new: Any = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
     new = new if isinstance(old, bytes) else new.decode(errors="replace")
-    database[SEALS].updateone({"_id": newest["_id"]}, {"$set": {field: new}})
+    database[SEALS].update_one({"_id": newest["_id"]}, {"$set": {field: new}})
     return Done((SEALS,), f"{field} of a {kind}, byte {at}")
 
 
@@ -56,7 +56,7 @@ def call_it_lost(database: Database[Docs], log: Log, rng: random.Random) -> Done
     details = {"writer": gone["writer"], "lost_seqs": [[gone["seq"], gone["seq"]]]}
     how = rng.choice(["a writer", "a command", "a silent writer"])
     _say(database, log, "spool_adopted", details, rng, how)
-    database[RECORDS].deleteone({"_id": gone["_id"]})
+    database[RECORDS].delete_one({"_id": gone["_id"]})
     return Done(NAMES, f"says {how}")
 
 
@@ -78,7 +78,7 @@ def announce_an_erasure(database: Database[Docs], log: Log, rng: random.Random) 
     group = rng.choice(groups)
     details = {"records": [str(document["_id"])], "groups": [group], "reason": "on request"}
     _say(database, log, "erasure", details, rng, "a command")
-    database[RECORDS].replaceone({"_id": document["_id"]}, erase(document, "records", [group]))
+    database[RECORDS].replace_one({"_id": document["_id"]}, erase(document, "records", [group]))
     return Done(NAMES, f"group {group}")
 
 
@@ -88,11 +88,11 @@ def take_over_a_made_up_record(database: Database[Docs], log: Log, rng: random.R
     for name in ("writer", "seq", "salt", "salts", "erased"):
         made_up.pop(name, None)
     made_up["_id"] = ObjectId()
-    database[RECORDS].insertone(made_up)
+    database[RECORDS].insert_one(made_up)
     how = rng.choice(["adoption", "adoption_closed"])
     details: Docs = {"documents": 1}
     if how == "adoption_closed":
-        stored = database[RECORDS].findone({"_id": made_up["_id"]})
+        stored = database[RECORDS].find_one({"_id": made_up["_id"]})
         assert stored is not None
         details = {"closing": "c", "part": 0, "parts": 1, "rows": b"".join(rows_of([stored]))}
     _say(database, log, how, details, rng, "a command")
@@ -122,12 +122,12 @@ def _say(
             "_id": ObjectId(), **each, "timestamp": at, "schema_version": 1, "writer": writer,
             "seq": seq, "salt": rng.randbytes(16),
         }  # fmt: skip
-        database[LEDGER].insertone(document)
+        database[LEDGER].insert_one(document)
         leaves.append(leaf_of(document, "ledger"))
         times_ms.append(epoch_ms(at))
     if how != "a silent writer":
         made = build(writer, 0, leaves, times_ms, b"\x01" * len(leaves), FIRST, signer)
-        database[BATCHES].insertone({**made.as_document(), "sent_at": at})
+        database[BATCHES].insert_one({**made.as_document(), "sent_at": at})
     seal(database, log.key, at + timedelta(minutes=20))
 
 

@@ -38,6 +38,9 @@ PROBE_TIMEOUT_S: Final = 2.0
 REMOVE_AGAIN_S: Final = 2.0
 """Pause after a batch was stored and could not be removed from the spool."""
 
+_AGAIN_S: Final = 0.2
+"""Pause before the last numbers are told again."""
+
 HEARTBEAT_S: Final = 10.0
 ADOPT_S: Final = 30.0
 
@@ -460,7 +463,15 @@ class Shipper:
         if hopeless or time.monotonic() >= deadline_s or not self._ship_leaves(spool):
             core.spool_leaves()
         self._adopter.release()
-        return not core.breaker.is_open and core.prepared.is_set() and self.beat("stopped")
+        return not core.breaker.is_open and core.prepared.is_set() and self._last_beat(deadline_s)
+
+    def _last_beat(self, deadline_s: float) -> bool:
+        """Tell the last numbers; a store that was there a moment ago may only be slow."""
+        while not self.beat("stopped"):
+            if time.monotonic() + _AGAIN_S >= deadline_s:
+                return False
+            time.sleep(_AGAIN_S)
+        return True
 
 
 def _pool(use: tuple[int, int] | None) -> dict[str, int] | None:

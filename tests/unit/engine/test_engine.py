@@ -9,13 +9,14 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+import bson
 import pytest
 
 from affidavit import AuditConfig, AuditLogger, AuditUnavailable
 from affidavit._engine.breaker import Breaker
 from affidavit._engine.stats import Latencies, Stats
 from affidavit._engine.ticket import State, Ticket
-from affidavit.errors import StoreRefused
+from affidavit.errors import StoreRefused, StoreUnavailable
 from affidavit.event import Dest
 from affidavit.store.memory import MemoryStore
 from affidavit.testing import capture_events
@@ -569,6 +570,29 @@ def test_start_and_stop_are_in_the_ledger_with_the_configuration() -> None:
     assert ledger[0]["details"]["config"]["ttl_days"] == 17
     assert captured.store.heartbeats[-1]["state"] == "stopped"
     assert captured.store.heartbeats[-1]["counters"]["stored"] == 2
+
+
+@pytest.mark.requirement("R6")
+def test_the_last_numbers_are_told_again_when_the_store_was_slow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One answer that does not come in time on closing leaves no writer without its numbers."""
+    refused: list[str] = []
+    with capture_events() as captured:
+        one_call(captured.audit)
+        captured.audit.flush()
+        take = captured.store.heartbeat
+
+        def heartbeat(document: bytes, timeout_s: float) -> None:
+            state = str(bson.decode(document)["state"])
+            if state == "stopped" and not refused:
+                refused.append(state)
+                raise StoreUnavailable("It did not answer in time.")
+            take(document, timeout_s)
+
+        monkeypatch.setattr(captured.store, "heartbeat", heartbeat)
+    assert refused
+    assert captured.store.heartbeats[-1]["state"] == "stopped"
 
 
 @pytest.mark.requirement("R6")

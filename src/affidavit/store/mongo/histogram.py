@@ -16,17 +16,20 @@ from zoneinfo import ZoneInfo
 from bson.decimal128 import Decimal128
 
 from affidavit.errors import ConfigError
-from affidavit.event import EPOCH, Status
+from affidavit.event import EPOCH, EventType, Status
 from affidavit.store.intervals import MOST, Interval
 from affidavit.store.mongo.connect import Location
 from affidavit.store.mongo.driver import translated
 from affidavit.store.mongo.filters import REQUEST, RESPONSE, query
+from affidavit.store.mongo.legacy import SECURITY_PREFIX
 from affidavit.store.questions import SearchFilter
 
 MAX_TIME_MS: Final = 5000
 """A chart that takes longer is left out."""
 
 _CALLS: Final = frozenset({None, REQUEST, RESPONSE})
+_AFTER: Final = SECURITY_PREFIX[:-1] + chr(ord(SECURITY_PREFIX[-1]) + 1)
+"""The first text after all kinds of security events, those of older loggers included."""
 
 
 def histogram(
@@ -63,8 +66,12 @@ def _stages(
     if wanted.event_type in _CALLS:
         # Outcomes, and finished documents of older loggers; intents carry no `success`.
         ended = {"success": {"$in": [True, False]}}
-        search = replace(wanted, event_type=None)
-        match = {"$and": [query(search, zone, leads="outcomes"), ended]}
+        search = query(replace(wanted, event_type=None), zone, leads="outcomes")
+        match = {"$and": [search, ended]}
+    elif wanted.event_type == EventType.SECURITY_EVENT:
+        # A range and no pattern: with one, the server may read all records of the time.
+        search = query(replace(wanted, event_type=None), zone, leads="all")
+        match = {"$and": [{"event_type": {"$gte": SECURITY_PREFIX, "$lt": _AFTER}}, search]}
     else:
         match = query(wanted, zone)
     cost = {

@@ -30,8 +30,8 @@ VIEWS: Final[tuple[View, ...]] = (
     "what-if",
 )
 BY: Final = (
-    "user",
     "department",
+    "user",
     "tenant",
     "provider",
     "model",

@@ -66,7 +66,7 @@ def test_a_download_has_the_answers_own_time() -> None:
 def test_unknown_words_fall_back_to_what_is_usual() -> None:
     """A link may be old, or made up."""
     asked = costs.read({"view": "nothing", "by": "field:secret", "measure": "x"}, NOW)
-    assert (asked.view, asked.by, asked.measure) == ("spend", "user", "calls")
+    assert (asked.view, asked.by, asked.measure) == ("spend", "department", "calls")
 
 
 def test_the_map_has_every_hour_of_every_weekday() -> None:

@@ -46,11 +46,20 @@ def chromium() -> Iterator[Browser]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def cookies(served: Served) -> dict[str, tuple[str, str]]:
+    """The name and value of a session's cookie for each role that was somebody already."""
+    del served  # they are of that service
+    return {}
+
+
 @pytest.fixture
-def visit(chromium: Browser, served: Served) -> Iterator[Visit]:
+def visit(
+    chromium: Browser, served: Served, cookies: dict[str, tuple[str, str]]
+) -> Iterator[Visit]:
     """Open pages as somebody; at the end nothing may have been said against any of them."""
     with ExitStack() as stack:
-        made = Visit(chromium, served, stack)
+        made = Visit(chromium, served, stack, cookies)
         yield made
         made.check()
 
@@ -58,10 +67,16 @@ def visit(chromium: Browser, served: Served) -> Iterator[Visit]:
 class Visit:
     """Opens contexts that are logged in, each with its own log of complaints."""
 
-    def __init__(self, chromium: Browser, served: Served, stack: ExitStack) -> None:
+    def __init__(
+        self,
+        chromium: Browser,
+        served: Served,
+        stack: ExitStack,
+        cookies: dict[str, tuple[str, str]],
+    ) -> None:
         self._chromium, self._served, self._stack = chromium, served, stack
+        self._cookies = cookies
         self._logs: list[ConsoleLog] = []
-        self._cookies: dict[str, str] = {}
 
     def __call__(
         self,
@@ -94,11 +109,9 @@ class Visit:
             with self._served.browser(token) as client:
                 (cookie,) = client.cookies.jar
                 assert cookie.value is not None
-                self._cookies[role.value] = cookie.value
-                self._cookie = cookie.name
-        context.add_cookies(
-            [{"name": self._cookie, "value": self._cookies[role.value], "url": self._served.url}]
-        )
+                self._cookies[role.value] = (cookie.name, cookie.value)
+        name, value = self._cookies[role.value]
+        context.add_cookies([{"name": name, "value": value, "url": self._served.url}])
 
     def allow(self, *texts: str) -> None:
         """Let complaints with these texts pass, of the pages opened so far."""

@@ -67,7 +67,7 @@ def verification(
         tell("anchors", size, size)
         hold_against_anchors(seals, backend.config, report)
         made = result_of(report)
-        told = {name: made[name] for name in ("clean", "level", "size", "found")}
+        told = {name: made[name] for name in ("verdict", "clean", "level", "size", "found")}
         # The result is noted before anybody sees it: an outcome that pleases nobody stays known.
         backend.note(visitor, "verify result", told, sum(report.kinds.values()))
         return made
@@ -84,7 +84,7 @@ def result_of(report: Report) -> dict[str, Any]:
         "told": words.told(report),
         "said": words.findings(report),
         "more": words.more(report),
-        "verdict": words.verdict(report),
+        "sentence": words.verdict(report),
         "advice": words.advice(report),
     }
 

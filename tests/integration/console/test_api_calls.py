@@ -267,7 +267,9 @@ def test_alerts_are_listed_silenced_and_tested(api: Api) -> None:
     assert client.delete(f"/api/v1/alerts/silences/{made.json()['name']}").status_code == 404
     wrong = client.post("/api/v1/alerts/silences", json={"rule": "nonsense", "for_s": 60})
     assert wrong.status_code == 400
-    assert client.post("/api/v1/alerts/test").json() == {"targets": [{"target": "log", "failure": None}]}
+    assert client.post("/api/v1/alerts/test").json() == {
+        "targets": [{"target": "log", "failure": None}]
+    }
     assert client.get("/api/v1/alerts/history").json() == {"history": []}
     for role in ("viewer", "auditor"):
         assert api.as_(role).post("/api/v1/alerts/test").status_code == 403

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 import time
@@ -117,7 +118,6 @@ def package(backend: Backend) -> Work:
 
     def work(tell: Tell) -> Mapping[str, Any]:
         folder = packages(backend)
-        _clear(folder)
         seals = backend.log.seals
         try:
             signer = open_key(seals, backend.config, create=False).signer
@@ -150,9 +150,13 @@ def package(backend: Backend) -> Work:
 
 
 def packages(backend: Backend) -> Path:
-    """Give the folder of packages that can be downloaded."""
+    """Give the folder of packages that can be downloaded; those older than a day are removed."""
     folder = backend.state_dir / "evidence"
     folder.mkdir(mode=0o700, exist_ok=True)
+    for path in folder.glob("*.zip"):
+        with contextlib.suppress(FileNotFoundError):  # another request was quicker
+            if time.time() - path.stat().st_mtime > PACKAGES_KEPT_S:
+                path.unlink()
     return folder
 
 
@@ -160,13 +164,6 @@ def packed(backend: Backend, name: str) -> Path | None:
     """Find a package by its file's name; None where it is gone, or was made by another process."""
     path = packages(backend) / Path(name).name
     return path if path.suffix == ".zip" and path.is_file() else None
-
-
-def _clear(folder: Path) -> None:
-    """Remove packages that are older than a day."""
-    for path in folder.glob("*.zip"):
-        if time.time() - path.stat().st_mtime > PACKAGES_KEPT_S:
-            path.unlink(missing_ok=True)
 
 
 def _pack(inside: Path, out: Path) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import subprocess
 import sys
@@ -312,9 +313,16 @@ def test_the_whole_log_is_packed_in_the_background(room: Given) -> None:
         page = shown(client.get("/integrity?view=evidence"))
         assert f"/integrity/package/{job.name}" in page
         packed = client.get(f"/integrity/package/{job.name}")
-    with zipfile.ZipFile(io.BytesIO(packed.content)) as archive:
-        assert "affidavit-export/manifest.json" in archive.namelist()
-    assert database.llm_audit_ledger.count_documents({"details.command": "export download"}) == 1
+        with zipfile.ZipFile(io.BytesIO(packed.content)) as archive:
+            assert "affidavit-export/manifest.json" in archive.namelist()
+        noted = {"details.command": "export download"}
+        assert database.llm_audit_ledger.count_documents(noted) == 1
+        (path,) = evidencing.packages(served.backend).glob("*.zip")
+        old = time.time() - evidencing.PACKAGES_KEPT_S - 60
+        os.utime(path, (old, old))
+        page = shown(client.get("/integrity?view=evidence"))
+        assert "not here any more" in page
+        assert not path.exists()
 
 
 @pytest.mark.parametrize("role", ["writer", "viewer", "analyst"])

@@ -213,8 +213,20 @@ def _readings(request: Request, backend: Backend, visitor: Visitor) -> dict[str,
         "first": first if cursor else None,
         "typed": typed,
         "own_only": not visitor.scope.everything,
+        "said": _said,
         "missing": parts.missing,
     }
+
+
+def _said(value: Any) -> Any:
+    """Write what somebody looked for as people read it; a time stays one."""
+    if isinstance(value, list | tuple):
+        return ", ".join(str(each) for each in value[:_SHOWN])[:_LONGEST]
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {each}" for name, each in value.items())[:_LONGEST]
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value if isinstance(value, datetime) else str(value)[:_LONGEST]
 
 
 def _noted(backend: Backend, visitor: Visitor, asked: dict[str, Any], count: int) -> bool:

@@ -124,7 +124,7 @@
       },
       axes: [
         { stroke: text, grid: { show: false }, ticks: { show: false }, size: 26, space: 70, font: "11px system-ui, sans-serif", values: (_, splits, __, ___, gap) => when.axis(splits, gap) },
-        { stroke: text, grid, ticks: { show: false }, size: 56, space: 34, font: "11px system-ui, sans-serif", values: (_, splits) => splits.map((value) => onAxis[unit](value)) },
+        { stroke: text, grid, ticks: { show: false }, size: unit === "size" ? 72 : 56, space: 34, font: "11px system-ui, sans-serif", values: (_, splits) => splits.map((value) => onAxis[unit](value)) },
       ],
       series: [{}, ...order.map((i) => {
         const one = data.series[i];

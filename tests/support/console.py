@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from fastapi import FastAPI
+    from uvicorn import Server
 
     from affidavit.console.backend import Backend
 
@@ -32,6 +33,7 @@ class Served(NamedTuple):
     token: str
     """An administrator's."""
     app: FastAPI
+    server: Server
 
     @property
     def backend(self) -> Backend:
@@ -106,7 +108,7 @@ def serving(
             token, _ = backend.doorman.tokens.make(
                 "the tests' administrator", Role.ADMIN, Scope(), by="the tests", days=1
             )
-        yield Served(backend.address, token, app)
+        yield Served(backend.address, token, app, server)
     finally:
         server.should_exit = True
         thread.join(30)

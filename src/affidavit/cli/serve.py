@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import signal
 from pathlib import Path
@@ -117,7 +118,7 @@ def serve(  # noqa: PLR0913, PLR0917 - options are given by name
     ] = 16 * 1024 * 1024,
     requests_per_minute: Annotated[
         int, typer.Option("--requests-per-minute", help="Of one token or session.")
-    ] = 6000,
+    ] = 60_000,
     schedules: Annotated[
         bool,
         typer.Option(
@@ -125,6 +126,9 @@ def serve(  # noqa: PLR0913, PLR0917 - options are given by name
             help="Seal, keep rollups up, verify, anchor and watch in this process.",
         ),
     ] = True,
+    access_log: Annotated[
+        bool, typer.Option("--access-log", help="Write each access to standard error.")
+    ] = False,
     new_link: Annotated[
         bool,
         typer.Option("--new-link", help="Print a new link, for an administrator locked out."),
@@ -166,6 +170,8 @@ def serve(  # noqa: PLR0913, PLR0917 - options are given by name
         requests_per_minute=requests_per_minute,
         schedules=schedules,
     )
+    if access_log:
+        _log_accesses()
     _run(served, config, common.address(uri), new_link=new_link)
 
 
@@ -198,6 +204,14 @@ def _run(served: ServeConfig, config: Any, uri: str, *, new_link: bool) -> None:
     output.say(f"The console is at {address} (Ctrl-C ends it).")
     output.flush()
     server.run(sockets=[sock])
+
+
+def _log_accesses() -> None:
+    log, handler = logging.getLogger("affidavit.access"), logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
 
 
 def _need_extras() -> None:

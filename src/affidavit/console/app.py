@@ -78,7 +78,8 @@ def create_app(serve: ServeConfig, config: AuditConfig, uri: str) -> FastAPI:
     app.add_api_route("/readyz", _ready, methods=["GET", "HEAD"], include_in_schema=False)
     for router in (*api.routers(), *pages.routers()):
         app.include_router(router)
-    app.add_middleware(Gate, serve=serve)
+    app.state.closing = lambda: False
+    app.add_middleware(Gate, serve=serve, closing=lambda: bool(app.state.closing()))
     return app
 
 

@@ -50,7 +50,7 @@ class ServeConfig:
     request_timeout_s: float = 60.0
     session_idle_s: int = 3600
     session_longest_s: int = 12 * 3600
-    requests_per_minute: int = 6000
+    requests_per_minute: int = 60_000
     """Of one visitor, before it is told to wait."""
     state_dir: Path | None = None
     """Where exports are made; else a folder beside the spool."""

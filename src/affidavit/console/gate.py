@@ -26,6 +26,8 @@ Application = Callable[[Message, Receive, Send], Awaitable[None]]
 PROBES: Final = frozenset({"/healthz", "/readyz"})
 """Asked for by whoever runs the service, under any name; not in the log of accesses."""
 
+_LOOK_EVERY_S: Final = 0.5
+
 _FAULT: Final = "This is a fault of the program; please report what you asked for."
 
 _log: Final = logging.getLogger("affidavit.access")
@@ -38,8 +40,12 @@ class _TooLargeError(Exception):
 class Gate:
     """Stands around the application."""
 
-    def __init__(self, app: Application, serve: ServeConfig) -> None:
+    def __init__(
+        self, app: Application, serve: ServeConfig, closing: Callable[[], bool] = lambda: False
+    ) -> None:
+        """``closing`` tells whether the service ends: whoever waits for events is let go then."""
         self._app = app
+        self._closing = closing
         self._most_bytes = serve.max_body_bytes
         self._longest_s = serve.request_timeout_s
         self._added = headers.of_answers(serve)
@@ -69,7 +75,7 @@ class Gate:
         if refused is not None:
             await passing.problem(*refused)
             return
-        bounded = _Bounded(receive, self._most_bytes)
+        bounded = _Bounded(receive, self._most_bytes, self._closing)
         passing.over = lambda: bounded.over
         with anyio.move_on_after(self._longest_s) as limit:
             passing.limit = limit
@@ -81,6 +87,8 @@ class Gate:
                 # The application has said what kind it is, to the log too. Its text stays inside.
                 if not passing.status:
                     await passing.problem(500, "Unexpected error", _FAULT)
+        if self._closing():
+            await passing.end()
         if not passing.status and bounded.over:
             await passing.too_large()
         elif not passing.status and limit.cancelled_caught:
@@ -124,17 +132,25 @@ class Gate:
 
 
 class _Bounded:
-    """Receives a body up to a limit."""
+    """Receives a body up to a limit; after it, nothing but the end."""
 
-    def __init__(self, receive: Receive, most_bytes: int) -> None:
+    def __init__(self, receive: Receive, most_bytes: int, closing: Callable[[], bool]) -> None:
         self._receive = receive
         self._most_bytes = most_bytes
+        self._closing = closing
         self._seen = 0
+        self._whole = False
         self.over = False
 
     async def __call__(self) -> Message:
+        while self._whole:  # a stream of events waits here for its reader to go
+            with anyio.move_on_after(_LOOK_EVERY_S):
+                return await self._receive()
+            if self._closing():
+                return {"type": "http.disconnect"}
         message = await self._receive()
         if message["type"] == "http.request":
+            self._whole = not message.get("more_body", False)
             self._seen += len(message.get("body", b""))
             if self._seen > self._most_bytes:
                 self.over = True
@@ -153,6 +169,7 @@ class _Passing:
         self.limit: anyio.CancelScope | None = None
         self.over: Callable[[], bool] = lambda: False
         self._swallowing = False
+        self._whole = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -170,8 +187,15 @@ class _Passing:
             if b"cache-control" not in known:
                 more.append((b"cache-control", b"no-store"))
             message = {**message, "headers": [*held, *more]}
+        elif not message.get("more_body", False):
+            self._whole = True
         if not self._swallowing:
             await self._send(message)
+
+    async def end(self) -> None:
+        """End a stream of events that was let go."""
+        if self.status and not self._whole:
+            await self({"type": "http.response.body", "body": b""})
 
     async def too_large(self) -> None:
         """Answer that the body was."""

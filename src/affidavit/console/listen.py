@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from affidavit.console.config import ServeConfig
 
-_LEAVE_S: Final = 10
+_LEAVE_S: Final = 5
 """Seconds that answers under way get when the service stops."""
 
 _HEADERS_BYTES: Final = 64 * 1024
@@ -51,7 +51,7 @@ def address_of(serve: ServeConfig, sock: socket.socket) -> str:
 
 def server_of(serve: ServeConfig, app: FastAPI) -> uvicorn.Server:
     """Make the server. It handles SIGINT and SIGTERM by itself: it stops, and finishes answers."""
-    return uvicorn.Server(
+    server = uvicorn.Server(
         uvicorn.Config(
             app,
             log_config=None,
@@ -69,3 +69,5 @@ def server_of(serve: ServeConfig, app: FastAPI) -> uvicorn.Server:
             ssl_keyfile=serve.tls_key,
         )
     )
+    app.state.closing = lambda: server.should_exit
+    return server

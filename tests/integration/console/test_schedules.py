@@ -126,6 +126,22 @@ def test_schedules_begin_when_the_database_comes(private_mongod: Mongod) -> None
         assert httpx.get(f"{served.url}/readyz").is_success
 
 
+@pytest.mark.requirement("R13")
+def test_a_page_that_listens_for_events_does_not_hold_up_the_end(mongodb_uri: str) -> None:
+    """Streams are let go, and nobody waits for a limit."""
+    with (
+        serving(mongodb_uri) as served,
+        served.client() as client,
+        client.stream("GET", "/live") as events,
+    ):
+        told = events.iter_text()
+        assert next(told)
+        began_s = time.monotonic()
+        served.server.should_exit = True
+        assert isinstance("".join(told), str), "it ends as an answer does"
+        assert time.monotonic() - began_s < 4
+
+
 def test_wrong_settings_of_monitoring_stop_the_start(mongodb_uri: str) -> None:
     """They are said before anything listens."""
     wrong = {"alert_webhooks": "ftp://somewhere"}

@@ -1,7 +1,8 @@
 """Answers kept for some seconds, so that a page that many look at asks once.
 
 Keys hold whatever an answer depends on, the visitor's scope first of all. One asker of a key makes
-the answer, the others wait for it; a failure is not kept.
+the answer, the others wait for it; a failure is not kept. What took long to make is kept for
+longer, so that a page that is live never keeps the database busy.
 """
 
 from __future__ import annotations
@@ -14,17 +15,22 @@ from typing import Any, Final, TypeVar, cast
 
 T = TypeVar("T")
 
+TIMES: Final = 10
+"""An answer is kept for so many times as long as it took to make, at least."""
+
+LONGEST_S: Final = 600.0
 _MOST: Final = 512
 
 
 class _Place:
     """One key: its lock, and what was made last."""
 
-    __slots__ = ("at_s", "lock", "value")
+    __slots__ = ("at_s", "lock", "took_s", "value")
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.at_s = float("-inf")
+        self.took_s = 0.0
         self.value: Any = None
 
 
@@ -44,7 +50,10 @@ class Kept:
             while len(self._places) > _MOST:
                 self._places.popitem(last=False)
         with place.lock:
-            if self._clock() - place.at_s >= age_s:
+            least_s = min(LONGEST_S, TIMES * place.took_s)
+            began_s = self._clock()
+            if began_s - place.at_s >= max(age_s, least_s):
                 place.value = make()
                 place.at_s = self._clock()
+                place.took_s = place.at_s - began_s
             return cast("T", place.value)

@@ -52,6 +52,8 @@ class Figures:
     tokens: int
     p50_ms: float | None
     p95_ms: float | None
+    as_of: datetime
+    """When they were counted."""
 
     @property
     def failure_rate(self) -> float | None:
@@ -208,6 +210,7 @@ def _figures(sums: Sums) -> Figures:
         tokens=sums.tokens,
         p50_ms=sums.latency.percentile(50),
         p95_ms=sums.latency.percentile(95),
+        as_of=datetime.now(UTC),
     )
 
 

@@ -39,7 +39,7 @@ def pages(
 def test_it_shows_calls_cost_failures_latency_and_security_events(pages: Pages) -> None:
     """The figures are those of what was recorded."""
     with pages.served.client() as client:
-        page = words(body(client.get("/?last=1h")))
+        page = words(body(client.get("/?wait=1&last=1h")))
     assert "Calls 63 " in page
     assert "Cost $0.6123" in page
     assert "Failures 1 1.59" in page
@@ -51,7 +51,7 @@ def test_it_shows_calls_cost_failures_latency_and_security_events(pages: Pages) 
 def test_it_says_what_became_of_records_and_how_far_the_proof_is(pages: Pages) -> None:
     """Losses are a green zero, and the level of the proof stands beside its age."""
     with pages.served.client() as client:
-        page = body(client.get("/"))
+        page = body(client.get("/?wait=1"))
     losses = page.partition('class="counters"')[2].partition("</dl>")[0]
     assert losses.count('class="good"') == 3
     assert "Recorded" in words(losses)
@@ -61,7 +61,7 @@ def test_it_says_what_became_of_records_and_how_far_the_proof_is(pages: Pages) -
 def test_a_time_without_calls_says_what_to_do(pages: Pages) -> None:
     """An empty page offers a longer time, and how to record the first call."""
     with pages.served.client() as client:
-        page = words(body(client.get("/?since=2020-01-01T00:00&until=2020-01-02T00:00")))
+        page = words(body(client.get("/?wait=1&since=2020-01-01T00:00&until=2020-01-02T00:00")))
     assert "No calls in this time" in page
     assert "affidavit.instrument" in page
 
@@ -69,7 +69,7 @@ def test_a_time_without_calls_says_what_to_do(pages: Pages) -> None:
 def test_a_time_that_cannot_be_read_is_said_and_stays_typed(pages: Pages) -> None:
     """The usual time is shown instead."""
     with pages.served.client() as client:
-        page = body(client.get("/?since=2026-11-23T12:00&until=2026-11-22T12:00"))
+        page = body(client.get("/?wait=1&since=2026-11-23T12:00&until=2026-11-22T12:00"))
     assert "could not be read" in words(page)
     assert 'value="2026-11-23T12:00"' in page
     assert "Calls 63 " in words(page)
@@ -79,7 +79,7 @@ def test_somebody_of_one_department_sees_its_figures_alone(pages: Pages) -> None
     """Nothing in the address widens it."""
     token = pages.served.token_of("viewer", departments=("sales",))
     with pages.served.client(token) as client:
-        page = words(body(client.get("/?last=1h&departments=support")))
+        page = words(body(client.get("/?wait=1&last=1h&departments=support")))
     assert "Calls 1 " in page
     assert "Failures 1 100" in page
     assert "Security events 0 " in page
@@ -88,12 +88,27 @@ def test_somebody_of_one_department_sees_its_figures_alone(pages: Pages) -> None
 def test_charts_have_a_table_and_an_address_to_zoom(pages: Pages) -> None:
     """Whoever sees no drawing has the numbers."""
     with pages.served.client() as client:
-        page = body(client.get("/?last=24h"))
+        page = body(client.get("/?wait=1&last=24h"))
     assert page.count('<figure class="chart"') == 3
     assert page.count("Show as a table") == 3
     assert "/?since=SINCE&amp;until=UNTIL" in page.replace("&#38;", "&amp;").replace(
         "\\u0026", "&amp;"
     )
+
+
+def test_a_page_is_shown_at_once_and_its_figures_when_they_are_there(
+    pages: Pages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first byte does not wait for sums; without scripts there is a way to wait for them."""
+    monkeypatch.setattr(overview, "SOON_S", 0.0)
+    with pages.served.client() as client:
+        page = body(client.get("/?last=14h"))
+        assert "being added up" in words(page)
+        assert 'href="/?last=14h&amp;wait=1"' in page
+        assert "Calls 63 " in words(body(client.get("/?last=14h&wait=1")))
+        part = client.get("/?last=14h", headers={"HX-Request": "true"})
+        assert "<html" not in part.text
+        assert "Calls 63 " in words(body(part))
 
 
 def test_figures_come_again_by_themselves(pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,16 +176,16 @@ def test_without_a_database_pages_say_so_and_recover(tmp_path: Path) -> None:
             serving(uri, audit={"spool_dir": str(tmp_path / "s")}) as served,
             served.client() as client,
         ):
-            body(client.get("/"))
+            body(client.get("/?wait=1"))
             server.kill()
             _until(lambda: client.get("/readyz").status_code == httpx.codes.SERVICE_UNAVAILABLE)
-            for path in ("/", "/calls"):
+            for path in ("/?wait=1", "/calls"):
                 away = client.get(path)
                 assert away.status_code in {httpx.codes.OK, httpx.codes.SERVICE_UNAVAILABLE}
                 assert "not answered" in words(body(away, away.status_code))
             server.restart()
             _until(lambda: client.get("/readyz").status_code == httpx.codes.OK)
-            assert "could not be read" not in words(body(client.get("/")))
+            assert "could not be read" not in words(body(client.get("/?wait=1")))
 
 
 def _until(met: Callable[[], bool]) -> None:

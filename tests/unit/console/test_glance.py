@@ -103,3 +103,20 @@ def test_an_answer_is_kept_for_its_seconds_and_no_failure_is() -> None:
     assert kept.get("a", 5, lambda: next(made)) == 1
     now[0] = 5.1
     assert kept.get("a", 5, lambda: next(made)) == 2
+
+
+def test_what_took_long_to_make_is_kept_for_longer() -> None:
+    """A page that many look at does not keep the database busy."""
+    now = [0.0]
+    kept = Kept(lambda: now[0])
+    made = iter((1, 2))
+
+    def slow() -> int:
+        now[0] += 3
+        return next(made)
+
+    assert kept.get("a", 5, slow) == 1
+    now[0] = 3 + 29
+    assert kept.get("a", 5, slow) == 1
+    now[0] = 3 + 31
+    assert kept.get("a", 5, slow) == 2

@@ -14,7 +14,7 @@ from starlette.responses import Response, StreamingResponse
 from affidavit.console.doors import Allowed
 from affidavit.console.overview import Asking, Overview, asked_range
 from affidavit.console.ranges import Range
-from affidavit.console.render import fragment, render, words_of
+from affidavit.console.render import fragment, render, wants_partial, words_of
 from affidavit.console.roles import Right
 from affidavit.console.threads import run
 from affidavit.console.visitor import Visitor
@@ -31,6 +31,9 @@ EVERY_S: Final = 5.0
 
 LONGEST_S: Final = 300.0
 """How long one stream lasts; the browser opens another, and is looked at again."""
+
+SOON_S: Final = 0.1
+"""A page that cannot be answered so soon is shown at once, and its figures when they are there."""
 
 AT_ONCE: Final = 64
 """Streams of this process."""
@@ -90,7 +93,14 @@ def streams_of(app: FastAPI) -> Streams:
 async def page(request: Request, visitor: Visitor = Allowed(Right.METADATA)) -> Response:
     """Show the overview."""
     span = asked_range(request.query_params)
-    found = await run(asking_of(request.app).overview, span, visitor.scope)
+    waits = wants_partial(request) or request.query_params.get("wait") == "1"
+    found = None
+    with anyio.move_on_after(None if waits else SOON_S):
+        # What is begun goes on in its thread, and is kept for who asks for it next.
+        found = await run(asking_of(request.app).overview, span, visitor.scope)
+    if found is None:
+        later = {"later": span.address("/"), "waiting": span.address("/", wait="1")}
+        return render(request, "overview.html", visitor=visitor, range=span, found=None, **later)
     t = words_of(request)
     zoom = "/?since=SINCE&until=UNTIL"
     drawn = found.series
@@ -105,6 +115,7 @@ async def page(request: Request, visitor: Visitor = Allowed(Right.METADATA)) -> 
     return render(
         request,
         "overview.html",
+        partial="_overview_body.html",
         visitor=visitor,
         charts=charts,
         live=found.range.address("/live"),

@@ -6,6 +6,7 @@ cost the database as much as one.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -116,12 +117,30 @@ class Asking:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._kept = Kept()
+        self._busy: dict[tuple[Any, ...], int] = {}
+        self._counting = threading.Lock()
+
+    def is_busy(self, span: Range, scope: Scope) -> bool:
+        """Whether this very overview is being added up, so that asking again would only wait."""
+        return _key(span, scope) in self._busy
 
     def overview(self, span: Range, scope: Scope, *, charts: bool = True) -> Overview:
         """Give the overview of a span as somebody of this scope sees it. Never raises StoreError.
 
         Once the database does not answer, the other parts are not asked: each would wait as long.
         """
+        key = _key(span, scope)
+        with self._counting:
+            self._busy[key] = self._busy.get(key, 0) + 1
+        try:
+            return self._overview(span, scope, charts=charts)
+        finally:
+            with self._counting:
+                left = self._busy.pop(key) - 1
+                if left:
+                    self._busy[key] = left
+
+    def _overview(self, span: Range, scope: Scope, *, charts: bool) -> Overview:
         missing: dict[str, str] = {}
         away: list[str] = []
 
@@ -140,7 +159,7 @@ class Asking:
                 missing[name] = str(error)
             return None
 
-        key = (scope, span.preset or (span.since, span.until))
+        key = _key(span, scope)
         backend, seen = self._backend, _within(scope)
         keep = self._kept.get
 
@@ -193,6 +212,11 @@ class Asking:
             last = points[-1].last if points else None
             found.append(Gauge(name, METRICS[name].unit, last, _thinned(means)))
         return found
+
+
+def _key(span: Range, scope: Scope) -> tuple[Any, ...]:
+    """Name what an overview depends on."""
+    return scope, span.preset or (span.since, span.until)
 
 
 def asked_range(query: Any) -> Range:

@@ -106,6 +106,7 @@ def test_a_page_is_shown_at_once_and_its_figures_when_they_are_there(
         assert "being added up" in words(page)
         assert 'href="/?last=14h&amp;wait=1"' in page
         assert "Calls 63 " in words(body(client.get("/?last=14h&wait=1")))
+        monkeypatch.setattr(overview, "SOON_S", 30.0)
         part = client.get("/?last=14h", headers={"HX-Request": "true"})
         assert "<html" not in part.text
         assert "Calls 63 " in words(body(part))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import AsyncIterator
 from threading import Lock
@@ -14,7 +15,7 @@ from starlette.responses import Response, StreamingResponse
 from affidavit.console.doors import Allowed
 from affidavit.console.overview import Asking, Overview, asked_range
 from affidavit.console.ranges import Range
-from affidavit.console.render import fragment, render, wants_partial, words_of
+from affidavit.console.render import fragment, render, words_of
 from affidavit.console.roles import Right
 from affidavit.console.threads import run
 from affidavit.console.visitor import Visitor
@@ -93,14 +94,23 @@ def streams_of(app: FastAPI) -> Streams:
 async def page(request: Request, visitor: Visitor = Allowed(Right.METADATA)) -> Response:
     """Show the overview."""
     span = asked_range(request.query_params)
-    waits = wants_partial(request) or request.query_params.get("wait") == "1"
+    asking, waits = asking_of(request.app), request.query_params.get("wait") == "1"
     found = None
-    with anyio.move_on_after(None if waits else SOON_S):
-        # What is begun goes on in its thread, and is kept for who asks for it next.
-        found = await run(asking_of(request.app).overview, span, visitor.scope)
+    if waits or not asking.is_busy(span, visitor.scope):
+        with anyio.move_on_after(math.inf if waits else SOON_S):
+            # What is begun goes on in its thread, and is kept for who asks for it next.
+            found = await run(asking.overview, span, visitor.scope)
     if found is None:
-        later = {"later": span.address("/"), "waiting": span.address("/", wait="1")}
-        return render(request, "overview.html", visitor=visitor, range=span, found=None, **later)
+        return render(
+            request,
+            "overview.html",
+            partial="_overview_later.html",
+            visitor=visitor,
+            range=span,
+            found=None,
+            later=span.address("/"),
+            waiting=span.address("/", wait="1"),
+        )
     t = words_of(request)
     zoom = "/?since=SINCE&until=UNTIL"
     drawn = found.series

@@ -34,13 +34,17 @@ def remove_receipts(database: Database[Docs], log: Log, rng: random.Random) -> D
 
 
 def edit_receipt(database: Database[Docs], log: Log, rng: random.Random) -> Done:
-    """The checkpoint or the signature in the newest receipt of an anchor."""
+    """What is signed, or the signature, in the newest receipt of an anchor."""
     kind, field = rng.choice([("witness", "cp"), ("timestamp", "cp"), ("timestamp", "token")])
     newest = database[SEALS].find_one({**A_RECEIPT, "kind": kind}, sort=[("_id", -1)])
     assert newest is not None
     old = newest[field]
     data = old if isinstance(old, bytes) else old.encode()
-    at = rng.randrange(len(data))
+    # Of a witness's note the lines that it signs: the log's own signature stands below them, and
+    # says nothing there. Of a token the end, which is the signature: there are bytes around it that
+    # no reader looks at.
+    at = rng.randrange(data.index(b"\n\n") if kind == "witness" else len(data))
+    at = rng.randrange(len(data) - 32, len(data)) if field == "token" else at
     new: Any = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
     new = new if isinstance(old, bytes) else new.decode(errors="replace")
     database[SEALS].update_one({"_id": newest["_id"]}, {"$set": {field: new}})

@@ -79,7 +79,7 @@ def create_app(serve: ServeConfig, config: AuditConfig, uri: str) -> FastAPI:
     for router in (*api.routers(), *pages.routers()):
         app.include_router(router)
     app.state.closing = lambda: False
-    app.add_middleware(Gate, serve=serve, closing=lambda: bool(app.state.closing()))
+    app.add_middleware(Gate, serve=serve, closing=lambda: bool(app.state.closing()), fault=_trouble)
     return app
 
 

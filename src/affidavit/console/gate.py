@@ -10,13 +10,17 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
+from starlette.requests import Request
 
 from affidavit.console.auth import headers
 from affidavit.console.config import ServeConfig
 from affidavit.console.doors import SAFE
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -31,6 +35,7 @@ _LOOK_EVERY_S: Final = 0.5
 _FAULT: Final = "This is a fault of the program; please report what you asked for."
 
 _log: Final = logging.getLogger("affidavit.access")
+_errors: Final = logging.getLogger("affidavit")
 
 
 class _TooLargeError(Exception):
@@ -41,10 +46,18 @@ class Gate:
     """Stands around the application."""
 
     def __init__(
-        self, app: Application, serve: ServeConfig, closing: Callable[[], bool] = lambda: False
+        self,
+        app: Application,
+        serve: ServeConfig,
+        closing: Callable[[], bool] = lambda: False,
+        fault: Callable[[Request, Exception], Awaitable[Response]] | None = None,
     ) -> None:
-        """``closing`` tells whether the service ends: whoever waits for events is let go then."""
+        """``closing`` tells whether the service ends: whoever waits for events is let go then.
+
+        ``fault`` answers where the application raises what nobody expects.
+        """
         self._app = app
+        self._fault = fault
         self._closing = closing
         self._most_bytes = serve.max_body_bytes
         self._longest_s = serve.request_timeout_s
@@ -83,10 +96,15 @@ class Gate:
                 await self._app(scope, bounded, passing)
             except _TooLargeError:
                 pass  # said below
-            except Exception:
-                # The application has said what kind it is, to the log too. Its text stays inside.
-                if not passing.status:
+            except Exception as error:
+                # Its text stays inside: it could hold anything.
+                if not passing.status and self._fault is not None:
+                    answer = await self._fault(Request(scope), error)
+                    await answer(scope, bounded, passing)
+                elif not passing.status:
                     await passing.problem(500, "Unexpected error", _FAULT)
+                else:
+                    _errors.error("affidavit: an answer broke off (%s).", type(error).__name__)
         if self._closing():
             await passing.end()
         if not passing.status and bounded.over:

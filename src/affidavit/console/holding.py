@@ -8,10 +8,10 @@ that stands outside the database, and the page says so.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Final, Literal
 
 from affidavit.canonical import EntryError, entry_of, leaf_hash
+from affidavit.console.seeing import records_of
 from affidavit.errors import SealError
 from affidavit.evidence.place import Prover, index_of, numbered
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from affidavit.console.visitor import Scope
     from affidavit.store.sealing import SealStore
 
 Verdict = Literal["holds", "waits", "altered", "foreign", "unsealed"]
@@ -65,9 +66,12 @@ class CallProof:
         return next((verdict for verdict in order if verdict in found), "unsealed")
 
 
-def hold(store: SealStore, call_id: str) -> CallProof | None:
-    """Verify the stored records of a call; None where there are none. Raises StoreError."""
-    records = list(islice(store.of_call(call_id), MOST_RECORDS))
+def hold(store: SealStore, call_id: str, scope: Scope) -> CallProof | None:
+    """Verify the stored records of a call that a scope shows; None where there are none.
+
+    Raises StoreError.
+    """
+    records = records_of(store, call_id, scope)[:MOST_RECORDS]
     if not records:
         return None
     try:

@@ -154,7 +154,8 @@ async def proof(
     seen = await run(read, backend, visitor, call_id, None)
     if seen is None:
         raise no_call()
-    found = await run(prove, backend.log.seals, str(seen.call.get("call_id") or call_id))
+    name = str(seen.call.get("call_id") or call_id)
+    found = await run(prove, backend.log.seals, name, visitor.scope)
     return answer(found)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import FileResponse, Response
@@ -14,6 +14,7 @@ from affidavit.console.api.calls import CallId, backend_of, no_call, read
 from affidavit.console.api.writing import answer, reason_of
 from affidavit.console.doors import Allowed
 from affidavit.console.roles import Right
+from affidavit.console.seeing import records_of
 from affidavit.console.threads import run
 from affidavit.console.visitor import Visitor
 from affidavit.store.questions import MAX_FIELDS
@@ -192,5 +193,5 @@ def _bundle(backend: Backend, visitor: Visitor, call_id: str, reason: str) -> by
         raise no_call()
     name = str(seen.call.get("call_id") or call_id)
     seals = backend.log.seals
-    records: list[tuple[str, dict[str, Any]]] = list(seals.of_call(name))
+    records = records_of(seals, name, visitor.scope)
     return packed(seals, name, records, backend.state_dir)

@@ -5,21 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from affidavit.canonical import EntryError, entry_of, leaf_hash
+from affidavit.console.seeing import records_of
 from affidavit.evidence.place import Prover, index_of, numbered
 
 if TYPE_CHECKING:
+    from affidavit.console.visitor import Scope
     from affidavit.store.sealing import SealStore
 
 
-def prove(seals: SealStore, call_id: str) -> dict[str, Any]:
-    """Prove each stored record of a call, or say of it why that cannot be done.
+def prove(seals: SealStore, call_id: str, scope: Scope) -> dict[str, Any]:
+    """Prove each stored record of a call that a scope shows, or say of it why that cannot be done.
 
     Raises SealError where nothing is sealed, or the log does not hold together; StoreError.
     """
     prover = Prover(seals)
     proved: list[dict[str, Any]] = []
     left_out: list[dict[str, Any]] = []
-    for dest, document in seals.of_call(call_id):
+    for dest, document in records_of(seals, call_id, scope):
         row = {
             "id": str(document.get("_id")),
             "event_type": str(document.get("event_type")),

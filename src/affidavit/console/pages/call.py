@@ -21,6 +21,7 @@ from affidavit.console.holding import CallProof, hold
 from affidavit.console.render import render, words_of
 from affidavit.console.roles import Right
 from affidavit.console.rows import Row, row
+from affidavit.console.seeing import records_of
 from affidavit.console.threads import run
 from affidavit.console.visitor import Visitor
 from affidavit.errors import SealError, StoreError
@@ -211,7 +212,7 @@ def _proved(
     found = backend.log.reader.call(call_id[:_LONGEST_ID], _within(visitor), content=False)
     if found is None:
         return None, None
-    made = hold(backend.log.seals, _stored_id(found, call_id))
+    made = hold(backend.log.seals, _stored_id(found, call_id), visitor.scope)
     backend.note(visitor, "console proof", {"call_id": call_id}, len(made.records) if made else 0)
     return made, found
 
@@ -223,7 +224,7 @@ def _packed(backend: Backend, visitor: Visitor, call_id: str, reason: str) -> by
     if found is None:
         return None
     seals, name = backend.log.seals, _stored_id(found, call_id)
-    records: list[tuple[str, dict[str, Any]]] = list(seals.of_call(name))
+    records = records_of(seals, name, visitor.scope)
     wanted = {"call_id": call_id, "reason": reason}
     backend.note(visitor, "console evidence", wanted, len(records))
     return bundle(seals, name, records, backend.state_dir)

@@ -24,6 +24,7 @@ from affidavit.console.jobs import Job, Jobs
 from affidavit.console.ranges import read_range
 from affidavit.console.render import render, wants_partial, words_of
 from affidavit.console.roles import Right, may
+from affidavit.console.seeing import records_of
 from affidavit.console.threads import run
 from affidavit.console.visitor import Visitor
 from affidavit.errors import AffidavitError, ConfigError, StoreUnavailable
@@ -415,8 +416,8 @@ async def bundle(request: Request, visitor: Visitor = Allowed(Right.EXPORT)) -> 
         try:
             data = await run(_bundle, backend, visitor, call_id, reason)
             if data is not None:
-                name = f"evidence-{call_id if call_id.isalnum() else 'call'}.zip"
-                return _attached(data, name, "application/zip")
+                name = call_id if call_id.isascii() and call_id.isalnum() else "call"
+                return _attached(data, f"evidence-{name}.zip", "application/zip")
             wrong = t("integrity.evidence.no_call")
         except (AffidavitError, IntegrityError) as error:
             wrong = str(error)
@@ -425,11 +426,9 @@ async def bundle(request: Request, visitor: Visitor = Allowed(Right.EXPORT)) -> 
 
 def _bundle(backend: Backend, visitor: Visitor, call_id: str, reason: str) -> bytes | None:
     seals = backend.log.seals
-    records = list(seals.of_call(call_id))
+    records = records_of(seals, call_id, visitor.scope)
     told = [doc for _, doc in records if doc.get("event_type") in {"llm_request", "llm_response"}]
-    if not told or not all(
-        visitor.scope.sees(doc.get("department"), doc.get("tenant")) for doc in told
-    ):
+    if not told:
         return None
     backend.note(visitor, "prove", {"call_id": call_id, "reason": reason}, len(records))
     return evidencing.bundle(seals, call_id, records, evidencing.packages(backend))

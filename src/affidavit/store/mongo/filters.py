@@ -216,7 +216,7 @@ def _kinds(wanted: SearchFilter, leads: str) -> dict[str, Any]:
 
 
 def _text(text: str) -> dict[str, Any]:
-    pattern = re.compile(re.escape(text), re.IGNORECASE)
+    pattern = re.compile(_literal(text), re.IGNORECASE)
     plain = [{place: pattern} for place in _TEXTS]
     # Compressed texts, and those in fields of the application, are looked at on this side.
     inside = {
@@ -243,13 +243,18 @@ def _text(text: str) -> dict[str, Any]:
     return {"$or": [*plain, inside]}
 
 
+def _literal(text: str) -> str:
+    """Write a text as a pattern; a pattern cannot hold NUL itself."""
+    return re.escape(text).replace("\0", r"\x00")
+
+
 def _object(path: str) -> dict[str, Any]:
     return {"$cond": [{"$eq": [{"$type": path}, "object"]}, path, {}]}
 
 
 def _worth_a_look(text: str) -> dict[str, Any]:
     kind = {"$type": "$$field.v"}
-    found = {"$regexMatch": {"input": "$$field.v", "regex": re.escape(text), "options": "i"}}
+    found = {"$regexMatch": {"input": "$$field.v", "regex": _literal(text), "options": "i"}}
     return {
         "$switch": {
             "branches": [

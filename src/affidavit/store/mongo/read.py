@@ -242,6 +242,12 @@ class Reader:
         Of ``within`` only the departments and tenants count: a call outside them is None, and so
         are its single records. Without ``content`` only :data:`METADATA` is read.
         """
+        return self._records_of(call_id, within, content=content, led=False)
+
+    def _records_of(
+        self, call_id: str, within: SearchFilter | None, *, content: bool, led: bool
+    ) -> CallRecords | None:
+        """Read it; ``led`` here by one of its later records, it leads nowhere else."""
         ids = [*_object_ids([call_id]), call_id]
         fields = None if content else _FIELDS
         with translated("read a call"):
@@ -257,9 +263,10 @@ class Reader:
                 {"call_id": call_id, "event_type": CORRECTION}, fields, max_time_ms=MAX_TIME_MS
             ).sort("timestamp", 1)
             later = (*JOINED, CORRECTION)
-            if intent is not None and intent.get("event_type") in later and intent.get("call_id"):
-                # It was the id of one of its later records.
-                return self.call(intent["call_id"], within, content=content)
+            leads = intent is not None and intent.get("event_type") in later
+            if intent is not None and leads and intent.get("call_id") and not led:
+                # It was the id of one of its later records. Those can name each other in a ring.
+                return self._records_of(intent["call_id"], within, content=content, led=True)
         if within is not None:
             if intent is not None and not within.sees(intent):
                 return None

@@ -68,6 +68,7 @@ def test_a_bucket_holds_a_bounded_number_of_keys() -> None:
         ({"host": "127.0.0.1:8787", "origin": "http://127.0.0.1:9999"}, True),
         ({"host": "127.0.0.1:8787", "origin": "null"}, True),
         ({"host": "127.0.0.1:8787", "origin": "https://evil.example"}, True),
+        ({"host": "127.0.0.1:8787", "origin": "http://[127"}, True),
     ],
 )
 def test_a_browser_that_says_another_site_sent_it_is_believed(

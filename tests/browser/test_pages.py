@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
     from tests.support.browser import Stock
 
-pytestmark = [pytest.mark.browser, pytest.mark.serial, pytest.mark.requirement("R13")]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.serial,
+    pytest.mark.requirement("R13"),
+    pytest.mark.timeout(400),  # the first test waits until 100,000 calls are written
+]
 
 PAGES: Final = {
     "overview": "/?last=30d",

@@ -133,6 +133,12 @@ def file(backend: Backend, visitor: Visitor, job: Job, what: Literal["manifest",
     result = job.result
     if job.state != "done" or result is None:
         raise Problem(409, "Not done", f"The export is {job.state}, so there is no file.")
+    if what == "data" and job.wanted.get("content") and job.by != visitor.name:
+        detail = (
+            f"It holds requests and answers, for the reason that {job.by} gave. "
+            "Export them yourself, with your reason."
+        )
+        raise Problem(403, "Not allowed", detail)
     folder = _place(backend) / Path(str(result["folder"])).name
     path = folder / ("manifest.json" if what == "manifest" else Path(str(result["file"])).name)
     if not path.is_file():

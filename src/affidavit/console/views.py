@@ -38,8 +38,8 @@ class View:
     made_at: datetime | None
 
     def open_to(self, visitor: Visitor) -> bool:
-        """Whether somebody may open it: its owner, or who sees at least as much."""
-        return visitor.name == self.owner or visitor.scope.covers(self.scope)
+        """Whether somebody may open it: who sees at least as much as its owner did."""
+        return visitor.scope.covers(self.scope)
 
 
 def save(store: ServiceStore, visitor: Visitor, title: str, query: Mapping[str, str]) -> View:
@@ -63,8 +63,9 @@ def save(store: ServiceStore, visitor: Visitor, title: str, query: Mapping[str, 
 
 
 def own(store: ServiceStore, visitor: Visitor) -> list[View]:
-    """Give somebody's own views, newest first."""
-    return [_read(document) for document in store.all(KIND, {"owner": visitor.name}, MOST)]
+    """Give somebody's own views, newest first. Two may have one name, and see other calls."""
+    found = map(_read, store.all(KIND, {"owner": visitor.name}, MOST))
+    return [view for view in found if view.open_to(visitor)]
 
 
 def find(store: ServiceStore, key: str, visitor: Visitor) -> View | None:

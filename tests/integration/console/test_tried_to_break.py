@@ -129,6 +129,79 @@ def test_records_that_name_each_other_in_a_ring_lead_nowhere(pages: Pages) -> No
                 assert client.get(path).status_code == 200, path
 
 
+def test_an_administrator_with_limits_gives_nobody_more(pages: Pages) -> None:
+    """A token that they make sees what they see, and they end nobody who sees more."""
+    token = pages.served.token_of("admin", departments=("research",))
+    wide = pages.served.backend.doorman.tokens.find(pages.served.token)
+    assert wide is not None
+    form = {"name": "made with limits", "role": "admin", "days": "1"}
+    with pages.served.client(token) as client:
+        for more in ({}, {"departments": "research, sales"}, {"tenants": "acme"}):
+            answer = client.post("/settings/tokens", data={**form, **more})
+            assert answer.status_code == 400, more
+        kept = client.post("/settings/tokens", data={**form, "departments": "research"})
+        assert kept.status_code == 200
+        assert client.post(f"/settings/tokens/{wide.id}/end").status_code == 403
+    with pages.served.browser() as browser:
+        assert browser.get("/settings").status_code == 200
+        (session, *_) = pages.served.backend.doorman.sessions.all()
+        with pages.served.client(token) as client:
+            assert client.post(f"/settings/sessions/{session.id}/end").status_code == 403
+
+
+def test_a_token_lasts_no_number_of_days_that_cannot_be(pages: Pages) -> None:
+    """It is refused in words, however many there are."""
+    with pages.served.client() as client:
+        for days in ("0", "-1", "9" * 21, "9" * 5000):
+            form = {"name": "for ever", "role": "viewer", "days": days}
+            assert client.post("/settings/tokens", data=form).status_code == 400, days[:30]
+
+
+def test_one_name_opens_nothing_of_another_scope(pages: Pages) -> None:
+    """Views are kept by name: whoever sees less gets none of those of a namesake."""
+    view = {"title": "mine", "user_id": "known-to-few"}
+    with pages.served.client(pages.served.token_of("auditor", name="Ana")) as client:
+        assert client.post("/calls/views", data=view).status_code == 303
+        assert "known-to-few" in client.get("/calls/views").text
+        again = {"name": "Ana", "role": "viewer", "days": "1", "departments": "sales"}
+    with pages.served.client() as client:
+        assert client.post("/settings/tokens", data=again).status_code == 400
+    narrow = pages.served.token_of("auditor", name="Ana", departments=("sales",))
+    with pages.served.client(narrow) as client:
+        assert "known-to-few" not in client.get("/calls/views").text
+
+
+def test_content_is_taken_away_by_whoever_gave_the_reason(pages: Pages) -> None:
+    """An export with content is for who asked for it; others export it with a reason of theirs."""
+    with pages.served.client(pages.served.token_of("auditor", name="Bea")) as client:
+        wanted = {"content": True, "reason": REASON, "filter": {"since": "1h"}}
+        path = client.post("/api/v1/exports", json=wanted).headers["Location"]
+        until_s = time.monotonic() + 20
+        while client.get(path).json()["state"] == "running":
+            assert time.monotonic() < until_s
+            time.sleep(0.1)
+        assert client.get(f"{path}/file").status_code == 200
+    with pages.served.client() as client:
+        assert client.get(f"{path}/file").status_code == 403
+        assert client.get(f"{path}/manifest").status_code == 200
+
+
+@pytest.mark.parametrize("reason", ["\u200b\u200b\u200b\u200b", "x", " \u00a0 \u2060 "])
+def test_a_reason_says_something(pages: Pages, reason: str) -> None:
+    """Characters that nobody sees are no reason, and one is none; at each way to content."""
+    form = {"reason": reason, "call_id": pages.talk}
+    with pages.served.client() as client:
+        answers = [
+            client.post(f"/calls/{pages.talk}", data=form),
+            client.get(f"/api/v1/calls/{pages.talk}", params={"content": "true", "reason": reason}),
+            client.post(f"/calls/{pages.talk}/evidence", data=form),
+            client.post("/integrity/bundle", data=form),
+            client.post("/integrity/package", data=form),
+            client.post("/api/v1/exports", json={"content": True, "reason": reason}),
+        ]
+    assert [answer.status_code for answer in answers] == [400] * 6
+
+
 def test_a_text_with_nul_is_looked_for_like_any_other(pages: Pages) -> None:
     """The database takes no pattern with NUL; it is written in another way."""
     with pages.served.client() as client:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from affidavit.console import exporting
 from affidavit.console.api import paging
 from affidavit.console.api.calls import CallId, backend_of, no_call, read
-from affidavit.console.api.writing import answer, reason_of
+from affidavit.console.api.writing import answer, checked, reason_of, require
 from affidavit.console.doors import Allowed
 from affidavit.console.roles import Right
 from affidavit.console.seeing import records_of
@@ -84,7 +84,8 @@ async def start(
         raise paging.wrong("content", "must be true where a text is looked for")
     reason = None
     if wanted.content:
-        reason = " ".join((wanted.reason or "").split()) or reason_of(request, visitor)
+        require(visitor, Right.CONTENT)
+        reason = checked(wanted.reason) if wanted.reason else reason_of(request, visitor)
     asked = exporting.Wanted(wanted.filter, wanted.format, reason)
     job = await run(exporting.begin, backend_of(request), jobs_of(request), visitor, asked)
     return answer(exporting.shown(job), 202, {"Location": f"/api/v1/exports/{job.name}"})

@@ -64,9 +64,18 @@ def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = No
 def reason_of(request: Request, visitor: Visitor) -> str:
     """Give why content is read. Raises Refusal without the right to content, or a reason."""
     require(visitor, Right.CONTENT)
-    given = request.headers.get(REASON_HEADER) or request.query_params.get("reason") or ""
+    return checked(request.headers.get(REASON_HEADER) or request.query_params.get("reason") or "")
+
+
+def visible(text: str) -> int:
+    """Count the characters of a text that somebody can see."""
+    return sum(letter.isprintable() and not letter.isspace() for letter in text)
+
+
+def checked(given: str) -> str:
+    """Give a reason for reading content as it is noted. Raises Problem where it says nothing."""
     reason = " ".join(given.split())
-    if not _SHORTEST_REASON <= len(reason) <= LONGEST_REASON:
+    if visible(reason) < _SHORTEST_REASON or len(reason) > LONGEST_REASON:
         raise wrong(
             "reason",
             f"must say why content is read, in {_SHORTEST_REASON} to {LONGEST_REASON} characters; "

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from affidavit.console.api.writing import visible
 from affidavit.console.conversation import conversation
 from affidavit.console.doors import Allowed, Refusal
 from affidavit.console.filtering import Narrowed, read_narrowed
@@ -200,10 +201,9 @@ def beside(backend: Backend, visitor: Visitor, call_id: str) -> Glance | None:
 
 def reason_problem(reason: str) -> str | None:
     """Say what is wrong with a stated reason: a word below ``reason.``; None where nothing is."""
-    text = reason.strip()
-    if len(text) < SHORTEST_REASON:
+    if visible(reason) < SHORTEST_REASON:
         return "short"
-    return "long" if len(text) > LONGEST_REASON else None
+    return "long" if len(reason.strip()) > LONGEST_REASON else None
 
 
 def _proved(

@@ -21,6 +21,7 @@ from affidavit.console.api import problems
 from affidavit.console.doors import Allowed, Refusal
 from affidavit.console.forms import form_of
 from affidavit.console.jobs import Job, Jobs
+from affidavit.console.pages.call import reason_problem
 from affidavit.console.ranges import read_range
 from affidavit.console.render import render, wants_partial, words_of
 from affidavit.console.roles import Right, may
@@ -412,6 +413,8 @@ async def bundle(request: Request, visitor: Visitor = Allowed(Right.EXPORT)) -> 
     wrong = None
     if not call_id or not reason:
         wrong = t("integrity.evidence.needs")
+    elif problem := reason_problem(reason):
+        wrong = t(f"reason.{problem}")
     else:
         try:
             data = await run(_bundle, backend, visitor, call_id, reason)
@@ -444,6 +447,8 @@ async def package(request: Request, visitor: Visitor = Allowed(Right.EXPORT)) ->
         raise Refusal(403, "Not allowed", t("integrity.evidence.everything"))
     if not typed.get("reason"):
         wrong = t("integrity.evidence.needs_reason")
+    elif problem := reason_problem(typed["reason"]):
+        wrong = t(f"reason.{problem}")
     else:
         try:
             wanted = {"reason": typed["reason"]}
@@ -465,6 +470,9 @@ async def packed(request: Request, name: str, visitor: Visitor = Allowed(Right.E
     if not may(visitor.role, Right.CONTENT) or not visitor.scope.everything:
         raise Refusal(403, "Not allowed", words_of(request)("integrity.evidence.everything"))
     job = await _job(request, evidencing.PACKAGE, name)
+    if job.by != visitor.name:
+        detail = f"It was packed for the reason that {job.by} gave. Pack it yourself, with yours."
+        raise Refusal(403, "Not allowed", detail)
     path = _file_of(backend, job)
     if path is None:
         raise problems.not_found("It is not here: it is older than a day, or on another host.")

@@ -29,6 +29,9 @@ router: Final = APIRouter(include_in_schema=False)
 _DAYS: Final = (1, 7, 30, DEFAULT_DAYS, 180, MOST_DAYS)
 _SECRETS: Final = frozenset({"oidc_client_secret"})
 _MOST_NAMES: Final = 100
+_WIDER: Final = (
+    "It sees departments or tenants that you do not. An administrator without limits can end it."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,8 @@ async def make_token(request: Request, visitor: Visitor = Allowed(Right.TOKENS))
     form = await form_of(request)
     try:
         name, role, scope, days = _asked(form)
+        _check_scope(visitor, scope)
+        await run(_check_name, backend, name, scope)
         # Noted first: nobody comes in by a token that the ledger does not know of.
         wanted = {"name": name, "role": role.value, "days": days, **scope.as_document()}
         await run(backend.note, visitor, "token make", wanted, 1)
@@ -83,6 +88,9 @@ async def end_token(
     """End a token, and the sessions that it opened."""
     backend: Backend = request.app.state.backend
     doorman = backend.doorman
+    token = await run(doorman.tokens.get, public)
+    if token is not None and not visitor.scope.covers(token.scope):
+        raise Refusal(403, "Not allowed", _WIDER)
     await run(backend.note, visitor, "token end", {"id": public[:40]}, 1)
     if await run(doorman.tokens.end, public, by=visitor.name) is None:
         raise Refusal(404, "Not found", "There is no token of this id that has not ended.")
@@ -97,6 +105,11 @@ async def end_session(
 ) -> Response:
     """End somebody's session."""
     backend: Backend = request.app.state.backend
+    wider = [
+        s for s in await run(backend.doorman.sessions.all) if not visitor.scope.covers(s.scope)
+    ]
+    if any(each.id == public for each in wider):
+        raise Refusal(403, "Not allowed", _WIDER)
     await run(backend.note, visitor, "session end", {"id": public[:40]}, 1)
     if await run(backend.doorman.sessions.end_by_id, public) is None:
         raise Refusal(404, "Not found", "There is no session of this id any more.")
@@ -153,8 +166,33 @@ def _asked(form: Mapping[str, str]) -> tuple[str, Role, Scope, int]:
         days = int(form.get("days", ""))
     except ValueError as error:
         raise ConfigError("Choose a role, and how many days the token lasts.") from error
+    if not 1 <= days <= MOST_DAYS:
+        msg = f"A token lasts from 1 to {MOST_DAYS} days."
+        raise ConfigError(msg)
     scope = Scope(_names(form.get("departments", "")), _names(form.get("tenants", "")))
     return form.get("name", "").strip(), role, scope, days
+
+
+def _check_scope(visitor: Visitor, scope: Scope) -> None:
+    """Keep a token within what its maker may see. Raises ConfigError."""
+    if not visitor.scope.covers(scope):
+        msg = (
+            "You see some departments or tenants only, so a token of yours is limited to those. "
+            "Name them, or ask an administrator without limits."
+        )
+        raise ConfigError(msg)
+
+
+def _check_name(backend: Backend, name: str, scope: Scope) -> None:
+    """Keep people apart: views and readings are kept by name. Raises ConfigError, StoreError."""
+    now = datetime.now(UTC)
+    for token in backend.doorman.tokens.all():
+        if token.name == name and token.works(now) and token.scope != scope:
+            msg = (
+                "A token of this name is limited to other departments or tenants. Choose another "
+                "name: what somebody has read and saved is kept by it."
+            )
+            raise ConfigError(msg)
 
 
 def _names(text: str) -> tuple[str, ...] | None:

@@ -12,6 +12,7 @@ from affidavit.console.visitor import Role
 from affidavit.errors import ConfigError
 
 DEFAULT_PORT: Final = 8787
+LANGUAGES: Final = ("en", "es")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,14 @@ class ServeConfig:
         if (self.tls_cert is None) != (self.tls_key is None):
             msg = "TLS needs both: --tls-cert and --tls-key. Give the one that is missing."
             raise ConfigError(msg)
+        if self.language not in {None, *LANGUAGES}:
+            msg = f"--language {self.language!r} is not spoken here. Use {' or '.join(LANGUAGES)}."
+            raise ConfigError(msg)
+        for name in ("max_body_bytes", "requests_per_minute"):
+            if getattr(self, name) < 1:
+                option = name.replace("_", "-")
+                msg = f"--{option} {getattr(self, name)} would refuse everything. Use 1 or more."
+                raise ConfigError(msg)
         for proxy in self.behind_proxy:
             network_of(proxy)
         if not self.is_loopback and not self.tls and not self.behind_proxy:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from typing import TYPE_CHECKING, Final
 
 import uvicorn
@@ -23,7 +24,11 @@ _AT_ONCE: Final = 512
 
 
 def listening(serve: ServeConfig) -> socket.socket:
-    """Open the port, so that it is known and taken. Raises ConfigError where it cannot be had."""
+    """Open the port, so that it is known and taken. Raises ConfigError where it cannot be had.
+
+    The certificate and its key are looked at before, so that what is wrong with them is said.
+    """
+    _check_tls(serve)
     family = socket.AF_INET6 if ":" in serve.host else socket.AF_INET
     # With the protocol named, asyncio sends small answers at once: else each waits 40 ms.
     made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -38,6 +43,28 @@ def listening(serve: ServeConfig) -> socket.socket:
         )
         raise ConfigError(msg) from error
     return made
+
+
+def _check_tls(serve: ServeConfig) -> None:
+    if serve.tls_cert is None:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+            serve.tls_cert, serve.tls_key, password=_no_password
+        )
+    except OSError as error:  # SSLError is one
+        why = error.strerror if not isinstance(error, ssl.SSLError) else error.reason
+        msg = (
+            f"--tls-cert {serve.tls_cert} and --tls-key {serve.tls_key} cannot be used "
+            f"({why or 'they are not PEM'}). Give a certificate and its own key, both as PEM files "
+            "without a password that this user may read."
+        )
+        raise ConfigError(msg) from error
+
+
+def _no_password() -> str:
+    """Nobody is there to type one."""
+    return ""
 
 
 def address_of(serve: ServeConfig, sock: socket.socket) -> str:

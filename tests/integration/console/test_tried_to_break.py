@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from affidavit.console.config import ServeConfig
+from affidavit.console.listen import listening
+from affidavit.errors import ConfigError
 from tests.support.pages import REASON, Pages, furnished
 from tests.support.rooms import sealed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     import httpx
 
@@ -216,3 +220,21 @@ def test_an_origin_that_is_no_address_is_another_site_s(pages: Pages) -> None:
     with pages.served.client("") as client:
         answer = client.post("/login", headers={"Origin": "http://["}, data={"token": "x"})
     assert answer.status_code == 403
+
+
+def test_a_certificate_that_cannot_be_used_is_said_before_the_start(tmp_path: Path) -> None:
+    """One that is not there, and one that is none, name the option and what to give."""
+    odd = tmp_path / "odd.pem"
+    odd.write_text("no certificate")
+    for place in (odd, tmp_path / "missing.pem"):
+        with pytest.raises(ConfigError, match="--tls-cert"):
+            listening(ServeConfig(port=0, tls_cert=place, tls_key=place))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"language": "fr"}, {"requests_per_minute": 0}, {"max_body_bytes": -1}]
+)
+def test_a_setting_that_would_stop_everything_is_refused(wrong: dict[str, Any]) -> None:
+    """It is said at the start, and not to each visitor."""
+    with pytest.raises(ConfigError, match="--"):
+        ServeConfig(**wrong)

@@ -144,6 +144,17 @@ def seen(rows: Iterable[Mapping[str, Any]], scope: Scope) -> list[Mapping[str, A
     return found
 
 
+def may_silence(scope: Scope, rule: str, subject: str) -> bool:
+    """Whether somebody of this scope may silence these alerts.
+
+    Alerts are about the whole log, and a silence keeps everybody from being told: who sees a part
+    of it may only silence the budgets of its own departments.
+    """
+    if scope.everything:
+        return True
+    return rule == "budget_department" and subject in (scope.departments or ())
+
+
 def others(sample: Sample | None, scope: Scope) -> list[tuple[str, str, Any, str, str]]:
     """List every other metric: its name, its labels, its value, its unit, and what it counts."""
     if sample is None:

@@ -153,6 +153,32 @@ def test_an_administrator_with_limits_gives_nobody_more(pages: Pages) -> None:
             assert client.post(f"/settings/sessions/{session.id}/end").status_code == 403
 
 
+def test_who_sees_a_part_of_the_log_silences_only_its_own_budgets(pages: Pages) -> None:
+    """An alert about the whole log is told to everybody, and its silence is not theirs to end."""
+    token = pages.served.token_of("admin", departments=("research",))
+    asked = {"for_s": 3600, "reason": "night work"}
+    with pages.served.client() as anyone:
+        made = anyone.post("/api/v1/alerts/silences", json={"rule": "records_lost", **asked})
+        assert made.status_code == 201
+        name = made.json()["name"]
+    with pages.served.client(token) as client:
+        for wanted in (
+            {"rule": "*"},
+            {"rule": "records_lost"},
+            {"rule": "budget_department"},
+            {"rule": "budget_department", "subject": "trading"},
+            {"rule": "budget_user", "subject": "research"},
+        ):
+            answer = client.post("/api/v1/alerts/silences", json={**wanted, **asked})
+            assert answer.status_code == 403, wanted
+            form = {"subject": "*", **wanted, "for": "2h", "reason": "night work"}
+            assert client.post("/monitoring/silences", data=form).status_code == 400, wanted
+        own = {"rule": "budget_department", "subject": "research", **asked}
+        assert client.post("/api/v1/alerts/silences", json=own).status_code == 201
+        assert client.delete(f"/api/v1/alerts/silences/{name}").status_code == 403
+        assert client.post(f"/monitoring/silences/{name}/end").status_code == 403
+
+
 def test_a_token_lasts_no_number_of_days_that_cannot_be(pages: Pages) -> None:
     """It is refused in words, however many there are."""
     with pages.served.client() as client:

@@ -16,10 +16,11 @@ from affidavit.console.api.calls import backend_of
 from affidavit.console.api.paging import Parameter, wrong
 from affidavit.console.api.problems import bad_request, not_found
 from affidavit.console.api.writing import answer
-from affidavit.console.doors import Allowed
+from affidavit.console.doors import Allowed, Refusal
 from affidavit.console.roles import Right
 from affidavit.console.threads import run
 from affidavit.console.visitor import Visitor
+from affidavit.console.watched import may_silence
 from affidavit.errors import ConfigError
 from affidavit.monitor import listing
 
@@ -40,6 +41,10 @@ _HISTORY: Final = {
         str, "At most; 100 by default.", {"type": "integer", "minimum": 1, "maximum": MOST}
     ),
 }
+_NOT_YOURS: Final = (
+    "You see a part of the log only, and a silence keeps everybody from being told. Budgets of "
+    "departments that you see can be silenced; ask an administrator without limits for the rest."
+)
 _PERSONAL: Final = "budget_user"
 """The rule whose subjects are people: those who may see only a part of the log see none of them."""
 
@@ -131,6 +136,8 @@ async def silence(
             f"There is no such rule. One of: *, {', '.join(THRESHOLDS)}.",
             errors=[{"where": "body", "name": "rule", "what": "unknown"}],
         )
+    if not may_silence(visitor.scope, wanted.rule, wanted.subject):
+        raise Refusal(403, "Not allowed", _NOT_YOURS)
     made = await run(_silence, backend_of(request), visitor, wanted)
     return answer(asdict(made), 201)
 
@@ -159,8 +166,13 @@ async def end(
     visitor: Visitor = Allowed(Right.SILENCE),
 ) -> Response:
     """End a silence; what still fires is told again."""
-    del visitor
     paging.single(request.query_params, ())
+    held = await run(backend_of(request).alerts.silences, datetime.now(UTC))
+    if any(
+        each.name == name and not may_silence(visitor.scope, each.rule, each.subject)
+        for each in held
+    ):
+        raise Refusal(403, "Not allowed", _NOT_YOURS)
     try:
         ended = await run(listing.end, backend_of(request).alerts, name, datetime.now(UTC))
     except ConfigError as error:

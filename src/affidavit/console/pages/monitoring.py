@@ -270,6 +270,8 @@ async def silence(request: Request, visitor: Visitor = Allowed(Right.SILENCE)) -
         wrong = words_of(request)("monitoring.silence.no_end")
     elif not typed.get("reason"):
         wrong = words_of(request)("monitoring.silence.no_reason")
+    elif not watched.may_silence(visitor.scope, typed.get("rule", ""), typed.get("subject") or "*"):
+        wrong = words_of(request)("monitoring.silence.not_yours")
     else:
         try:
             await run(
@@ -297,6 +299,13 @@ async def unsilence(
     """End a silence now; what went on meanwhile is told then."""
     backend = cast("Backend", request.app.state.backend)
     try:
+        held = await run(backend.alerts.silences, datetime.now(UTC))
+        for each in held:
+            if each.name == name and not watched.may_silence(
+                visitor.scope, each.rule, each.subject
+            ):
+                told = words_of(request)("monitoring.silence.not_yours")
+                return await _page(request, visitor, 403, wrong=told)
         await run(listing.end, backend.alerts, name[:_LONGEST], datetime.now(UTC))
     except (ConfigError, StoreError) as error:
         return await _page(request, visitor, 400, wrong=str(error))

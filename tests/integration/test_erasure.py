@@ -99,8 +99,11 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, Docs
 
 
 def verified(held: Held, capsys: pytest.CaptureFixture[str]) -> tuple[int, Docs]:
-    """Verify the whole log against what was saved before."""
-    return told(capsys, "verify", "--checkpoint", str(held.saved), "--vkey", held.key.vkey)
+    """Verify the whole log against what was saved before, by somebody who has asked why."""
+    return told(
+        capsys,
+        *("verify", "--checkpoint", str(held.saved), "--vkey", held.key.vkey, "--accept-excuses"),
+    )
 
 
 def everything(database: Database[Docs]) -> bytes:
@@ -122,7 +125,7 @@ def of_ana(held: Held) -> list[Docs]:
 def test_what_a_user_said_is_gone_and_the_proofs_hold(
     held: Held, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Not a byte of it is left, the figures are, and a whole verification is clean."""
+    """Not a byte of it is left, figures are, nothing is wrong; who has a checkpoint is to ask."""
     before = of_ana(held)
     code, said = told(capsys, "erase", "--user", WHO, *ASK)
     assert (code, said["receipt"]["erased"], said["receipt"]["left"]) == (0, 41, [])
@@ -139,6 +142,9 @@ def test_what_a_user_said_is_gone_and_the_proofs_hold(
     seal(held.database, held.key)
     code, report = verified(held, capsys)
     assert (code, report["found"], report["counts"]["erased"]) == (0, {}, 41)
+    older = ("verify", "--checkpoint", str(held.saved), "--vkey", held.key.vkey)
+    code, report = told(capsys, *older)
+    assert (code, report["found"], report["verdict"]) == (21, {}, "unconfirmed")
     stored = everything(held.database)
     assert SAID.encode() not in stored
     assert WHO.encode() not in stored
@@ -286,7 +292,8 @@ def test_exports_and_bundles_made_later_verify(
     assert run(["prove", held.calls[0], "--out", "bundle"]) == 0
     key = ["--vkey", held.key.vkey]
     for folder in ("early", "late"):
-        code, report = told(capsys, "verify", folder, "--checkpoint", str(held.saved), *key)
+        saved = ("--checkpoint", str(held.saved), *key, "--accept-excuses")
+        code, report = told(capsys, "verify", folder, *saved)
         assert (code, report["counts"]["erased"]) == (0, 41)
         assert SAID.encode() not in (Path(folder) / "records.jsonl").read_bytes()
     assert run(["verify", "bundle", *key]) == 0

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.serial, pytest.mark.timeout(300)]
 COMMAND = Path(sys.executable).with_name("affidavit")
+DEMO = ("demo", "--llm", "canned")
+INTERRUPTIBLE = (  # a shell's background jobs, and all that they start, ignore SIGINT
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+    "os.execv(sys.argv[1], sys.argv[1:])"
+)
 
 
 def run(
@@ -61,7 +66,7 @@ def test_it_leaves_the_console_running_and_prints_the_way_in(tmp_path: Path) -> 
     """Whoever follows the link sees the demo's calls; Ctrl-C ends it all."""
     with (tmp_path / "out").open("wb") as out:
         process = subprocess.Popen(
-            [COMMAND, "demo", "--llm", "canned", "--serve", "--pairs", "0"],
+            [sys.executable, "-c", INTERRUPTIBLE, COMMAND, *DEMO, "--serve", "--pairs", "0"],
             stdout=out,
             stderr=subprocess.STDOUT,
             env={**os.environ, "TMPDIR": str(tmp_path)},

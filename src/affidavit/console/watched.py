@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from affidavit.monitor.metrics import ALL, GIB, GROWTH, IMPACT, LATENCY, MIB, SIZE, WRITES
 
 if TYPE_CHECKING:
+    from affidavit.console.backend import Backend
     from affidavit.console.visitor import Scope
     from affidavit.monitor.rules import Rule
     from affidavit.monitor.sample import Sample
@@ -191,3 +192,24 @@ SPANS: Final[Mapping[str, timedelta]] = {
     "30d": timedelta(days=30),
 }
 """How long a silence may be chosen to last."""
+
+
+def send_trials(backend: Backend) -> list[tuple[str, str | None]]:
+    """Send a test to every target of the settings; give each one's name, and why it failed.
+
+    Raises ConfigError.
+    """
+    from affidavit.monitor.message import trial as message_of
+    from affidavit.monitor.notify.base import DeliveryFailed
+    from affidavit.monitor.notify.configured import targets_of
+
+    message = message_of(backend.monitor.log, datetime.now(UTC))
+    done: list[tuple[str, str | None]] = []
+    for target in targets_of(backend.config):
+        try:
+            target.send(message)
+        except DeliveryFailed as error:
+            done.append((target.name, str(error)))
+        else:
+            done.append((target.name, None))
+    return done

@@ -164,7 +164,9 @@ def test_operators_and_unknown_words_choose_nothing(room: Given, query: str) -> 
     """They are texts, or left out; nothing breaks."""
     served, _, _ = room
     with served.client() as client:
-        shown(client.get(f"/cost?last=24h&{query}"))
+        answer = client.get(f"/cost?last=24h&{query}")
+        assert answer.status_code == httpx.codes.OK
+        shown(answer)
 
 
 def test_a_writer_may_not_see_costs(room: Given) -> None:

@@ -20,7 +20,7 @@ from affidavit.console.doors import Allowed, Refusal
 from affidavit.console.roles import Right
 from affidavit.console.threads import run
 from affidavit.console.visitor import Visitor
-from affidavit.console.watched import may_silence
+from affidavit.console.watched import may_silence, send_trials
 from affidavit.errors import ConfigError
 from affidavit.monitor import listing
 
@@ -188,18 +188,6 @@ async def trial(request: Request, visitor: Visitor = Allowed(Right.SILENCE)) -> 
 
 
 def _test(backend: Backend, visitor: Visitor) -> dict[str, Any]:
-    from affidavit.monitor.message import trial as message_of
-    from affidavit.monitor.notify.base import DeliveryFailed
-    from affidavit.monitor.notify.configured import targets_of
-
-    message = message_of(backend.monitor.log, datetime.now(UTC))
     backend.note(visitor, "api alerts test", {}, None)
-    done: list[dict[str, str | None]] = []
-    for target in targets_of(backend.config):
-        try:
-            target.send(message)
-        except DeliveryFailed as error:
-            done.append({"target": target.name, "failure": str(error)})
-        else:
-            done.append({"target": target.name, "failure": None})
+    done = [{"target": name, "failure": why} for name, why in send_trials(backend)]
     return {"targets": done}

@@ -317,27 +317,10 @@ async def trial(request: Request, visitor: Visitor = Allowed(Right.SILENCE)) -> 
     """Send a test to every target of the settings, and show who took it."""
     backend = cast("Backend", request.app.state.backend)
     try:
-        done = await run(_send_trials, backend)
+        done = await run(watched.send_trials, backend)
     except ConfigError as error:
         return await _page(request, visitor, 400, wrong=str(error))
     return await _page(request, visitor, trials=done)
-
-
-def _send_trials(backend: Backend) -> list[tuple[str, str | None]]:
-    from affidavit.monitor.message import trial as message_of
-    from affidavit.monitor.notify.base import DeliveryFailed
-    from affidavit.monitor.notify.configured import targets_of
-
-    message = message_of(backend.monitor.log, datetime.now(UTC))
-    done: list[tuple[str, str | None]] = []
-    for target in targets_of(backend.config):
-        try:
-            target.send(message)
-        except DeliveryFailed as error:
-            done.append((target.name, str(error)))
-        else:
-            done.append((target.name, None))
-    return done
 
 
 # -- for Prometheus --------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SHAPES = (
     *("Call", "Intent", "Outcome", "RateLimit", "Security", "Annotation", "Answer", "Failure"),
-    *("NewExport", "NewSilence"),
+    *("NewExport", "NewSilence", "NewToken"),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -217,6 +218,20 @@ def test_the_privacy_role_is_all_that_an_erasure_needs(
     assert as_role("reader").llm_audit.count_documents({"user_id": "to-erase"}) == 0
     assert run(["hold", "add", "--all", "--reason", "r", "--uri", uri_of(guarded, "privacy")]) == 0
     assert run(["hold", "list", "--uri", uri_of(guarded, "privacy")]) == 0
+
+
+def test_tokens_are_made_with_the_rights_of_the_service(
+    guarded: Mongod, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The console's user makes, lists and ends them by the command; a reader or writer does not."""
+    asked = ["tokens", "create", "a program", "--role", "viewer", "--json"]
+    for role in ("reader", "writer"):
+        assert run([*asked, "--uri", uri_of(guarded, role)]) == 4
+    capsys.readouterr()
+    assert run([*asked, "--uri", uri_of(guarded, "console")]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert run(["tokens", "list", "--uri", uri_of(guarded, "console")]) == 0
+    assert run(["tokens", "revoke", made["id"], "--uri", uri_of(guarded, "console")]) == 0
 
 
 def test_the_writer_works_on_what_set_up_made(guarded: Mongod) -> None:

@@ -37,6 +37,7 @@ from affidavit.cli import (
     store,
     tail,
     timeline,
+    tokens,
     verify,
 )
 
@@ -99,6 +100,7 @@ app.command("erase")(erase.erase)
 app.add_typer(hold.commands, name="hold")
 app.command("monitor")(monitor.monitor)
 app.command("serve")(serve.serve)
+app.add_typer(tokens.commands, name="tokens")
 app.add_typer(alerts.commands, name="alerts")
 app.command("config")(config.config)
 app.add_typer(prices.commands, name="prices")

@@ -23,7 +23,8 @@ def routers() -> list[APIRouter]:
         integrity,
         otlp,
         questions,
+        tokens,
     )
 
-    parts = (ingest, otlp, calls, questions, alerts, integrity, exports)
+    parts = (ingest, otlp, calls, questions, alerts, integrity, exports, tokens)
     return [part.router for part in parts]

@@ -80,7 +80,7 @@ def _completed(made: dict[str, Any]) -> dict[str, Any]:
         "token": {
             "type": "http",
             "scheme": "bearer",
-            "description": "A token of this service, made on its page of settings.",
+            "description": "A token: `affidavit tokens create`, or the page of settings.",
         }
     }
     made["security"] = [{"token": []}]

@@ -16,6 +16,8 @@ from affidavit.console.visitor import Role, Scope
 from affidavit.store.serving import ServiceStore
 
 KIND: Final = "session"
+IDLE_S: Final = 3600
+LONGEST_S: Final = 12 * 3600
 _SEEN_EVERY: Final = timedelta(minutes=1)
 _ID: Final = 12
 
@@ -43,7 +45,9 @@ class Session:
 class Sessions:
     """The sessions of one log."""
 
-    def __init__(self, store: ServiceStore, *, idle_s: int, longest_s: int) -> None:
+    def __init__(
+        self, store: ServiceStore, *, idle_s: int = IDLE_S, longest_s: int = LONGEST_S
+    ) -> None:
         self._store = store
         self._idle = timedelta(seconds=idle_s)
         self._longest = timedelta(seconds=longest_s)

@@ -20,10 +20,14 @@ DEFAULT_DAYS: Final = 90
 MOST_DAYS: Final = 366
 MOST_NAME: Final = 80
 
+MOST_LISTED: Final = 5000
+"""Tokens that a list holds, the newest."""
+
 _USED_EVERY: Final = timedelta(minutes=1)
 """A token's last use is written down this often at most."""
 
 _FORM: Final = re.compile(r"aff_([0-9a-f]{10})_([A-Za-z0-9_-]{43})")
+_BEGIN: Final = re.compile(r"aff_([0-9a-f]{10})_")
 _NAME: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]{1,80}")
 
 
@@ -126,7 +130,13 @@ class Tokens:
 
     def all(self) -> list[Token]:
         """List them, newest first, with those that ended within a year."""
-        return [_read(document) for document in self._store.all(KIND)]
+        return [_read(document) for document in self._store.all(KIND, limit=MOST_LISTED)]
+
+
+def public_id(text: str) -> str:
+    """Give the id that somebody means who writes the id, or how the token begins."""
+    found = _BEGIN.match(text.strip())
+    return text.strip() if found is None else found[1]
 
 
 def checked_name(name: str) -> str:

@@ -178,6 +178,7 @@ def serve(  # noqa: PLR0913, PLR0917 - options are given by name
 def _run(served: ServeConfig, config: Any, uri: str, *, new_link: bool) -> None:
     from affidavit.cli import _output as output
     from affidavit.console.app import create_app
+    from affidavit.console.auth.oidc import BACK
     from affidavit.console.listen import address_of, listening, server_of
 
     sock = listening(served)
@@ -202,6 +203,10 @@ def _run(served: ServeConfig, config: Any, uri: str, *, new_link: bool) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
     output.say(f"The console is at {address} (Ctrl-C ends it).")
+    if served.oidc and served.public_url is None:
+        output.say(
+            f"The issuer must allow {address}{BACK}: browsers of other machines need --public-url."
+        )
     output.flush()
     server.run(sockets=[sock])
 

@@ -14,6 +14,19 @@ from affidavit.errors import ConfigError
 DEFAULT_PORT: Final = 8787
 LANGUAGES: Final = ("en", "es")
 
+_LEAST_PREFIX: Final = {4: 8, 6: 32}
+"""Bits that the network of a proxy must have at least, by version of the Internet Protocol."""
+
+_MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
+"""Addresses of version 4, written as those of version 6."""
+
+_EVERY_ADDRESS: Final = frozenset({"0.0.0.0", "::", "0", ""})  # noqa: S104 - looked for, not used
+_OF_ISSUER: Final = (
+    *("oidc_client_id", "oidc_hosts", "oidc_roles", "oidc_default_role"),
+    *("oidc_departments_claim", "oidc_tenants_claim", "oidc_ca"),
+)
+"""What does nothing without an issuer."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServeConfig:
@@ -87,6 +100,9 @@ class ServeConfig:
             _check_public(self.public_url)
         if self.oidc_issuer is not None:
             self._check_oidc(self.oidc_issuer)
+            self._check_way_back()
+        else:
+            self._check_no_oidc()
 
     def _check_oidc(self, issuer: str) -> None:
         parts = urlsplit(issuer)
@@ -105,6 +121,26 @@ class ServeConfig:
             if role not in roles:
                 msg = f"OIDC: {role!r} is no role. Use one of {', '.join(sorted(roles))}."
                 raise ConfigError(msg)
+
+    def _check_way_back(self) -> None:
+        """Refuse to send people to an issuer that cannot send them back."""
+        if self.public_url is None and (self.behind_proxy or self.host in _EVERY_ADDRESS):
+            where = "behind a proxy" if self.behind_proxy else f"on {self.host}"
+            msg = (
+                f"oidc_issuer is given, and the service {where} does not know the address that "
+                "browsers use, to which the issuer sends people back. Give --public-url "
+                "https://audit.example.org, and allow its /login/oidc/back at the issuer."
+            )
+            raise ConfigError(msg)
+
+    def _check_no_oidc(self) -> None:
+        given = [name for name in _OF_ISSUER if getattr(self, name)]
+        if given:
+            msg = (
+                f"{given[0]} is given without oidc_issuer, so nobody can log in there and it does "
+                "nothing. Give --oidc-issuer, or leave it out."
+            )
+            raise ConfigError(msg)
 
     @property
     def tls(self) -> bool:
@@ -134,12 +170,26 @@ class ServeConfig:
 
 
 def network_of(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    """Read an address or a network. Raises ConfigError."""
+    """Read an address or a network of proxies. Raises ConfigError, also for one that is too wide.
+
+    A proxy that is believed says where a request came from, and that it came by TLS.
+    """
     try:
-        return ipaddress.ip_network(text, strict=False)
+        found = ipaddress.ip_network(text, strict=False)
     except ValueError as error:
         msg = f"--behind-proxy {text!r} is no address. Write 10.0.0.5 or 10.0.0.0/24."
         raise ConfigError(msg) from error
+    least = _LEAST_PREFIX[found.version]
+    if isinstance(found, ipaddress.IPv6Network) and found.subnet_of(_MAPPED):
+        least = _MAPPED.prefixlen + _LEAST_PREFIX[4]
+    if found.prefixlen < least:
+        msg = (
+            f"--behind-proxy {text} would believe a large part of all machines what address and "
+            "TLS a request came with, so anybody could pass for another. Name the proxies "
+            f"themselves, such as 10.0.0.5, or their own network (/{least} or smaller)."
+        )
+        raise ConfigError(msg)
+    return found
 
 
 def _check_public(url: str) -> None:

@@ -31,7 +31,7 @@ from affidavit.sealer.run import seal_once
 from affidavit.sealer.sealing import Sealer
 from affidavit.store import open_log
 from affidavit.store.analytics import SumQuestion
-from affidavit.store.mongo import rollup_totals
+from affidavit.store.mongo import rollup_standing
 from affidavit.store.mongo.analytics import MongoCalls
 from affidavit.store.mongo.log import MongoLog
 from affidavit.store.mongo.setup import ensure
@@ -112,7 +112,7 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--cache", default="4G", help="the server's cache")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the page here, too")
     arguments = parser.parse_args(given)
-    rollup_totals.SMALL = 0  # rollups are measured, also with few calls
+    rollup_standing.SMALL = 0  # rollups are measured, also with few calls
     questions = read_questions()
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="affidavit-bench-"))

@@ -175,7 +175,7 @@ def filled(
     request: pytest.FixtureRequest, database: Log, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Fill]:
     """Store records; give the engine over them, and the oracle."""
-    monkeypatch.setattr("affidavit.store.mongo.rollup_totals.SMALL", 0)
+    monkeypatch.setattr("affidavit.store.mongo.rollup_standing.SMALL", 0)
     opened = []
 
     def fill(records: list[dict[str, Any]], legacy: str | None = None) -> Filled:

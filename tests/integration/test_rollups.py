@@ -22,6 +22,7 @@ from affidavit.errors import StoreRefused
 from affidavit.sealer.run import seal_once
 from affidavit.store.analytics import SumQuestion
 from affidavit.store.mongo.analytics import MongoCalls
+from affidavit.store.mongo.rollup_standing import Stand
 from affidavit.store.mongo.rollup_tail import Tail
 from affidavit.store.mongo.rollup_totals import RollupCalls
 from affidavit.tally.sums import MEASURES
@@ -47,14 +48,14 @@ ALL = frozenset(MEASURES)
 @pytest.fixture(autouse=True)
 def _however_few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rollups answer although there are few records."""
-    monkeypatch.setattr("affidavit.store.mongo.rollup_totals.SMALL", 0)
+    monkeypatch.setattr("affidavit.store.mongo.rollup_standing.SMALL", 0)
 
 
 def test_few_records_are_added_up_themselves(
     log: MongoLog, database: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A small log is answered from the records, which know the last second, too."""
-    monkeypatch.setattr("affidavit.store.mongo.rollup_totals.SMALL", 20_000)
+    monkeypatch.setattr("affidavit.store.mongo.rollup_standing.SMALL", 20_000)
     store(database)
     fold(log, database)
     source = log.calls.source(FITTING[0])
@@ -386,10 +387,10 @@ def test_readings_that_are_noted_cost_later_questions_nothing(log: MongoLog, dat
     assert current is not None
     state = log.rollups.state(current["side"])
     assert state is not None
-    before = tail.runs(state)
+    before = tail.look(state)
     for _ in range(5):
         log.note_access("search", {}, 1)
-    assert tail.runs(state) == before
+    assert tail.look(state) == before
 
 
 def test_a_group_that_is_being_added_is_waited_for(log: MongoLog, database: Log) -> None:
@@ -446,20 +447,68 @@ def test_the_highest_are_those_of_all(
         assert some == dict(every[1:4])
 
 
-def test_a_question_is_planned_once(asked: tuple[RollupCalls, Oracle]) -> None:
-    """Whoever asks for the source and then for the sums of a question looks at the state once."""
-    engine, _ = asked
-    question, planned = ask(("model",)), []
-    plan = engine.plan
-    engine.plan = lambda of: planned.append(of) or plan(of)  # type: ignore[method-assign]
-    try:
-        for _ in range(2):
-            engine.source(question)
-            list(engine.sums(question))
-            list(engine.sums(ask(("user_id",))))
-    finally:
-        engine.plan = plan  # type: ignore[method-assign]
-    assert [of.by for of in planned] == [("model",), ("user_id",)] * 2
+def test_the_questions_of_a_page_are_planned_from_one_look(
+    asked: tuple[RollupCalls, Oracle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks for the source, and then for sums, looks once how far the rollups are."""
+    engine, oracle = asked
+    looked = []
+    look = Stand.look
+
+    def counted(self: Stand) -> Any:
+        looked.append(self)
+        return look(self)
+
+    monkeypatch.setattr(Stand, "look", counted)
+    for times in (1, 2):
+        assert engine.source(ask(("model",))).name == "rollups"
+        for question in (ask(("model",)), ask(("user_id",)), ask(), *FITTING):
+            found = {key: sums.only(question.measures) for key, sums in engine.sums(question)}
+            assert found == dict(oracle.sums(question))
+        assert engine.highest(ask(("user_id",)), "calls", 1)
+        assert len(looked) == times
+
+
+def test_the_answers_of_a_page_are_of_one_moment(log: MongoLog, database: Log) -> None:
+    """A call that is stored between two questions of a page is in neither, or is in both."""
+    store(database, calls=20)
+    fold(log, database)
+    engine, before = log.calls, database.llm_audit.count_documents({"event_type": "llm_response"})
+    assert engine.source(FITTING[0]).name == "rollups"
+    assert dict(engine.sums(ask()))[()].calls == before
+    store(database, calls=20, seed=2)
+    send_leaves(database)
+    by_model = dict(engine.sums(ask(("model",))))
+    assert sum(sums.calls for sums in by_model.values()) == before
+    fold(log, database)  # what was seen is gone: a page goes on with what is there now
+    after = database.llm_audit.count_documents({"event_type": "llm_response"})
+    by_model = dict(engine.sums(ask(("model",))))
+    assert sum(sums.calls for sums in by_model.values()) == after
+    assert engine.source(FITTING[0]).name == "rollups"
+
+
+def test_readings_that_nobody_seals_leave_the_rollups_as_they_are(
+    log: MongoLog, database: Log
+) -> None:
+    """Noting who reads is no news of calls: rollups that have every call are not behind."""
+    store(database)
+    fold(log, database)
+    for _ in range(3):
+        log.note_access("analytics", {}, 1)
+    old = {"$set": {"sent_at": datetime.now(UTC) - timedelta(minutes=9)}}
+    newest = database.llm_audit_seals.find_one({"_id": {"$gte": 0}}, sort=[("_id", -1)])
+    assert newest is not None
+    waiting = {"sent_at": {"$gt": newest["mark"]}}
+    assert database.llm_audit_leaf_batches.count_documents(waiting) == 3
+    database.llm_audit_leaf_batches.update_many(waiting, old)
+    database.llm_audit_seals.update_many(
+        {"_id": {"$gte": 0}}, {"$set": {"mark": datetime.now(UTC) - timedelta(minutes=20)}}
+    )
+    sent = {"w": {"$not": {"$regex": "^cli-"}}}
+    earlier = {"$set": {"sent_at": datetime.now(UTC) - timedelta(minutes=30)}}
+    database.llm_audit_leaf_batches.update_many(sent, earlier)
+    source = log.calls.source(FITTING[0])
+    assert (source.name, source.notes) == ("rollups", ())
 
 
 def test_users_are_counted(asked: tuple[RollupCalls, Oracle]) -> None:

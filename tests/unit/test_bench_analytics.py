@@ -18,7 +18,7 @@ def test_every_question_is_asked_at_miniature_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The page is listed, has each question, those of sums from rollups, and every target."""
-    monkeypatch.setattr("affidavit.store.mongo.rollup_totals.SMALL", 0)  # and put back afterwards
+    monkeypatch.setattr("affidavit.store.mongo.rollup_standing.SMALL", 0)  # and put back afterwards
     page, readme = tmp_path / "page.md", tmp_path / "README.md"
     readme.write_text("# Documentation\n\n- [Benchmarks](benchmarks.md)\n- Other things\n")
     # The verdicts of so few calls mean nothing; that it ran does.

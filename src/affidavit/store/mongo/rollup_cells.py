@@ -59,16 +59,34 @@ class Cells:
         self, side: str, shape: Shape, start: datetime, end: datetime
     ) -> tuple[datetime, datetime] | None:
         """Tell the first and the last time of what some slots hold; None where they are empty."""
-        wanted = {FIRST: 1, LAST: 1, CORRECTED_FIRST: 1, CORRECTED_LAST: 1}
+        return self.ends(side, shape, [(start, end)])[start]
+
+    def ends(
+        self, side: str, shape: Shape, spans: Sequence[tuple[datetime, datetime]]
+    ) -> dict[datetime, tuple[datetime, datetime] | None]:
+        """Tell that of several spans of slots, by where each begins, in one question."""
+        wanted = {"at": 1, FIRST: 1, LAST: 1, CORRECTED_FIRST: 1, CORRECTED_LAST: 1}
         # A day more on both sides, because days are named in the zone's own time.
-        low = f"{shape.letter}{start - timedelta(days=1):%Y-%m-%d}"
-        high = f"{shape.letter}{end + timedelta(days=2):%Y-%m-%d}"
-        asked = {"_id": {"$gte": low, "$lt": high}, "at": {"$gte": start, "$lt": end}}
+        asked = [
+            {
+                "_id": {
+                    "$gte": f"{shape.letter}{start - timedelta(days=1):%Y-%m-%d}",
+                    "$lt": f"{shape.letter}{end + timedelta(days=2):%Y-%m-%d}",
+                },
+                "at": {"$gte": start, "$lt": end},
+            }
+            for start, end in spans
+        ]
+        match = {"$or": asked} if len(asked) > 1 else asked[0]
         with translated(f"read {self._cells[side].name}"):
-            found = list(self._cells[side].find(asked, wanted, max_time_ms=MAX_TIME_MS))
-        first = [each[name] for each in found for name in (FIRST, CORRECTED_FIRST) if name in each]
-        last = [each[name] for each in found for name in (LAST, CORRECTED_LAST) if name in each]
-        return (utc_from_ms(min(first)), utc_from_ms(max(last))) if first else None
+            found = list(self._cells[side].find(match, wanted, max_time_ms=MAX_TIME_MS))
+        told: dict[datetime, tuple[datetime, datetime] | None] = {}
+        for start, end in spans:
+            held = [each for each in found if start <= each["at"] < end]
+            first = [each[n] for each in held for n in (FIRST, CORRECTED_FIRST) if n in each]
+            last = [each[n] for each in held for n in (LAST, CORRECTED_LAST) if n in each]
+            told[start] = (utc_from_ms(min(first)), utc_from_ms(max(last))) if first else None
+        return told
 
     # -- hours and days --------------------------------------------------------------------------
 

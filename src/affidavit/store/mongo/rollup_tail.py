@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 from affidavit.event import EPOCH, Document
@@ -25,6 +25,11 @@ MOST: Final = 200
 """Runs of numbers that are asked for one by one; each takes a millisecond or two."""
 
 MAX_TIME_MS: Final = 15_000
+
+LATE: Final = timedelta(seconds=60)
+"""Rollups that are further behind the log are not asked."""
+
+_MUCH: Final = "Much is not in the rollups yet; `affidavit rollups status`."
 
 
 class Run(NamedTuple):
@@ -67,33 +72,60 @@ class Tail:
         self._batches = database[names.leaf_batches]
         self._records = database[names.records]
 
-    def runs(self, state: Document) -> tuple[Run, ...] | None:
-        """List what a side of the rollups lacks, by its state; None where that is too much."""
+    def look(self, state: Document) -> tuple[Run, ...] | str:
+        """List what a side of the rollups lacks, by its state; a text says why that is too much."""
         # Most numbers that were missing never come; the newest of them may have come by now.
         missing = sorted(state.get("missing", ()))[-_MISSING:]
         found = [Run(w, first, first + many) for _k, w, first, many in missing]
         with translated("look what is not in the rollups yet"):
-            mark: datetime = EPOCH
-            newer = {"_id": {"$gt": state["k"]}}
-            seals = self._seals.find(newer, {"items": 1, "mark": 1}, max_time_ms=MAX_TIME_MS)
-            for seal in seals.sort("_id", 1):
-                found += _of_items(seal["items"])
-                mark = seal.get("mark") or mark
-                if len(found) > _LOOKED_AT:
-                    return None
-            if mark == EPOCH:  # nothing is newer than what is folded
-                last = self._seals.find_one({"_id": state["k"]}, {"mark": 1})
-                mark = (last or {}).get("mark") or EPOCH
-            waiting = self._batches.find(
-                {"sent_at": {"$gt": mark}},
-                {"_id": 0, "w": 1, "s0": 1, "n": 1, "k": 1},
-                max_time_ms=MAX_TIME_MS,
-            )
-            for batch in waiting.limit(_LOOKED_AT):
-                if not _of_ledger(batch):
-                    found.append(Run(batch["w"], batch["s0"], batch["s0"] + batch["n"]))
+            mark = self._of_seals(state["k"], found)
+            if isinstance(mark, str):
+                return mark
+            said = self._of_batches(mark, found)
+        if said:
+            return said
         runs = tuple(_joined(found))
-        return runs if len(runs) <= MOST else None
+        return runs if len(runs) <= MOST else _MUCH
+
+    def _of_seals(self, k: int, found: list[Run]) -> datetime | str:
+        """Add what newer seals than ``k`` hold; tell up to when leaf batches are sealed."""
+        mark: datetime | None = None
+        newer = {"$cond": [{"$gt": ["$_id", k]}, "$items", []]}
+        seals = self._seals.find(
+            {"_id": {"$gte": max(k, 0)}},
+            {"at": 1, "mark": 1, "items": newer},
+            max_time_ms=MAX_TIME_MS,
+        )
+        for seal in seals.sort("_id", 1):
+            if seal["_id"] > k and datetime.now(UTC) - seal["at"] > LATE:
+                return f"Rollups are {self._last() - k} seals behind; `affidavit rollups status`."
+            found += _of_items(seal["items"])
+            mark = seal.get("mark") or mark or EPOCH
+            if len(found) > _LOOKED_AT:
+                return _MUCH
+        return "The log is not sealed, so there are no rollups." if mark is None else mark
+
+    def _last(self) -> int:
+        last = self._seals.find_one({"_id": {"$gte": 0}}, {"_id": 1}, sort=[("_id", -1)])
+        return 0 if last is None else int(last["_id"])
+
+    def _of_batches(self, mark: datetime, found: list[Run]) -> str:
+        """Add what is not sealed yet; say so if it is too much or waits for too long."""
+        waiting = self._batches.find(
+            # Whoever reads leaves a batch of one leaf of the ledger: those say nothing of calls.
+            {"sent_at": {"$gt": mark}, "k": {"$ne": bytes([LEDGER])}},
+            {"_id": 0, "w": 1, "s0": 1, "n": 1, "k": 1, "sent_at": 1},
+            max_time_ms=MAX_TIME_MS,
+        )
+        looked_at = 0
+        for batch in waiting.sort("sent_at", 1).limit(_LOOKED_AT):
+            looked_at += 1
+            if _of_ledger(batch):
+                continue
+            if datetime.now(UTC) - batch["sent_at"] > LATE:
+                return "The sealer is more than a minute behind the log; `affidavit status`."
+            found.append(Run(batch["w"], batch["s0"], batch["s0"] + batch["n"]))
+        return _MUCH if looked_at == _LOOKED_AT else ""
 
     def sums(
         self, runs: Sequence[Run], question: SumQuestion, spans: Iterable[tuple[datetime, datetime]]

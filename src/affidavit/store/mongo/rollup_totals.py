@@ -16,7 +16,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo
 
-from affidavit.event import EPOCH, Document, LedgerEvent
 from affidavit.store.analytics import (
     Dear,
     Different,
@@ -33,10 +32,9 @@ from affidavit.store.mongo.adoption import OLD
 from affidavit.store.mongo.analytics import MongoCalls
 from affidavit.store.mongo.connect import Location
 from affidavit.store.mongo.counting import Stages
-from affidavit.store.mongo.driver import translated
-from affidavit.store.mongo.ledger import Ledger
 from affidavit.store.mongo.rollup_cells import Cells
-from affidavit.store.mongo.rollup_tail import Run, Tail
+from affidavit.store.mongo.rollup_standing import BUSY, Ends, Stand, Standing
+from affidavit.store.mongo.rollup_tail import Tail
 from affidavit.tally.cells import (
     ENDINGS,
     HOURS,
@@ -51,24 +49,14 @@ from affidavit.tally.cells import (
 from affidavit.tally.sums import Sums
 from affidavit.tally.times import UNITS, offsets, time_key
 
-LATE: Final = timedelta(seconds=60)
-"""Rollups that are further behind the log are not asked."""
-
-SENT_WITHIN: Final = timedelta(seconds=2)
-"""In which a writer sends the leaf batch of a record; what is older is in the answer."""
-
 PATIENCE_S: Final = 2.0
 """Longest wait for a group that is being added; then the records are asked."""
 
 FRESH_S: Final = 1.0
-"""So long the plan of :meth:`RollupCalls.source` serves the sums that are asked after it."""
+"""So long what :meth:`RollupCalls.source` saw serves the sums that are asked after it."""
 
 _LOOK_S: Final = 0.05
-_BUSY: Final = "Calls are being added to the rollups at this moment."
 T = TypeVar("T")
-
-SMALL = 20_000
-"""Documents up to which the records are asked: they are added up as quickly, to the last second."""
 
 _BY_DAY: Final = (MODELS, TEAMS, ENDINGS, USERS)
 """Shapes that answer questions by days; the smallest that fits does."""
@@ -89,15 +77,22 @@ class Part:
 class Plan:
     """How a question is answered."""
 
-    side: str
+    standing: Standing
     parts: tuple[Part, ...]
-    as_of: datetime
-    old: bool
-    """Whether documents of older loggers are to be added."""
-    tail: tuple[Run, ...]
-    """Records that are not in the cells yet."""
-    serial: int
-    """Of the last group that was added to the cells."""
+
+    @property
+    def side(self) -> str:
+        """The side whose cells are read."""
+        return self.standing.side
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether everything comes from the records."""
+        return all(part.shape is None for part in self.parts)
+
+    def old(self, question: SumQuestion) -> bool:
+        """Whether documents of older loggers are to be added."""
+        return self.standing.has_old(_ceil(question.until))
 
     def beside(self, question: SumQuestion) -> list[tuple[datetime, datetime]]:
         """List the spans of the question that are not answered from all of its records."""
@@ -130,20 +125,23 @@ class RollupCalls:
         self._old = _OldCalls(location, legacy_timezone)
         self._cells = Cells(location)
         self._tail = Tail(location, legacy_timezone)
-        self._planned: tuple[SumQuestion, Plan | str, float] | None = None
+        self._stand = Stand(location, self._cells, self._tail)
+        self._seen: tuple[Standing | str, float] = "", float("-inf")
 
     # -- the contract ----------------------------------------------------------------------------
 
     def source(self, question: SumQuestion) -> Source:
-        """Say where the sums of this question come from, and why not from rollups."""
-        plan = self._settled(question)
-        self._planned = question, plan, time.monotonic()
+        """Say where the sums of this question come from, and why not from rollups.
+
+        What is asked within a second after it is answered as of the same moment.
+        """
+        standing = self._settled()
+        self._seen = standing, time.monotonic()
+        plan = self.plan(question, standing)
         if isinstance(plan, str):
             found = self._raw.source(question)
             return found._replace(notes=(*found.notes, plan)) if plan else found
-        if all(part.shape is None for part in plan.parts):
-            return self._raw.source(question)
-        return Source("rollups", plan.as_of)
+        return self._raw.source(question) if plan.is_raw else Source("rollups", plan.standing.as_of)
 
     def sums(self, question: SumQuestion) -> Iterator[tuple[Key, Sums]]:
         """Give each group once; see :class:`affidavit.store.analytics.Totals`."""
@@ -158,7 +156,7 @@ class RollupCalls:
         """
 
         def best_users(plan: Plan, question: SumQuestion) -> list[tuple[Key, Sums]] | None:
-            part = self._of_users(plan)
+            part = self._of_users(plan, question)
             if part is None or not question.by or set(question.by) & set(UNITS):
                 return None
             newest: dict[Key, Sums] = {}
@@ -177,7 +175,7 @@ class RollupCalls:
         """Give the sums of some groups; those of users are looked up one by one."""
 
         def of_users(plan: Plan, question: SumQuestion) -> dict[Key, Sums] | None:
-            part = self._of_users(plan)
+            part = self._of_users(plan, question)
             if part is None or not question.by or set(question.by) & set(UNITS):
                 return None
             found: dict[Key, Sums] = {}
@@ -207,7 +205,7 @@ class RollupCalls:
         return self._raw.counted(question, of)
 
     def _users(self, plan: Plan, question: SumQuestion) -> int | None:
-        part = self._of_users(plan)
+        part = self._of_users(plan, question)
         if part is None:
             return None
         count = self._cells.users(plan.side, question, part)
@@ -218,9 +216,9 @@ class RollupCalls:
         return count + len(newest)
 
     @staticmethod
-    def _of_users(plan: Plan) -> Part | None:
+    def _of_users(plan: Plan, question: SumQuestion) -> Part | None:
         """Give the one part of a plan that is of users' cells alone."""
-        part = plan.parts[0] if len(plan.parts) == 1 and not plan.old else None
+        part = plan.parts[0] if len(plan.parts) == 1 and not plan.old(question) else None
         return part if part is not None and part.shape is USERS else None
 
     def dearest(self, question: SumQuestion, count: int) -> list[Dear]:
@@ -237,125 +235,74 @@ class RollupCalls:
 
     # -- whether, and from what ------------------------------------------------------------------
 
-    def plan(self, question: SumQuestion) -> Plan | str:  # noqa: PLR0911 - each has its reason
+    def plan(self, question: SumQuestion, standing: Standing | str) -> Plan | str:
         """Say from which cells a question is answered, or why not; nothing where it need not be."""
-        if self._is_small():
-            return ""
-        if not any(_fits(shape, question) for shape in SHAPES):
+        if standing and not any(_fits(shape, question) for shape in SHAPES):
             return "Rollups do not have these keys or measures."
-        state = self._cells.state()
-        if state is None:
-            return "There are no rollups yet: `affidavit rollups run` makes them."
-        if state["zone"] != question.zone:
-            return f"Rollups are kept by the days of {state['zone']}."
-        if state["pending"] is not None:
-            return _BUSY
-        as_of = datetime.now(UTC) - SENT_WITHIN
-        behind = self._behind(state)
-        if behind:
-            return behind
-        tail = self._tail.runs(state)
-        if tail is None:
-            return "Much is not in the rollups yet; `affidavit rollups status`."
+        if isinstance(standing, str):
+            return standing
+        if standing.zone != question.zone:
+            return f"Rollups are kept by the days of {standing.zone}."
         since, until = _ceil(question.since), _ceil(question.until)
         parts: list[Part] = []
-        floor = state.get("since")
-        if floor is not None and since < floor:
-            parts.append(Part(None, since, min(floor, until)))
-            since = floor
+        if standing.floor is not None and since < standing.floor:
+            parts.append(Part(None, since, min(standing.floor, until)))
+            since = standing.floor
         if since < until:
-            parts += self._cover(state["_id"], question, since, until)
-        old = self._has_old(until)
-        return Plan(state["_id"], tuple(parts), as_of, old, tail, state["serial"])
+            parts += self._cover(standing, question, since, until)
+        return Plan(standing, tuple(parts))
 
-    def _settled(self, question: SumQuestion) -> Plan | str:
-        """Plan while no group is being added: sums read meanwhile would hold a part of it."""
+    def _settled(self) -> Standing | str:
+        """Look while no group is being added: sums read meanwhile would hold a part of it."""
         end_s = time.monotonic() + PATIENCE_S
-        while (plan := self.plan(question)) == _BUSY and time.monotonic() < end_s:
+        while (standing := self._stand.look()) == BUSY and time.monotonic() < end_s:
             time.sleep(_LOOK_S)
-        return plan
+        return standing
 
     def _steadily(
         self, question: SumQuestion, ask: Callable[[Plan, SumQuestion], T | None]
     ) -> T | None:
         """Ask the cells at rest, again where one was added to; None: the records must be asked."""
         end_s = time.monotonic() + PATIENCE_S
-        known = self._known(question)
+        standing, at_s = self._seen
+        is_shared = time.monotonic() - at_s < FRESH_S
+        if not is_shared:
+            standing = self._settled()
         while True:
-            plan, known = self._settled(question) if known is None else known, None
-            if isinstance(plan, str) or all(part.shape is None for part in plan.parts):
+            plan = self.plan(question, standing)
+            if isinstance(plan, str) or plan.is_raw:
                 return None
             answer = ask(plan, question)
-            now = self._cells.state() or {"_id": "", "serial": 0, "pending": None}
-            if (now["_id"], now["serial"], now["pending"]) == (plan.side, plan.serial, None):
+            if self._stand.is_still(plan.standing):
                 return answer
             if time.monotonic() >= end_s:
                 return None
-
-    def _known(self, question: SumQuestion) -> Plan | str | None:
-        """Give the plan whose source was told a moment ago; what it says of cells is looked at."""
-        asked, plan, at_s = self._planned or (None, "", 0.0)
-        return plan if asked == question and time.monotonic() - at_s < FRESH_S else None
-
-    def _has_old(self, until: datetime) -> bool:
-        """Whether set-up has found documents of another logger that may be of this time."""
-        adoption = Ledger(self._location).newest(LedgerEvent.ADOPTION)
-        if adoption is None:
-            return False
-        first = adoption["details"].get("first")
-        # Their times are local: a day more.
-        return not isinstance(first, datetime) or first - timedelta(days=1) < until
-
-    def _is_small(self) -> bool:
-        """Whether there are few records, by the server's own count."""
-        records = self._location.database[self._location.names.records]
-        with translated("count the records"):
-            return records.estimated_document_count(maxTimeMS=5000) < SMALL
-
-    def _behind(self, state: Document) -> str:
-        """Say how far rollups are behind, if that is too far; three look-ups by index."""
-        names, database = self._location.names, self._location.database
-        now = datetime.now(UTC)
-        seals, batches = database[names.seals], database[names.leaf_batches]
-        with translated("look how far the log is sealed"):
-            last = seals.find_one(
-                {"_id": {"$gte": 0}}, {"mark": 1}, sort=[("_id", -1)], max_time_ms=5000
-            )
-            if last is None:
-                return "The log is not sealed, so there are no rollups."
-            if last["_id"] > state["k"]:
-                first = seals.find_one({"_id": state["k"] + 1}, {"at": 1}, max_time_ms=5000)
-                if first is not None and now - first["at"] > LATE:
-                    behind = last["_id"] - state["k"]
-                    return f"Rollups are {behind} seals behind; `affidavit rollups status`."
-            newer = {"sent_at": {"$gt": last.get("mark") or EPOCH}}
-            waits = batches.find_one(newer, {"sent_at": 1}, sort=[("sent_at", 1)], max_time_ms=5000)
-        if waits is not None and now - waits["sent_at"] > LATE:
-            return "The sealer is more than a minute behind the log; `affidavit status`."
-        return ""
+            standing = self._settled()
+            if is_shared:
+                self._seen = standing, time.monotonic()
 
     def _cover(
-        self, side: str, question: SumQuestion, since: datetime, until: datetime
+        self, standing: Standing, question: SumQuestion, since: datetime, until: datetime
     ) -> list[Part]:
         """Cut a span into whole slots and what is left at the ends."""
         shape = next((each for each in _BY_DAY if _fits(each, question)), None)
         if shape is None:
-            return self._finer(side, question, since, until)
-        slots, ends = self._whole(side, MODELS, question.tz, since, until)
+            return self._finer(standing, question, since, until)
+        slots, ends = self._whole(standing, MODELS, question.tz, since, until)
         found = [Part(shape, *slots)] if slots else []
-        return [*found, *(p for end in ends for p in self._finer(side, question, *end))]
+        return [*found, *(p for end in ends for p in self._finer(standing, question, *end))]
 
     def _finer(
-        self, side: str, question: SumQuestion, since: datetime, until: datetime
+        self, standing: Standing, question: SumQuestion, since: datetime, until: datetime
     ) -> list[Part]:
         if not _fits(HOURS, question) or not _whole_hours(question.tz, since, until):
             return [Part(None, since, until)]
-        slots, ends = self._whole(side, HOURS, question.tz, since, until)
+        slots, ends = self._whole(standing, HOURS, question.tz, since, until)
         found = [Part(HOURS, *slots)] if slots else []
         return [*found, *(Part(None, *end) for end in ends)]
 
     def _whole(
-        self, side: str, shape: Shape, zone: ZoneInfo, since: datetime, until: datetime
+        self, standing: Standing, shape: Shape, zone: ZoneInfo, since: datetime, until: datetime
     ) -> tuple[tuple[datetime, datetime] | None, list[tuple[datetime, datetime]]]:
         """Give the span of the slots that can be taken whole, and the spans beside it.
 
@@ -363,21 +310,35 @@ class RollupCalls:
         """
         start, last = (slot_start(shape.slot, at, zone) for at in (since, until))
         end = until if last == until else slot_end(shape.slot, last, zone)
+        cut = [at for at, is_cut in ((start, start < since), (last, last < until)) if is_cut]
+        held = self._ends(standing, shape, zone, cut)
         ends: list[tuple[datetime, datetime]] = []
         if start < since:
             after = slot_end(shape.slot, start, zone)
-            times = self._cells.times(side, shape, start, after)
+            times = held[start]
             if times is not None and times[0] < since <= times[1]:
                 ends.append((since, min(after, until)))
             if times is None or times[0] < since:
                 start = after
         if last < until and last >= start:
-            times = self._cells.times(side, shape, last, end)
+            times = held[last]
             if times is not None and times[0] < until <= times[1]:
                 ends.append((max(last, since), until))
             if times is None or times[1] >= until:
                 end = last
         return ((start, end) if start < end else None), ends
+
+    def _ends(
+        self, standing: Standing, shape: Shape, zone: ZoneInfo, starts: Sequence[datetime]
+    ) -> dict[datetime, Ends]:
+        """Tell the first and last time in some slots; each is read once for a standing."""
+        known = standing.ends
+        new = [start for start in starts if (shape.letter, start) not in known]
+        if new:
+            slots = [(start, slot_end(shape.slot, start, zone)) for start in dict.fromkeys(new)]
+            for start, times in self._cells.ends(standing.side, shape, slots).items():
+                known[shape.letter, start] = times
+        return {start: known[shape.letter, start] for start in starts}
 
     # -- adding up -------------------------------------------------------------------------------
 
@@ -386,14 +347,14 @@ class RollupCalls:
         for part in plan.parts:
             self._merge(question, found, self._sums_of(plan, part, question))
         self._merge(question, found, self._tail_of(plan, question))
-        if plan.old:
+        if plan.old(question):
             for since, until in plan.beside(question):
                 span = replace(question, since=since, until=until)
                 self._merge(question, found, self._old.sums(span))
         return found
 
     def _tail_of(self, plan: Plan, question: SumQuestion) -> Iterator[tuple[Key, Sums]]:
-        return self._tail.sums(plan.tail, question, plan.beside(question))
+        return self._tail.sums(plan.standing.tail, question, plan.beside(question))
 
     def _sums_of(self, plan: Plan, part: Part, question: SumQuestion) -> Iterable[tuple[Key, Sums]]:
         if part.shape is None:

@@ -42,6 +42,12 @@ class Integrity:
     anchors: tuple[str, ...] = ()
     verified: Mapping[str, Any] | None = None
     """The outcome of a verification of now; None where none was asked for."""
+    watched_age_s: float | None = None
+    """Since the verification beside the sealing last told its outcome; None: it has told none."""
+    damage: str | None = None
+    """What that one found; None where nothing."""
+    excuses: str | None = None
+    """The reasons for what is gone that it took and had not taken before."""
 
 
 @dataclass(slots=True)

@@ -278,6 +278,8 @@ def _integrity(found: Figures, integrity: Integrity) -> Section:
         ("sealing", f"{integrity.level or '-'}; {integrity.waiting:,} leaf batches wait"
                     + (f", the oldest for {integrity.lag_s:,.0f} s" if integrity.waiting else "")),
         *(("anchor", text) for text in integrity.anchors or ("none is configured here",)),
+        ("verified beside the sealing", _watched(integrity)),
+        *([("new reasons for what is gone", integrity.excuses)] if integrity.excuses else []),
         ("verification", _verdict(integrity)),
     ]  # fmt: skip
     if integrity.verified is not None:
@@ -287,6 +289,7 @@ def _integrity(found: Figures, integrity: Integrity) -> Section:
             if count
         ]
         rows += [("finding", str(text)) for text in integrity.verified.get("findings", ())]
+        rows += [("reason", str(text)) for text in integrity.verified.get("excuses", ())]
         rows += [("not looked at", str(text)) for text in integrity.verified.get("limits", ())]
     tables = [Table("When this report was made", ("", ""), tuple(rows))]
     changes = [record for record in found.happened.notable if record.get("event_type") in _CHANGES]
@@ -367,14 +370,26 @@ def _cut_off(found: Figures, listed: Sequence[Document]) -> list[str]:
 
 def _verdict(integrity: Integrity) -> str:
     said = integrity.verified
+    if said is None and integrity.damage:
+        return (
+            f"THE LOG DOES NOT HOLD, says the verification beside the sealing: {integrity.damage}"
+        )
     if said is None:
         return "not verified for this report"
     if not integrity.size:
         return "nothing is sealed, so nothing could be verified"
+    if said.get("verdict") == "unconfirmed":
+        return f"NOT CONFIRMED. {said.get('says')}"
     if said.get("clean"):
         return f"verified, nothing is wrong; level: {said.get('level')}"
     kinds = ", ".join(f"{count} {kind}" for kind, count in said.get("kinds", {}).items())
     return f"THE LOG DOES NOT HOLD: {kinds}"
+
+
+def _watched(integrity: Integrity) -> str:
+    if integrity.watched_age_s is None:
+        return "no outcome yet"
+    return f"{integrity.damage or 'nothing is wrong'}, {integrity.watched_age_s / 3600:,.1f} h ago"
 
 
 def _key(row: Row) -> str:

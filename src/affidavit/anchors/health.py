@@ -11,6 +11,7 @@ from affidavit.anchors.base import Anchor
 from affidavit.anchors.run import FAILURE, newest_of
 from affidavit.event import Document
 from affidavit.integrity.reader import size_of
+from affidavit.sealer.health import ago
 from affidavit.store.sealing import SealStore
 
 LATE: Final = 3
@@ -72,3 +73,18 @@ def _state(
 def _age_s(document: Document | None, now: datetime) -> float | None:
     at = document.get("at") if document is not None else None
     return max(0.0, (now - at).total_seconds()) if isinstance(at, datetime) else None
+
+
+def words(state: AnchorState) -> str:
+    """Say what the newest receipt shows, how old it is, and what went wrong since."""
+    if state.size is None or state.age_s is None:
+        parts = ["no receipt yet"]
+    else:
+        parts = [f"{state.size} leaves {ago(state.age_s)}"]
+    if state.shrunk:
+        parts.append("the log has FEWER leaves now: it was rolled back or cut off")
+    if state.failure is not None:
+        parts.append(f"FAILED {ago(state.failure_age_s or 0.0)}: {state.failure}")
+    elif state.late:
+        parts.append("too long ago: does a sealer run with these settings?")
+    return "; ".join(parts)

@@ -1,11 +1,11 @@
-"""The state of the anchors in words, for ``status`` and ``doctor``."""
+"""The state of the anchors, for ``status`` and ``doctor``."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from affidavit.cli._sealing import ago
+from affidavit.anchors.health import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,21 +14,6 @@ if TYPE_CHECKING:
     from affidavit.config import AuditConfig
     from affidavit.store.findings import Finding
     from affidavit.store.mongo.log import MongoLog
-
-
-def words(state: AnchorState) -> str:
-    """Say what the newest receipt shows, how old it is, and what went wrong since."""
-    if state.size is None or state.age_s is None:
-        parts = ["no receipt yet"]
-    else:
-        parts = [f"{state.size} leaves {ago(state.age_s)}"]
-    if state.shrunk:
-        parts.append("the log has FEWER leaves now: it was rolled back or cut off")
-    if state.failure is not None:
-        parts.append(f"FAILED {ago(state.failure_age_s or 0.0)}: {state.failure}")
-    elif state.late:
-        parts.append("too long ago: does a sealer run with these settings?")
-    return "; ".join(parts)
 
 
 def states(config: AuditConfig, log: MongoLog) -> list[AnchorState] | None:

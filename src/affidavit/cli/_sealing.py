@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from affidavit.sealer.health import ago
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -41,14 +43,6 @@ def alarm(health: Health) -> str | None:
     if health.damage is None:
         return None
     return f"THE LOG DOES NOT HOLD ({ago(health.verified_age_s or 0.0)}): {health.damage}"
-
-
-def ago(age_s: float) -> str:
-    """Write an age in the unit that one would say."""
-    for size, unit in ((86_400, "days"), (3600, "h"), (60, "min")):
-        if age_s >= 2 * size:
-            return f"{age_s / size:.0f} {unit} ago"
-    return f"{age_s:.0f} s ago"
 
 
 def findings(config: AuditConfig, log: MongoLog) -> Iterator[Finding]:

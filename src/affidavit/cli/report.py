@@ -15,7 +15,6 @@ from affidavit.errors import ConfigError
 if TYPE_CHECKING:
     from affidavit.analytics.month import Integrity
     from affidavit.config import AuditConfig
-    from affidavit.integrity.note import Signs
     from affidavit.store.mongo.log import MongoLog
 
 FORMATS = ("md", "html")
@@ -89,38 +88,31 @@ def _write(
     *,
     json: bool,
 ) -> Integrity:
-    from affidavit._monitor_settings import read_budgets
     from affidavit.analytics import month as months
     from affidavit.analytics import rendering
-    from affidavit.analytics.report import build
     from affidavit.cli import _output as output
+    from affidavit.evidence.monthly import handed_over, written
     from affidavit.evidence.report import write_report
 
     now = datetime.now(UTC)
-    zone = log.reporting_timezone
-    chosen = months.month_of(month, zone, now)
+    chosen = months.month_of(month, log.reporting_timezone, now)
     asked = {"month": chosen, "format": format_, "verify": trusted is not None}
     log.note_access("report", asked, None)
     integrity = _integrity(log, config, trusted, now)
-    budgets = read_budgets(config.budgets)
-    found = months.gather(log.calls, log.forensics, chosen, zone, budgets, now)
-    made = build(found, integrity)
-    written = rendering.as_markdown(made) if format_ == "md" else rendering.as_html(made)
+    made = written(log, config, chosen, [format_], integrity, now)
     if out is None:
         if json:
-            output.as_json(rendering.as_dict(made))
+            output.as_json(rendering.as_dict(made.report))
         else:
-            typer.echo(written, nl=False)
+            typer.echo(made.texts[format_], nl=False)
         return integrity
-    texts = {f"report.{format_}": written, "report.json": rendering.as_json(made)}
-    about = {"month": chosen, "timezone": zone, "made": f"{now:%Y-%m-%d %H:%M:%S} UTC"}
-    signer = _signer(log, config)
-    manifest = write_report(out, texts, about, log.seals, signer)
+    files = handed_over(log, config, made)
+    write_report(out, files)
     if json:
-        output.as_json(manifest)
+        output.as_json(files.manifest)
     else:
         output.say(f"The report of {chosen} is in {out}.")
-    if signer is None:
+    if not files.signed:
         output.note("The log's key is not on this host, so the manifest is not signed.")
     return integrity
 
@@ -128,7 +120,8 @@ def _write(
 def _integrity(
     log: MongoLog, config: AuditConfig, trusted: tuple[str | None, str] | None, now: datetime
 ) -> Integrity:
-    from affidavit.cli._anchors import states, words
+    from affidavit.anchors.health import words
+    from affidavit.cli._anchors import states
     from affidavit.evidence.report import integrity_of
 
     anchors = tuple(f"{each.anchor}: {words(each)}" for each in states(config, log) or ())
@@ -152,24 +145,17 @@ def _verified(
     hold_against_anchors(log.seals, config, found)
     return {
         "clean": found.clean,
+        "verdict": found.verdict.value,
+        "says": found.says,
         "level": found.level.value,
         "pinned_by": found.pinned_by,
         "size": found.size,
         "counts": dict(found.counts),
         "kinds": {kind.value: count for kind, count in found.kinds.items()},
         "findings": [finding.text for finding in found.findings[:_SHOWN]],
+        "excuses": [str(each) for each in found.excuses[:_SHOWN]],
         "limits": list(found.limits),
     }
-
-
-def _signer(log: MongoLog, config: AuditConfig) -> Signs | None:
-    from affidavit.errors import SealError
-    from affidavit.sealer.keys import open_key
-
-    try:
-        return open_key(log.seals, config, create=False).signer
-    except SealError:
-        return None
 
 
 def _check(path: Path, known: str | None, *, json: bool) -> bool:

@@ -134,7 +134,7 @@ def _print(
         if found_wrong is not None:
             output.say(found_wrong)
     for each in anchors or ():
-        from affidavit.cli._anchors import words as anchored
+        from affidavit.anchors.health import words as anchored
 
         output.say(f"anchor {each.anchor}: {anchored(each)}")
     if watched is not None:

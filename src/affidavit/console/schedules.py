@@ -1,7 +1,8 @@
-"""What goes on beside the answers: sealing, rollups, verification, anchors, monitoring.
+"""What goes on beside the answers: sealing, rollups, verification, anchors, monitoring, reports.
 
 Several instances on one log act once: whoever seals leaves marks and the others wait for these to
-end, rollups and seals have unique keys, anchors go by their receipts, and the monitor by a lease.
+end, rollups and seals have unique keys, anchors go by their receipts, and the monitor and the
+monthly reports by a lease each.
 All of it is over connections of its own, so that no page waits for it, and none of it stops the
 service: what cannot be done is told to the Python log once, and tried again.
 """
@@ -9,21 +10,26 @@ service: what cannot be done is told to the Python log once, and tried again.
 from __future__ import annotations
 
 import logging
+import os
+import secrets
+import socket
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from affidavit.analytics.keeper import Keeper
 from affidavit.analytics.upkeep import PIECE, Turns
 from affidavit.anchors.beside import beside_sealing
 from affidavit.console.auth.bootstrap import PATH
+from affidavit.console.reporting import make_due
 from affidavit.errors import AffidavitError, StoreRefused
 from affidavit.monitor.configured import monitor_for
 from affidavit.monitor.notify.configured import targets_of
 from affidavit.monitor.rules import rules_of
 from affidavit.sealer.inprocess import InProcessSealer
-from affidavit.store import open_log
+from affidavit.store import open_log, service_of
 from affidavit.tally.pace import Gentle
 
 if TYPE_CHECKING:
@@ -35,6 +41,9 @@ CONNECTIONS: Final = 4
 RETRY_S: Final = 2.0
 REST_S: Final = 600.0
 """Pause after a refusal: rights do not change by the minute."""
+
+REPORT_EVERY_S: Final = 600.0
+"""How often it is looked whether a month's report is due."""
 
 FINISH_S: Final = 5.0
 """Seconds for sealing what came last."""
@@ -69,6 +78,7 @@ class Schedules:
         if self._log is not None:
             named["sealing"] = self._begin_sealing
             named["monitor"] = self._watch
+            named["reports"] = self._report
         for name, work in named.items():
             thread = threading.Thread(
                 target=self._until_done, args=(name, work), name=f"affidavit-{name}", daemon=True
@@ -147,13 +157,24 @@ class Schedules:
             watching.close()
         return True
 
+    def _report(self) -> bool:
+        """Make each month's report when it is due."""
+        assert self._log is not None  # noqa: S101 - the thread is not started without
+        service, config = service_of(self._log), self._backend.config
+        holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        while not self._stop.is_set():
+            made = make_due(self._log, config, service, holder, datetime.now(UTC))
+            if made is not None:
+                _log.info("affidavit: the report of %s was made", made)
+            self._stop.wait(REPORT_EVERY_S)
+        return True
+
     def _look(self, watching: Monitor) -> None:
         done = watching.tick()
         if done is None:
             return
-        for event in done.changes:
-            subject = f" ({event.key.subject})" if event.key.subject else ""
-            _log.info("affidavit: alert %s %s%s", event.what.value, event.key.rule, subject)
+        for event in done.changes:  # not of whom: a budget's alert names a user
+            _log.info("affidavit: alert %s %s", event.what.value, event.key.rule)
         for target, why in done.delivered.failed:
             self._complain(f"an alert was not delivered to {target}: {why}")
 

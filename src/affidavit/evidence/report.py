@@ -40,6 +40,15 @@ class Checked:
     """Whether the key was known beforehand."""
 
 
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A report's files by name, as they are handed over, and what the manifest says of them."""
+
+    files: Mapping[str, bytes]
+    manifest: Mapping[str, Any]
+    signed: bool
+
+
 def integrity_of(store: SealStore, now: datetime, anchors: tuple[str, ...]) -> Integrity:
     """Tell what the log's own collections say of its proofs. Raises StoreError."""
     identity, last, health = store.identity(), store.last_seal(), look(store, now)
@@ -53,23 +62,24 @@ def integrity_of(store: SealStore, now: datetime, anchors: tuple[str, ...]) -> I
         waiting=health.waiting,
         lag_s=health.lag_s,
         anchors=anchors,
+        watched_age_s=health.verified_age_s,
+        damage=health.damage,
+        excuses=health.excuses,
     )
 
 
-def write_report(
-    out: Path,
+def packed(
     report: Mapping[str, str],
     about: Mapping[str, Any],
     store: SealStore,
     signer: Signs | None = None,
-) -> dict[str, Any]:
-    """Write a report's files into a new folder; return the manifest.
+) -> Packed:
+    """Put a report's files together, with key, checkpoint and manifest.
 
     ``report`` has texts by file name, ``about`` what the manifest says of them: ``month``,
     ``timezone``, ``made``. With ``signer``, the log's key, the manifest is signed. Raises
-    ConfigError for a folder that is there already.
+    StoreError.
     """
-    new_folder(out)
     identity, last = store.identity(), store.last_seal()
     texts = dict(report)
     if identity is not None:
@@ -85,18 +95,25 @@ def write_report(
         made=about["made"],
         report=" and ".join(name for name in report if name != "report.json"),
     )
-    told = {}
-    for name, text in texts.items():
-        data = text.encode()
-        new_file(out / name).write_bytes(data)
-        told[name] = {"sha256": sha256(data).hexdigest(), "bytes": len(data)}
+    found = {name: text.encode() for name, text in texts.items()}
+    told = {
+        name: {"sha256": sha256(data).hexdigest(), "bytes": len(data)}
+        for name, data in found.items()
+    }
     manifest = {"format": FORMAT, **about, "origin": origin, "size": size, "files": told}
     whole = (json.dumps(manifest, indent=2, sort_keys=True) + "\n").encode()
-    new_file(out / _MANIFEST).write_bytes(whole)
+    found[_MANIFEST] = whole
     if signer is not None:
         note = sign_note(f"{FORMAT}\n{sha256(whole).hexdigest()}\n", signer)
-        new_file(out / _NOTE).write_text(str(note), encoding="utf-8")
-    return manifest
+        found[_NOTE] = str(note).encode()
+    return Packed(found, manifest, signer is not None)
+
+
+def write_report(out: Path, report: Packed) -> None:
+    """Write a report's files into a new folder. Raises ConfigError for one that is there."""
+    new_folder(out)
+    for name, data in report.files.items():
+        new_file(out / name).write_bytes(data)
 
 
 def check_report(path: Path, vkey: str | None = None) -> Checked:

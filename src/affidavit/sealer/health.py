@@ -119,3 +119,11 @@ def _count(value: object) -> int:
 def _age_s(document: Document | None, now: datetime) -> float | None:
     at = document.get("at") if document is not None else None
     return max(0.0, (now - at).total_seconds()) if isinstance(at, datetime) else None
+
+
+def ago(age_s: float) -> str:
+    """Write an age in the unit that one would say."""
+    for size, unit in ((86_400, "days"), (3600, "h"), (60, "min")):
+        if age_s >= 2 * size:
+            return f"{age_s / size:.0f} {unit} ago"
+    return f"{age_s:.0f} s ago"

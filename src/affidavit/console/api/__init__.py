@@ -23,8 +23,9 @@ def routers() -> list[APIRouter]:
         integrity,
         otlp,
         questions,
+        reports,
         tokens,
     )
 
-    parts = (ingest, otlp, calls, questions, alerts, integrity, exports, tokens)
+    parts = (ingest, otlp, calls, questions, alerts, integrity, exports, reports, tokens)
     return [part.router for part in parts]

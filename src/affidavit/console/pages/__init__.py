@@ -36,6 +36,7 @@ NAV: Final = (
     Entry("calls", "/calls", Right.METADATA, "c"),
     Entry("cost", "/cost", Right.COST, "p"),
     Entry("integrity", "/integrity", Right.INTEGRITY, "i"),
+    Entry("reports", "/reports", Right.INTEGRITY, "r"),
     Entry("monitoring", "/monitoring", Right.ALERTS, "m"),
     Entry("settings", "/settings", Right.SETTINGS, "s"),
 )
@@ -51,6 +52,7 @@ _PAGES: Final = (
     "call",
     "cost",
     "integrity",
+    "reports",
     "monitoring",
 )
 """Modules here that have routes; a page adds its own with its first commit."""

@@ -92,9 +92,7 @@ async def _page(
     made: tuple[str, Token] | None = None,
 ) -> Response:
     backend: Backend = request.app.state.backend
-    held = accounts.Accounts()
-    if may(visitor.role, Right.TOKENS):
-        held = await run(accounts.accounts, backend, visitor)
+    held, history, missing = await run(_held, backend, visitor)
     t = words_of(request)
     return render(
         request,
@@ -116,8 +114,26 @@ async def _page(
         config=_config(backend),
         service=_service(backend),
         uri=without_password(backend.uri),
-        history=await run(_history, backend),
+        history=history,
+        missing=missing,
     )
+
+
+def _held(
+    backend: Backend, visitor: Visitor
+) -> tuple[accounts.Accounts | None, list[dict[str, Any]] | None, str | None]:
+    """Ask the database for tokens, sessions and history; None for what it does not give, and why.
+
+    The configuration in force needs no database, and is shown all the same.
+    """
+    held: accounts.Accounts | None = None
+    try:
+        backend.pulse.check()  # nobody waits for what is known to be away
+        if may(visitor.role, Right.TOKENS):
+            held = accounts.accounts(backend, visitor)
+        return held, _history(backend), None
+    except StoreError as error:
+        return held, None, str(error)
 
 
 def _asked(form: Mapping[str, str]) -> Grant:
@@ -163,11 +179,7 @@ def _written(value: object) -> str:
 
 
 def _history(backend: Backend) -> list[dict[str, Any]]:
-    """Give what the ledger says of set-up and changed settings; nothing where it cannot be read."""
-    try:
-        found = backend.log.changes()
-    except StoreError:
-        return []
+    """Give what the ledger says of set-up and changed settings. Raises StoreError."""
     return [
         {
             "at": document.get("timestamp", datetime.now(UTC)),
@@ -179,7 +191,7 @@ def _history(backend: Backend) -> list[dict[str, Any]]:
                 if value not in (None, [], {})
             ],
         }
-        for document in found
+        for document in backend.log.changes()
     ]
 
 

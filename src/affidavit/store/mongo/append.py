@@ -35,6 +35,7 @@ from affidavit.errors import StoreRefused, StoreUnavailable
 from affidavit.event import NO_OUTCOME, Dest, Document, EventType, LedgerEvent, utc_from_ms
 from affidavit.store.base import STORED, Encoded, Outcome, Verdict
 from affidavit.store.mongo.connect import locate
+from affidavit.store.mongo.driver import cause
 
 # Loaded with this module, by the application's own thread: a fork while a background thread is
 # importing leaves the module's lock held in the child, which then waits for it for ever.
@@ -356,7 +357,7 @@ def _translated() -> Iterator[None]:
         msg = f"MongoDB could not do it for now (code {error.code}, {_code_name(error)})."
         raise StoreUnavailable(msg) from error
     except PyMongoError as error:
-        msg = f"MongoDB does not answer ({type(error).__name__}). Records wait in the spool."
+        msg = f"MongoDB does not answer ({cause(error)}). Records wait in the spool."
         raise StoreUnavailable(msg) from error
 
 

@@ -22,6 +22,7 @@ from pymongo.write_concern import WriteConcern
 
 from affidavit.config import AuditConfig, without_password, without_secrets
 from affidavit.errors import ConfigError
+from affidavit.store.mongo.driver import cause
 from affidavit.store.mongo.names import Names
 
 WRITE_CONCERN: Final = WriteConcern(w="majority", j=True)
@@ -218,7 +219,7 @@ def _open(
         msg = f"{shown!r} is no usable MongoDB address: {why}."
         raise ConfigError(msg) from None  # the driver's own text could hold a secret
     except PyMongoError as error:
-        msg = f"{shown!r} cannot be opened: {type(error).__name__}."
+        msg = f"{shown!r} cannot be opened: {cause(error)}."
         raise ConfigError(msg) from error
     return client, named
 

@@ -19,7 +19,7 @@ from affidavit.errors import StoreError, StoreRefused
 from affidavit.event import LedgerEvent
 from affidavit.store.findings import Finding, Level
 from affidavit.store.mongo.connect import Location
-from affidavit.store.mongo.driver import translated
+from affidavit.store.mongo.driver import cause, translated
 from affidavit.store.mongo.ledger import Ledger
 from affidavit.store.mongo.plan import VERSION, plan_setup
 from affidavit.store.mongo.read import Reader
@@ -61,7 +61,7 @@ def examine(location: Location, config: AuditConfig, timeout_s: float = 10.0) ->
         except StoreError as error:
             findings.append(Finding(check, Level.NOTE, str(error)))
         except PyMongoError as error:
-            findings.append(Finding(check, Level.NOTE, f"not looked at: {type(error).__name__}"))
+            findings.append(Finding(check, Level.NOTE, f"not looked at: {cause(error)}"))
     return findings
 
 

@@ -9,7 +9,13 @@ import contextlib
 from collections.abc import Iterator
 from typing import Final
 
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import (
+    ConnectionFailure,
+    NetworkTimeout,
+    OperationFailure,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+)
 
 from affidavit.errors import AffidavitError, StoreError, StoreRefused, StoreUnavailable
 
@@ -29,10 +35,21 @@ def translated(doing: str) -> Iterator[None]:
         raise _refusal(error, doing) from error
     except PyMongoError as error:
         msg = (
-            f"MongoDB does not answer ({type(error).__name__}), so it could not {doing}. "
+            f"MongoDB does not answer ({cause(error)}), so it could not {doing}. "
             "Check the address and that the server runs; `affidavit doctor` looks closer."
         )
         raise StoreUnavailable(msg) from error
+
+
+def cause(error: PyMongoError) -> str:
+    """Say what went wrong between driver and server in words of ours, to stand in brackets."""
+    if isinstance(error, ServerSelectionTimeoutError):
+        return "no server was found in time"
+    if isinstance(error, NetworkTimeout) or error.timeout:
+        return "the answer took too long"
+    if isinstance(error, ConnectionFailure):
+        return "the connection broke"
+    return "the driver could not ask"
 
 
 def code_name(error: OperationFailure) -> str:

@@ -38,6 +38,8 @@ class Issuer:
     """Of whoever logs in, over those that every token has."""
     document: dict[str, Any] = field(default_factory=dict)
     """Over the discovery document."""
+    keys: dict[str, Any] | None = None
+    """Instead of the document of its keys."""
     signing: RSAKey | None = None
     """Another key than the one that is published."""
     algorithm: str = "RS256"
@@ -102,7 +104,11 @@ def issuing() -> Iterator[Issuer]:
             if parts.path == "/.well-known/openid-configuration":
                 self._json(issuer.described())
             elif parts.path == "/keys":
-                self._json({"keys": [issuer.key.as_dict(private=False)]})
+                self._json(
+                    issuer.keys
+                    if issuer.keys is not None
+                    else {"keys": [issuer.key.as_dict(private=False)]}
+                )
             elif parts.path == "/authorize":
                 asked = {name: values[0] for name, values in parse_qs(parts.query).items()}
                 code = secrets.token_urlsafe(16)

@@ -15,7 +15,11 @@ AT_ONCE: Final = 16
 P = ParamSpec("P")
 R = TypeVar("R")
 
+ELSEWHERE: Final = 4
+"""Threads that wait for another host at a time. It may be slow: no page waits for these."""
+
 _limiter: RunVar[anyio.CapacityLimiter] = RunVar("affidavit_console_limiter")
+_elsewhere: RunVar[anyio.CapacityLimiter] = RunVar("affidavit_console_elsewhere")
 
 
 async def run(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -23,10 +27,22 @@ async def run(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
 
     A request that ends meanwhile does not wait for it.
     """
-    try:
-        limiter = _limiter.get()
-    except LookupError:
-        limiter = anyio.CapacityLimiter(AT_ONCE)
-        _limiter.set(limiter)
+    limiter = _limiter_of(_limiter, AT_ONCE)
     call = partial(function, *args, **kwargs)
     return await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=limiter)
+
+
+async def run_elsewhere(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call something that waits for another host, as :func:`run` does, on threads of its own."""
+    limiter = _limiter_of(_elsewhere, ELSEWHERE)
+    call = partial(function, *args, **kwargs)
+    return await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=limiter)
+
+
+def _limiter_of(held: RunVar[anyio.CapacityLimiter], most: int) -> anyio.CapacityLimiter:
+    try:
+        return held.get()
+    except LookupError:
+        limiter = anyio.CapacityLimiter(most)
+        held.set(limiter)
+        return limiter

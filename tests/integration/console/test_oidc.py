@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -149,6 +152,54 @@ def test_only_the_issuers_own_host_is_asked(
     answer = log_in(served)
     assert answer.status_code == httpx.codes.BAD_GATEWAY
     assert served.backend.doorman.sessions.all() == []
+
+
+@pytest.mark.requirement("R13")
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {},
+        {"keys": None},
+        {"keys": [1]},
+        {"keys": {"a": 1}},
+        {"keys": [{"kty": ["RSA"]}]},
+        {"keys": [{"kty": "RSA", "n": "AQAB", "e": "", "kid": "one"}]},
+        {"keys": [{"kty": "RSA", "n": 7, "e": 7, "kid": "one"}]},
+        {"keys": [{"kty": "oct", "k": "c2VjcmV0", "kid": "one"}]},
+        {"keys": [{"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA", "kid": "one"}]},
+    ],
+    ids=str,
+)
+def test_keys_that_are_none_let_nobody_in(
+    served: Served, issuer: Issuer, keys: dict[str, Any]
+) -> None:
+    """Whatever the document holds, it is no fault of this program."""
+    issuer.claims, issuer.keys = ADA, keys
+    answer = log_in(served)
+    assert answer.status_code == httpx.codes.BAD_GATEWAY
+    assert served.backend.doorman.sessions.all() == []
+
+
+@pytest.mark.requirement("R13")
+def test_an_issuer_that_never_answers_keeps_nobody_else_waiting(mongodb_uri: str) -> None:
+    """Anybody may begin to log in; that takes no thread from pages, however often it is done."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with (
+            serving(mongodb_uri, oidc_issuer=url, oidc_client_id=CLIENT) as served,
+            ThreadPoolExecutor(40) as many,
+        ):
+            began = [
+                many.submit(httpx.get, f"{served.url}/login/oidc", timeout=60) for _ in range(40)
+            ]
+            time.sleep(1)
+            began_s = time.monotonic()
+            with served.browser() as browser:
+                assert browser.get("/calls").status_code == httpx.codes.OK
+            assert time.monotonic() - began_s < 8, "it waited for the issuer"
+            assert not any(each.done() for each in began), "the issuer answered"
+            answers = {each.result().status_code for each in began}
+            assert answers == {httpx.codes.BAD_GATEWAY}
 
 
 @pytest.mark.requirement("R13")

@@ -10,13 +10,14 @@ import ssl
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import urlencode, urlsplit
 
 from affidavit.errors import AffidavitError
 
 TIMEOUT_S: Final = 10.0
 MOST_BYTES: Final = 512 * 1024
+_LONGEST_SHOWN: Final = 100
 
 
 class FetchFailed(AffidavitError):  # noqa: N818 - what happened
@@ -48,39 +49,104 @@ class Fetcher:
     def _ask(
         self, url: str, method: str, body: bytes | None, headers: Mapping[str, str]
     ) -> dict[str, Any]:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError as error:
+            raise FetchFailed("The issuer names an address that is none.") from error
+        netloc = _shown(parts.netloc)
         if parts.netloc.lower() not in self._hosts:
             msg = (
-                f"The issuer names an address on {parts.netloc or 'no host'}, which is not its "
-                "own. Add the host to --oidc-hosts if it is to be trusted."
+                f"The issuer names an address on {netloc or 'no host'}, which is not its own. Add "
+                "the host with --oidc-host if it is to be trusted."
             )
             raise FetchFailed(msg)
         if parts.scheme != "https" and not (parts.scheme == "http" and is_local(parts.hostname)):
-            msg = f"The issuer names an address on {parts.netloc} that is not https."
+            msg = f"The issuer names an address on {netloc} that is not https."
             raise FetchFailed(msg)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        connection = self._connection(parts.scheme, parts.hostname or "", parts.port)
-        timer = threading.Timer(TIMEOUT_S, _cut, [connection])
-        timer.daemon = True
-        timer.start()
+        host = parts.hostname or ""
         try:
-            connection.request(method, target, body, {"Accept": "application/json", **headers})
-            answer = connection.getresponse()
-            data = answer.read(MOST_BYTES + 1)
-        except (OSError, http.client.HTTPException) as error:
+            with _Limited(TIMEOUT_S) as limit:
+                connection = self._connection(parts.scheme, host, parts.port, limit)
+                connection.request(method, target, body, {"Accept": "application/json", **headers})
+                with connection.getresponse() as answer:
+                    data = answer.read(MOST_BYTES + 1)
+        except (OSError, http.client.HTTPException, ValueError) as error:
             why = type(error).__name__
-            msg = f"{parts.netloc} does not answer ({why}). Try again in a moment."
+            msg = f"{netloc} does not answer ({why}). Try again in a moment."
             raise FetchFailed(msg) from error
-        finally:
-            timer.cancel()
-            connection.close()
-        return _object(parts.netloc, answer.status, data)
+        return _object(netloc, answer.status, data)
 
-    def _connection(self, scheme: str, host: str, port: int | None) -> http.client.HTTPConnection:
+    def _connection(
+        self, scheme: str, host: str, port: int | None, limit: _Limited
+    ) -> http.client.HTTPConnection:
+        """Connect here, so that the limit has the socket from the first byte on."""
+        made: http.client.HTTPConnection
         if scheme == "http":
-            return http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
+            made = http.client.HTTPConnection(host, port)
+            made.sock = limit.connected(host, made.port)
+            return made
         trusted = ssl.create_default_context(cafile=None if self._ca is None else str(self._ca))
-        return http.client.HTTPSConnection(host, port, timeout=TIMEOUT_S, context=trusted)
+        made = http.client.HTTPSConnection(host, port, context=trusted)
+        made.sock = limit.encrypted(limit.connected(host, made.port), host, trusted)
+        return made
+
+
+class _Limited:
+    """The time for one answer as a whole: at its end the socket is shut, whatever is awaited.
+
+    A limit on each wait alone would allow one byte a wait.
+    """
+
+    def __init__(self, seconds_s: float) -> None:
+        self._lock = threading.Lock()
+        self._over = False
+        self._sock: socket.socket | None = None
+        self._each_s = seconds_s
+        self._timer = threading.Timer(seconds_s, self._cut)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        with self._lock:
+            if self._sock is not None:
+                self._sock.close()
+
+    def connected(self, host: str, port: int) -> socket.socket:
+        """Connect. Raises OSError."""
+        return self._held(socket.create_connection((host, port), self._each_s))
+
+    def encrypted(self, plain: socket.socket, host: str, trusted: ssl.SSLContext) -> socket.socket:
+        """Speak TLS over a socket. Raises OSError."""
+        made = trusted.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
+        self._held(made)
+        made.do_handshake()
+        return made
+
+    def _held(self, sock: socket.socket) -> socket.socket:
+        with self._lock:
+            self._sock = sock
+            if self._over:
+                raise TimeoutError
+        return sock
+
+    def _cut(self) -> None:
+        with self._lock:
+            self._over = True
+            if self._sock is not None:
+                with contextlib.suppress(OSError):
+                    # Not SSLSocket's own, which would go on reading in the clear.
+                    socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+
+
+def _shown(netloc: str) -> str:
+    """Write a host as an error can hold it."""
+    plain = "".join(each if each.isprintable() else "?" for each in netloc)
+    return plain if len(plain) <= _LONGEST_SHOWN else f"{plain[:_LONGEST_SHOWN]}…"
 
 
 def _object(host: str, status: int, data: bytes) -> dict[str, Any]:
@@ -98,10 +164,3 @@ def _object(host: str, status: int, data: bytes) -> dict[str, Any]:
         msg = f"The answer of {host} is no JSON object."
         raise FetchFailed(msg)
     return found
-
-
-def _cut(connection: http.client.HTTPConnection) -> None:
-    """End a request whose time is over; a limit on each wait alone would allow one byte a wait."""
-    if connection.sock is not None:
-        with contextlib.suppress(OSError):
-            connection.sock.shutdown(socket.SHUT_RDWR)

@@ -43,6 +43,9 @@ _KNOWN_FOR_S: Final = 3600.0
 _KEYS_EVERY_S: Final = 60.0
 """Keys are asked for again this often at most, when a token names one that is not known."""
 
+_FAILED_FOR_S: Final = 3.0
+"""What failed is not asked again for so long."""
+
 _SLACK_S: Final = 60
 _MOST_VALUES: Final = 100
 
@@ -85,6 +88,8 @@ class Oidc:
         self._lock = threading.Lock()
         self._document: tuple[float, dict[str, Any]] | None = None
         self._keys: tuple[float, KeySet] | None = None
+        self._failed = (float("-inf"), "")
+        """When asking failed last, and why."""
 
     def start(self, target: str) -> Started:
         """Begin a log-in. Raises Refusal where the issuer does not answer."""
@@ -196,7 +201,7 @@ class Oidc:
         with self._lock:
             if self._document is not None and time.monotonic() - self._document[0] < _KNOWN_FOR_S:
                 return self._document[1]
-            found = self._fetcher.get(f"{self._issuer}/.well-known/openid-configuration")
+            found = self._asked(f"{self._issuer}/.well-known/openid-configuration")
             names = ("authorization_endpoint", "token_endpoint", "jwks_uri")
             if str(found.get("issuer", "")).rstrip("/") != self._issuer or not all(
                 isinstance(found.get(name), str) for name in names
@@ -214,10 +219,25 @@ class Oidc:
             limit_s = _KEYS_EVERY_S if again else _KNOWN_FOR_S
             if self._keys is not None and time.monotonic() - self._keys[0] < limit_s:
                 return self._keys[1]
-            found: Any = self._fetcher.get(known["jwks_uri"])
-            made = KeySet.import_key_set(found)
+            found: Any = self._asked(known["jwks_uri"])
+            try:
+                made = KeySet.import_key_set(found)
+            except Exception as error:
+                # Whatever the library makes of keys that are none; its text may hold what came.
+                raise FetchFailed(f"The keys of {self.shown} cannot be read.") from error
             self._keys = (time.monotonic(), made)
             return made
+
+    def _asked(self, url: str) -> dict[str, Any]:
+        """Ask for a document, with the lock held; who waited for a failure does not ask again."""
+        failed_s, why = self._failed
+        if time.monotonic() - failed_s < _FAILED_FOR_S:
+            raise FetchFailed(why)
+        try:
+            return self._fetcher.get(url)
+        except FetchFailed as error:
+            self._failed = (time.monotonic(), str(error))
+            raise
 
 
 class _said:  # noqa: N801 - used as a phrase

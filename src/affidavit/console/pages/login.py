@@ -16,6 +16,7 @@ from affidavit.console.doors import LoggedIn, Refusal
 from affidavit.console.forms import form_of
 from affidavit.console.render import render, words_of
 from affidavit.console.roles import Right, may
+from affidavit.console.threads import run_elsewhere
 from affidavit.console.visitor import Role, Scope, Visitor
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ async def elsewhere(request: Request, next: str = "/") -> Response:  # noqa: A00
     if oidc is None:
         raise Refusal(404, "Not found", "Log-in at another place is not configured.")
     backend.pulse.check()
-    started = await run(oidc.start, local(next))
+    started = await run_elsewhere(oidc.start, local(next))
     answer = RedirectResponse(started.address, HTTPStatus.SEE_OTHER)
     answer.set_cookie(
         _OIDC_COOKIE,
@@ -125,7 +126,7 @@ async def back(request: Request) -> Response:
     backend.pulse.check()
     browser = request.cookies.get(_OIDC_COOKIE, "")
     try:
-        person = await run(oidc.finish, dict(request.query_params), browser)
+        person = await run_elsewhere(oidc.finish, dict(request.query_params), browser)
     except Refusal as refusal:
         backend.doorman.attempts.failed(address)
         return _page(request, "/", refusal.detail, refusal.status)

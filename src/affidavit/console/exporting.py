@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from affidavit.store.questions import Page
 
 Format = Literal["jsonl", "csv"]
+Where = Literal["here", "elsewhere", "gone"]
+"""Of an export's file: with this instance, with the one that made it, or nowhere any more."""
 
 KIND: Final = "export"
 KEPT_S: Final = 24 * 3600.0
@@ -79,6 +81,8 @@ def begin(backend: Backend, jobs: Jobs, visitor: Visitor, wanted: Wanted) -> Job
         "content": wanted.reason is not None,
         "scope": visitor.scope.as_document(),
         "host": socket.gethostname(),
+        "instance": backend.address,
+        "place": _mark(backend),
     }
     noted = read_filter(given, visitor.scope).as_details() | {"format": wanted.format}
     if wanted.reason is not None:
@@ -91,9 +95,18 @@ def begin(backend: Backend, jobs: Jobs, visitor: Visitor, wanted: Wanted) -> Job
         raise busy(msg, 10) from error
 
 
-def listed(jobs: Jobs, visitor: Visitor) -> list[dict[str, Any]]:
+def again(backend: Backend, jobs: Jobs, visitor: Visitor, job: Job, reason: str | None) -> Job:
+    """Make an export once more, here, of the same filter and time, as this visitor sees it.
+
+    ``reason`` is that of this visitor, where it has content. Raises as :func:`begin`.
+    """
+    kind: Format = "csv" if job.wanted.get("format") == "csv" else "jsonl"
+    return begin(backend, jobs, visitor, Wanted(dict(job.wanted.get("filter", ())), kind, reason))
+
+
+def listed(backend: Backend, jobs: Jobs, visitor: Visitor) -> list[dict[str, Any]]:
     """Give the exports of what a visitor may see, newest first. Raises StoreError."""
-    return [shown(job) for job in jobs.newest(KIND) if _may_see(visitor, job)]
+    return [shown(backend, job) for job in jobs.newest(KIND) if _may_see(visitor, job)]
 
 
 def found(jobs: Jobs, visitor: Visitor, name: str) -> Job:
@@ -104,8 +117,8 @@ def found(jobs: Jobs, visitor: Visitor, name: str) -> Job:
     return job
 
 
-def shown(job: Job) -> dict[str, Any]:
-    """Give an export as plain values."""
+def shown(backend: Backend, job: Job) -> dict[str, Any]:
+    """Give an export as plain values; ``file`` says where its file is once it is done."""
     result = job.result or {}
     return {
         "name": job.name,
@@ -122,7 +135,27 @@ def shown(job: Job) -> dict[str, Any]:
         "content": job.wanted.get("content"),
         "filter": dict(job.wanted.get("filter", ())),
         "host": job.wanted.get("host"),
+        "instance": job.wanted.get("instance"),
+        "file": _where(backend, job),
     }
+
+
+def _where(backend: Backend, job: Job) -> Where | None:
+    """Tell where the file of an export is; None before it is done."""
+    if job.state != "done" or job.result is None:
+        return None
+    if _path(backend, job, "data").is_file():
+        return "here"
+    ended = job.ended_at or job.made_at
+    if job.wanted.get("place") == _mark(backend):
+        return "gone"
+    return "gone" if (datetime.now(UTC) - ended).total_seconds() > KEPT_S else "elsewhere"
+
+
+def _path(backend: Backend, job: Job, what: Literal["manifest", "data"]) -> Path:
+    result = job.result or {}
+    folder = _place(backend) / Path(str(result["folder"])).name
+    return folder / ("manifest.json" if what == "manifest" else Path(str(result["file"])).name)
 
 
 def file(backend: Backend, visitor: Visitor, job: Job, what: Literal["manifest", "data"]) -> Path:
@@ -139,11 +172,16 @@ def file(backend: Backend, visitor: Visitor, job: Job, what: Literal["manifest",
             "Export them yourself, with your reason."
         )
         raise Problem(403, "Not allowed", detail)
-    folder = _place(backend) / Path(str(result["folder"])).name
-    path = folder / ("manifest.json" if what == "manifest" else Path(str(result["file"])).name)
+    path = _path(backend, job, what)
+    if not path.is_file() and _where(backend, job) == "gone":
+        detail = "The file is gone: files are kept for a day. Export it again."
+        raise Problem(409, "Gone", detail)
     if not path.is_file():
-        host = str(job.wanted.get("host"))
-        detail = f"The file was made on {host}, and is kept there for a day. Export it again here."
+        host, by = str(job.wanted.get("host")), str(job.wanted.get("instance") or "an instance")
+        detail = (
+            f"The file was made by {by} on {host}, and is kept there for a day. Fetch it there, "
+            "or export it again here."
+        )
         raise Problem(409, "Elsewhere", detail, more={"host": host})
     if what == "data":
         backend.note(visitor, "export download", {"export": job.name}, result.get("rows"))
@@ -254,6 +292,11 @@ def _place(backend: Backend) -> Path:
     folder = backend.state_dir / "exports"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
+
+
+def _mark(backend: Backend) -> str:
+    """Tell the folder of one host from that of another without naming it."""
+    return sha256(f"{socket.gethostname()}\n{_place(backend).resolve()}".encode()).hexdigest()[:16]
 
 
 def _clear(place: Path) -> None:

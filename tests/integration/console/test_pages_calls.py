@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import time
 from html import unescape
 from typing import TYPE_CHECKING
@@ -11,11 +12,13 @@ from urllib.parse import parse_qs, quote, urlsplit
 import httpx
 import pytest
 
+from tests.support.console import serving
 from tests.support.pages import REASON, Pages, body, csrf, furnished, words
 from tests.support.rooms import HOSTILE, SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from affidavit.demo.mongod import Mongod
     from tests.support.servers import GivenServer
@@ -303,6 +306,55 @@ def test_an_export_is_exactly_what_the_list_shows(pages: Pages) -> None:
         links = re.findall(r'href="(/api/v1/exports/[0-9a-f]+/file)"', _done(client))
         assert any(SECRET in client.get(link).text for link in links)
     assert any(note["details"]["filter"].get("reason") == REASON for note in pages.noted("export"))
+
+
+def test_an_export_says_where_its_file_is_and_can_be_made_again(
+    pages: Pages, tmp_path: Path
+) -> None:
+    """No dead link: another instance is named, a lost file is told, and one form repeats it."""
+    uri, backend = pages.served.backend.uri, pages.served.backend
+    settings = {"spool_dir": str(tmp_path / "spool")}
+    with (
+        serving(uri, audit=settings, state_dir=tmp_path / "state") as other,
+        pages.served.browser() as client,
+        other.browser() as elsewhere,
+    ):
+        form = {"csrf": csrf(client.get("/calls")), "department": "sales", "kind": "csv"}
+        body(client.post("/calls/exports", data=form))
+        listed = _done(client)
+        name = re.findall(r"/api/v1/exports/([0-9a-f]+)/file", listed)[0]
+        there = body(elsewhere.get("/calls/exports"))
+        assert f"/api/v1/exports/{name}/file" not in there
+        assert backend.address in words(there)
+        told = elsewhere.get(f"/api/v1/exports/{name}").json()
+        assert (told["file"], told["instance"]) == ("elsewhere", backend.address)
+        again = {"csrf": csrf(elsewhere.get("/calls/exports"))}
+        body(elsewhere.post(f"/calls/exports/{name}/again", data=again))
+        made = re.findall(r"/api/v1/exports/([0-9a-f]+)/file", _done(elsewhere))
+        assert len(made) == 1
+        first = client.get(f"/api/v1/exports/{name}/file").content
+        assert elsewhere.get(f"/api/v1/exports/{made[0]}/file").content == first
+        shutil.rmtree(backend.state_dir / "exports")
+        gone = body(client.get("/calls/exports"))
+        assert f"/api/v1/exports/{name}/file" not in gone
+        assert "The file is gone" in words(gone)
+        assert client.get(f"/api/v1/exports/{name}").json()["file"] == "gone"
+
+
+def test_content_is_exported_again_for_a_reason_of_its_own(pages: Pages) -> None:
+    """Whoever repeats an export of whole calls says why, as for the first."""
+    with pages.served.browser() as client:
+        form = {"csrf": csrf(client.get("/calls")), "department": "sales"}
+        body(client.post("/calls/exports", data={**form, "kind": "content", "reason": REASON}))
+        _done(client)
+        name = client.get("/api/v1/exports").json()["exports"][0]["name"]
+        path = f"/calls/exports/{name}/again"
+        refused = client.post(path, data={"csrf": form["csrf"], "reason": "x"})
+        assert "say why you read them" in words(body(refused, 400))
+        body(client.post(path, data={"csrf": form["csrf"], "reason": "a reason of its own"}))
+        _done(client)
+    told = [note["details"]["filter"].get("reason") for note in pages.noted("export")]
+    assert "a reason of its own" in told
 
 
 def _done(client: httpx.Client) -> str:

@@ -88,14 +88,17 @@ async def start(
         reason = checked(wanted.reason) if wanted.reason else reason_of(request, visitor)
     asked = exporting.Wanted(wanted.filter, wanted.format, reason)
     job = await run(exporting.begin, backend_of(request), jobs_of(request), visitor, asked)
-    return answer(exporting.shown(job), 202, {"Location": f"/api/v1/exports/{job.name}"})
+    return answer(
+        exporting.shown(backend_of(request), job), 202, {"Location": f"/api/v1/exports/{job.name}"}
+    )
 
 
 @router.get("/exports", summary="List exports")
 async def list_(request: Request, visitor: Visitor = Allowed(Right.EXPORT)) -> Response:
     """Give the newest exports of what the token may see."""
     paging.single(request.query_params, ())
-    return answer({"exports": await run(exporting.listed, jobs_of(request), visitor)})
+    found = await run(exporting.listed, backend_of(request), jobs_of(request), visitor)
+    return answer({"exports": found})
 
 
 @router.get(
@@ -106,11 +109,12 @@ async def list_(request: Request, visitor: Visitor = Allowed(Right.EXPORT)) -> R
 async def one(request: Request, name: Name, visitor: Visitor = Allowed(Right.EXPORT)) -> Response:
     """Give its state, and its rows so far.
 
-    `running`, `done`, `failed`, `cancelled`, or `cut_off` where its process ended before it.
+    `running`, `done`, `failed`, `cancelled`, or `cut_off` where its process ended before it. `file`
+    says where the file of one that is done is: `here`, `elsewhere` (with `instance`), or `gone`.
     """
     paging.single(request.query_params, ())
     job = await run(exporting.found, jobs_of(request), visitor, name)
-    return answer(exporting.shown(job))
+    return answer(exporting.shown(backend_of(request), job))
 
 
 @router.get(

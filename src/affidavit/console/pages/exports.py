@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from affidavit.console import exporting
 from affidavit.console.api.exports import jobs_of
+from affidavit.console.api.writing import require
 from affidavit.console.doors import Allowed, Refusal
 from affidavit.console.figures import iso
 from affidavit.console.filtering import Narrowed, read_narrowed
@@ -81,6 +82,27 @@ async def cancel(request: Request, name: str, visitor: Visitor = Allowed(Right.E
     return RedirectResponse("/calls/exports", 303)
 
 
+@router.post("/calls/exports/{name}/again")
+async def again(request: Request, name: str, visitor: Visitor = Allowed(Right.EXPORT)) -> Response:
+    """Make an export again, here; one of whole calls with the reason of whoever does so."""
+    backend, jobs = cast("Backend", request.app.state.backend), jobs_of(request)
+    job = await run(exporting.found, jobs, visitor, name[:_LONGEST_NAME])
+    reason: str | None = None
+    if job.wanted.get("content"):
+        require(visitor, Right.CONTENT)
+        reason = (await form_of(request)).get("reason", "")
+        problem = reason_problem(reason)
+        if problem is not None:
+            return await _page(request, visitor, status_code=400, problem=problem)
+        reason = " ".join(reason.split())
+    try:
+        await run(exporting.again, backend, jobs, visitor, job, reason)
+    except (ConfigError, Refusal) as error:
+        told = error.detail if isinstance(error, Refusal) else str(error)
+        return await _page(request, visitor, status_code=400, problem=told)
+    return RedirectResponse("/calls/exports", 303)
+
+
 def parameters(asked: Narrowed) -> dict[str, str]:
     """Write what a list shows as parameters of the HTTP interface, both ends of its time fixed."""
     found: dict[str, str] = {}
@@ -97,7 +119,8 @@ def parameters(asked: Narrowed) -> dict[str, str]:
 async def _page(
     request: Request, visitor: Visitor, *, status_code: int = 200, **about: Any
 ) -> Response:
-    rows = await run(exporting.listed, jobs_of(request), visitor)
+    backend = cast("Backend", request.app.state.backend)
+    rows = await run(exporting.listed, backend, jobs_of(request), visitor)
     known: dict[str, Any] = {"asked": None, "kind": "csv", "reason": "", "problem": None}
     return render(
         request,

@@ -112,6 +112,36 @@ class Doorman:
             )
         return visitor
 
+    async def still(self, request: Request, visitor: Visitor) -> bool:
+        """Whether somebody who was let in would be let in as the same now, for long answers.
+
+        It is no use of a session, nor an attempt to come in.
+        """
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        now, found = datetime.now(UTC), None
+        try:
+            if scheme:
+                text = given.strip()
+                token = self._known_tokens.fresh(text)
+                if token is None:
+                    token = await self._asked_of_store(
+                        lambda: self.tokens.find(text), self._known_tokens, text
+                    )
+                if token is not None and token.works(now):
+                    found = (token.id, token.role, token.scope)
+            else:
+                cookie = request.cookies.get(self.cookie, "")
+                session = self._known_sessions.fresh(cookie)
+                if session is None:
+                    session = await self._asked_of_store(
+                        lambda: self.sessions.find(cookie), self._known_sessions, cookie
+                    )
+                if session is not None and now < session.until:
+                    found = (session.id, session.role, session.scope)
+        except Refusal:
+            return False  # nobody can say, for an hour by now
+        return found == (visitor.id, visitor.role, visitor.scope)
+
     async def _by_token(self, text: str, address: str) -> Visitor:
         token = self._known_tokens.fresh(text)
         if token is None:

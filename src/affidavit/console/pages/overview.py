@@ -33,6 +33,9 @@ EVERY_S: Final = 5.0
 LONGEST_S: Final = 300.0
 """How long one stream lasts; the browser opens another, and is looked at again."""
 
+LOOK_AGAIN_S: Final = 10.0
+"""Between two looks at whether who reads a stream still may."""
+
 SOON_S: Final = 0.1
 """A page that cannot be answered so soon is shown at once, and its figures when they are there."""
 
@@ -151,13 +154,18 @@ async def _events(
     request: Request, visitor: Visitor, span: Range, streams: Streams
 ) -> AsyncIterator[bytes]:
     asking, until_s = asking_of(request.app), time.monotonic() + LONGEST_S
-    last = ""
+    doorman = cast("Backend", request.app.state.backend).doorman
+    last, looked_s = "", time.monotonic()
     try:
         yield b"retry: 5000\n\n"
         while time.monotonic() < until_s:
             await anyio.sleep(EVERY_S)
             if await request.is_disconnected():
                 break
+            if time.monotonic() - looked_s >= LOOK_AGAIN_S:
+                if not await doorman.still(request, visitor):
+                    break  # the browser asks again, and is told why
+                looked_s = time.monotonic()
             moving = asked_range(span.query)
             found = await run(asking.overview, moving, visitor.scope, charts=False)
             context = _context(request, found)

@@ -19,7 +19,7 @@ from pymongo.database import Database
 from affidavit.config import AuditConfig
 from affidavit.store import open_log
 from affidavit.store.analytics import Engine, SumQuestion, TooManyGroups
-from affidavit.tally.sums import MEASURES
+from affidavit.tally.sums import COUNTERS, MEASURES
 from tests.support.documents import Numbered
 from tests.support.oracle import Oracle
 from tests.support.rollups import fold
@@ -251,6 +251,52 @@ def test_sums_are_the_oracles(filled: Fill, legacy: str | None, seed: int) -> No
         expected = dict(oracle.sums(question))
         found = {key: sums.only(question.measures) for key, sums in engine.sums(question)}
         assert found == expected, question
+
+
+NEEDING = [
+    ask(("department",), measures=frozenset({"cost"}), needs=frozenset({"cost_nano"})),
+    ask(("user_id",), measures=frozenset({"cost"}), needs=frozenset({"unpriced"})),
+    ask(
+        ("weekday", "hour_of_day"),
+        measures=frozenset({"cost", "tokens"}),
+        needs=frozenset({"cost_nano", "estimated", "tokens", "output_tokens"}),
+    ),
+    ask(("hour_of_day",), measures=frozenset({"cost"}), filters={"provider": "openai"}),
+    ask(("weekday", "model"), measures=frozenset({"cost"})),
+    ask(("weekday",), zone="Asia/Kathmandu", measures=frozenset({"cost"})),
+    ask(("day", "user_id"), measures=frozenset({"tokens"}), needs=frozenset({"input_tokens"})),
+    ask(("model",), measures=frozenset({"latency"}), needs=frozenset({"latency_us", "empty"})),
+    *(ask((), measures=frozenset(MEASURES), needs=frozenset({name})) for name in COUNTERS),
+]
+
+
+@pytest.mark.parametrize("legacy", [None, LEGACY])
+def test_counters_that_are_needed_are_the_oracles(filled: Fill, legacy: str | None) -> None:
+    """An engine may leave out counters that nobody looks at, and no others."""
+    engine, oracle = filled(odd_log(0), legacy)
+    for question in NEEDING:
+        found, expected = (
+            {
+                key: {name: getattr(sums, name) for name in question.counters}
+                for key, sums in each.sums(question)
+                if sums.calls or question.needs & {"cost_nano", "unpriced", "priced"}
+            }
+            for each in (engine, oracle)
+        )
+        assert found == expected, question
+        assert any(counts["calls"] for counts in expected.values())
+
+
+def test_questions_that_are_asked_together_have_the_answers_of_each(filled: Fill) -> None:
+    """Whatever answers each of them, in their order."""
+    engine, oracle = filled(odd_log(1))
+    for several in (QUESTIONS[:12], QUESTIONS[:1], []):
+        together = engine.together(several)
+        for question, found in zip(several, together, strict=True):
+            cut = {key: sums.only(question.measures) for key, sums in found.items()}
+            assert cut == dict(oracle.sums(question))
+    with pytest.raises(TooManyGroups):
+        engine.together([QUESTIONS[0], ask(("hour",), limit=3)])
 
 
 def test_the_questions_have_answers() -> None:

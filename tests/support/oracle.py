@@ -67,6 +67,10 @@ class Oracle:
         """Leave out all others."""
         yield from ((key, sums) for key, sums in self.sums(question) if key in keys)
 
+    def together(self, questions: Sequence[SumQuestion]) -> list[dict[Key, Sums]]:
+        """One after the other: nothing changes in between."""
+        return [dict(self.sums(question)) for question in questions]
+
     def counted(self, question: SumQuestion, of: Sequence[str]) -> dict[str, Different]:
         """Count by group and in all."""
         whole = replace(question, by=())

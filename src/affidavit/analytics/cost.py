@@ -11,11 +11,21 @@ from zoneinfo import ZoneInfo
 
 from affidavit.analytics.answers import Answer, Row, answer, money, order, ratio
 from affidavit.analytics.questions import Request
-from affidavit.store.analytics import Engine, Key
+from affidavit.store.analytics import Engine, Key, SumQuestion
 from affidavit.tally.cells import USERS
 from affidavit.tally.sums import Sums, usd
 
 _NINE: Final = Decimal("1E-9")
+_LOOKED_AT: Final = (
+    "cost_nano", "priced", "unpriced", "estimated", "tokens", "input_tokens", "output_tokens",
+)  # fmt: skip
+"""What a row shows, beside the calls."""
+
+_SAID: Final = ("cost_nano", "unpriced", "estimated")
+"""What is said of a total, notes included."""
+
+_SPENT: Final = ("cost_nano",)
+_MODEL: Final = ("provider", "model")
 _NAMED: Final = 5
 """Models that a note names; of more, their number."""
 
@@ -93,24 +103,29 @@ class BudgetRow(Row):
 
 def cost(engine: Engine, request: Request) -> Answer[CostRow, CostRow]:
     """Answer what was spent."""
-    question = request.sums("cost", "tokens")
+    question = request.sums("cost", "tokens", needs=_LOOKED_AT)
     source = engine.source(question)
-    more = 0
-    if source.name == "rollups" and request.top is not None and _is_ranked(question.by):
-        groups, total, more = _first(engine, request, request.top)
-        earlier = dict(engine.only(request.before("cost"), list(groups)))
-        before = _merged(dict(engine.sums(request.before("cost", by=()))))
+    asked = [request.before("cost", by=() if request.by_time else None, needs=_SPENT)]
+    rolled = source.name == "rollups"
+    if rolled:  # asking for it in vain costs little there, and a pass over all records elsewhere
+        asked.append(_without_price(request))
+    more, ranked = 0, rolled and request.top is not None and _is_ranked(question.by)
+    if ranked:
+        groups, more = _first(engine, question, request.top or 0)
+        earlier = dict(engine.only(asked[0], list(groups)))
+        whole = request.sums("cost", "tokens", by=(), needs=_LOOKED_AT)
+        asked[0] = request.before("cost", by=(), needs=_SPENT)
+        all_now, all_then, *models = engine.together([whole, *asked])
+        total, before = _merged(all_now), _merged(all_then)
     else:
-        groups = dict(engine.sums(question))
-        total = _merged(groups)
-        earlier = dict(engine.sums(request.before("cost", by=_trend(request))))
-        before = _merged(earlier)
+        groups, earlier, *models = engine.together([question, *asked])
+        total, before = _merged(groups), _merged(earlier)
     rows: list[CostRow] = []
     for key, sums in groups.items():
         was = None if request.by_time else earlier.get(key, Sums())
         rows.append(_row(request.named(key), sums, was, total))
     sizes = {id(row): int(row.cost_usd.scaleb(9)) for row in rows}
-    notes = _notes(engine, request, total)
+    notes = _notes(engine, request, total, *models)
     if more:
         notes.append("More rows are not shown; the totals include them.")
     kept = request.kept_since
@@ -131,17 +146,15 @@ def _is_ranked(by: tuple[str, ...]) -> bool:
     return "user_id" in by and set(by) <= set(USERS.keys)
 
 
-def _first(engine: Engine, request: Request, top: int) -> tuple[dict[Key, Sums], Sums, int]:
-    """Give the first groups, the sum of all, and whether there are more (0 or 1)."""
-    question = request.sums("cost", "tokens")
+def _first(engine: Engine, question: SumQuestion, top: int) -> tuple[dict[Key, Sums], int]:
+    """Give the first groups, and whether there are more (0 or 1)."""
     rows = engine.highest(question, "cost_nano", top + 1)
-    total = _merged(dict(engine.sums(request.sums("cost", "tokens", by=()))))
-    return dict(rows[:top]), total, len(rows) - len(rows[:top])
+    return dict(rows[:top]), len(rows) - len(rows[:top])
 
 
 def dearest(engine: Engine, request: Request) -> Answer[CallRow, CallTotals]:
     """Answer which calls cost most."""
-    whole = request.sums("cost", by=())
+    whole = request.sums("cost", by=(), needs=_SAID)
     source = engine.source(whole)
     total = _merged(dict(engine.sums(whole)))
     rows = []
@@ -176,7 +189,7 @@ def budget(
     ``budgets`` has dollars by the key's value; ``*`` is whoever is not named.
     """
     now = min(request.now, request.span.until)
-    question = request.sums("cost")
+    question = request.sums("cost", needs=_SAID)
     source = engine.source(question)
     spent = {key[0]: sums for key, sums in engine.sums(question)}
     spent |= {who: Sums() for who in _unspent(request, budgets) if who not in spent}
@@ -269,11 +282,6 @@ def _row(key: Mapping[str, str | None], sums: Sums, was: Sums | None, total: Sum
     )
 
 
-def _trend(request: Request) -> tuple[str, ...]:
-    """Name the keys by which the time before is asked: none where rows are times."""
-    return () if request.by_time else request.keys
-
-
 def _merged(groups: Mapping[Key, Sums] | Mapping[str | None, Sums]) -> Sums:
     total = Sums()
     for sums in groups.values():
@@ -281,13 +289,24 @@ def _merged(groups: Mapping[Key, Sums] | Mapping[str | None, Sums]) -> Sums:
     return total
 
 
-def _notes(engine: Engine, request: Request, total: Sums) -> list[str]:
-    """Say what the sums leave out, and what of them is a guess."""
+def _without_price(request: Request) -> SumQuestion:
+    """Ask which models have calls without a price."""
+    return request.sums("cost", by=_MODEL, needs=("unpriced",))
+
+
+def _notes(
+    engine: Engine, request: Request, total: Sums, models: Mapping[Key, Sums] | None = None
+) -> list[str]:
+    """Say what the sums leave out, and what of them is a guess.
+
+    ``models`` answers :func:`_without_price`, where that is known already.
+    """
     notes = []
     if total.unpriced > 0:
-        models = engine.sums(request.sums("cost", by=("provider", "model")))
+        if models is None:
+            models = dict(engine.sums(_without_price(request)))
         without = sorted(
-            ((sums.unpriced, key) for key, sums in models if sums.unpriced > 0),
+            ((sums.unpriced, key) for key, sums in models.items() if sums.unpriced > 0),
             reverse=True,
             key=str,
         )

@@ -101,8 +101,12 @@ class Request:
         by: tuple[str, ...] | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        needs: Iterable[str] = (),
     ) -> SumQuestion:
-        """Write it as a question to an engine; ``by`` and the times go over those asked."""
+        """Write it as a question to an engine; ``by`` and the times go over those asked.
+
+        ``needs`` are the counters that are looked at, where that is not all.
+        """
         return SumQuestion(
             since or self.span.since,
             until or self.span.until,
@@ -111,11 +115,15 @@ class Request:
             self.zone,
             frozenset({"counts", *measures}),
             within=self.within,
+            needs=frozenset(needs),
         )
 
-    def before(self, *measures: str, by: tuple[str, ...] | None = None) -> SumQuestion:
+    def before(
+        self, *measures: str, by: tuple[str, ...] | None = None, needs: Iterable[str] = ()
+    ) -> SumQuestion:
         """Write it as a question about the time before."""
-        return self.sums(*measures, by=by, since=self.span.before, until=self.span.since)
+        span = self.span
+        return self.sums(*measures, by=by, since=span.before, until=span.since, needs=needs)
 
     def named(self, key: Sequence[str | None]) -> dict[str, str | None]:
         """Give a key's values the names that were asked."""

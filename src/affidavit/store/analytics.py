@@ -50,6 +50,9 @@ class SumQuestion:
 
     Raises ConfigError for an unknown key, measure or zone, and for a span that ends before it
     begins.
+
+    ``needs`` names counters where not all of the measures' are looked at: an engine may leave out
+    the others, and the times of the first and last call. Calls are always counted.
     """
 
     since: datetime
@@ -60,6 +63,7 @@ class SumQuestion:
     measures: frozenset[str] = frozenset({"counts", "cost", "tokens"})
     limit: int = MAX_GROUPS
     within: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    needs: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if self.since.tzinfo is None or self.until.tzinfo is None:
@@ -82,6 +86,10 @@ class SumQuestion:
         if unknown:
             msg = f"Unknown measures {', '.join(sorted(unknown))}: use {', '.join(MEASURES)}."
             raise ConfigError(msg)
+        foreign = self.needs - _counters(self.measures)
+        if foreign:
+            msg = f"{', '.join(sorted(foreign))}: no counters of the measures that are asked for."
+            raise ConfigError(msg)
         _ = self.tz
 
     @cached_property
@@ -92,6 +100,11 @@ class SumQuestion:
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
             msg = f"{self.zone!r} is no time zone. Write one as 'Europe/Madrid' or 'UTC'."
             raise ConfigError(msg) from error
+
+    @cached_property
+    def counters(self) -> frozenset[str]:
+        """The counters that an answer must have."""
+        return self.needs | {"calls"} if self.needs else _counters(self.measures)
 
     def wants(self, fact: Fact) -> bool:
         """Whether a call belongs to the question."""
@@ -104,6 +117,10 @@ class SumQuestion:
     def key(self, fact: Fact) -> Key:
         """Tell which group a call belongs to."""
         return tuple(key_of(fact, name, self.tz) for name in self.by)
+
+
+def _counters(measures: frozenset[str]) -> frozenset[str]:
+    return frozenset(name for measure in measures | {"counts"} for name in MEASURES[measure])
 
 
 class Source(NamedTuple):
@@ -173,6 +190,9 @@ class Engine(Totals, Protocol):
 
     def only(self, question: SumQuestion, keys: Sequence[Key]) -> Iterator[tuple[Key, Sums]]:
         """Give the sums of some groups; those without calls are absent."""
+
+    def together(self, questions: Sequence[SumQuestion]) -> list[dict[Key, Sums]]:
+        """Give the sums of several questions: what rollups answer, as of one moment."""
 
     def distinct(self, question: SumQuestion, of: str) -> Iterator[tuple[Key, int]]:
         """Count the different values of a key in each group; calls without one do not count."""

@@ -1,12 +1,13 @@
 """Sums over the records themselves: one or two passes of ``$group`` over finished calls.
 
-Bounded by ``maxTimeMS`` and by a number of groups. Corrections are added in a pass of their own.
+Bounded by ``maxTimeMS`` and by a number of groups. Corrections are found by an index of their own.
 Distributions are counted by bucket in the pipeline, because MongoDB 6 has no ``$percentile`` and
 collecting the values would run into its limit of 16 MB.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
 MAX_TIME_MS: Final = 60_000
 """A question that takes longer is stopped by the server."""
 
+_FRESH_S: Final = 1.0
+"""So long it is known which record is the oldest."""
+
 _NANO: Final = Decimal(10**9)
 _DONE: Final = {"$eq": ["$status_", "completed"]}
 _COMPLETED_ONLY: Final = frozenset({"latency", "ttft", "speed"})
@@ -56,6 +60,7 @@ class MongoCalls:
         """``legacy_timezone`` says where an older logger's naive local times were local."""
         self._records = location.database[location.names.records]
         self._legacy = ZoneInfo(legacy_timezone) if legacy_timezone else None
+        self._known_oldest: tuple[datetime | None, float] = None, float("-inf")
 
     def source(self, question: SumQuestion) -> Source:  # noqa: ARG002 - always the same here
         """Say where the sums come from: the records, as they are now."""
@@ -66,7 +71,7 @@ class MongoCalls:
     def sums(self, question: SumQuestion) -> Iterator[tuple[Key, Sums]]:
         """Give the sums of each group; see :class:`affidavit.store.analytics.Totals`."""
         found: dict[Key, Sums] = {}
-        for row in self._limited(question, self._summed(question)):
+        for row in self._added(question):
             sums = _read(row)
             held = found.setdefault(counting.key(question, row["_id"]), sums)
             if held is not sums:
@@ -77,11 +82,29 @@ class MongoCalls:
                 group = found.setdefault(counting.key(question, row["_id"]), Sums())
                 sketch: Sketch = getattr(group, wanted[row["_id"]["m"]])
                 sketch.merge({int(row["_id"]["b"]): int(row["n"])})
-        if "cost" in question.measures:
-            for row in self._limited(question, self._corrected(question)):
-                group = found.setdefault(counting.key(question, row["_id"]), Sums())
-                group.merge(_read(row))
+        if len(found) > question.limit:
+            raise TooManyGroups(question.by, question.limit)
         yield from found.items()
+
+    def _added(self, question: SumQuestion) -> Iterator[dict[str, Any]]:
+        """Add up calls and, in the same pass of messages, corrections: those have no ``calls``."""
+        limit = {"$limit": question.limit + 1}
+        stages: Stages = [*self._summed(question), limit]
+        corrected = self._corrected(question) if "cost" in question.measures else []
+        if corrected:
+            both = {"coll": self._records.name, "pipeline": [*corrected, limit]}
+            stages.append({"$unionWith": both})
+        many = [0, 0]
+        for row in self._run(stages):
+            is_call = "calls" in row
+            many[is_call] += 1
+            if many[is_call] > question.limit:
+                raise TooManyGroups(question.by, question.limit)
+            yield row
+
+    def together(self, questions: Sequence[SumQuestion]) -> list[dict[Key, Sums]]:
+        """Give the sums of several questions, one after the other: each is work for the server."""
+        return [dict(self.sums(question)) for question in questions]
 
     def highest(self, question: SumQuestion, counter: str, count: int) -> list[tuple[Key, Sums]]:
         """Give the groups with the highest value of a counter, the highest first."""
@@ -93,40 +116,20 @@ class MongoCalls:
         yield from ((key, sums) for key, sums in self.sums(question) if key in chosen)
 
     def _summed(self, question: SumQuestion) -> Stages:
-        measures = question.measures | {"counts"}
-        values: dict[str, Any] = {"status_": counting.status(), "retries": _RETRIES}
-        sums: dict[str, Any] = {"calls": {"$sum": 1}, **_COUNTS}
-        values["answer_chars"] = counting.count("$response_data.response_length")
-        second: dict[str, Any] = {}
-        if measures & {"tokens", "cost"}:
-            values["incoming"] = counting.count("$input_tokens")
-            values["outgoing"] = counting.count("$output_tokens")
-            second["tokens"] = counting.tokens()
-        if "tokens" in measures:
-            values["cached"] = counting.count("$cached_tokens")
-            values["reasoning"] = counting.count("$reasoning_tokens")
-            sums |= _TOKENS
-        if "cost" in measures:
-            values["cost"] = counting.dollars("$response_data.cost_usd")
-            sums |= _COST
-        for measure, path in (
-            ("latency", "$response_data.processing_time_ms"),
-            ("ttft", "$time_to_first_token_ms"),
-        ):
-            if measure in measures:
-                values[measure] = counting.ms(path)
-                whole = {"$toLong": {"$round": [{"$multiply": [f"${measure}", 1000.0]}, 0]}}
-                sums[f"{measure}_us"] = {"$sum": {"$cond": [_DONE, whole, 0]}}
-        if "prompt" in measures:
-            values["prompt_chars"] = counting.count("$request_data.message_length")
-            sums["prompt_chars"] = {"$sum": "$prompt_chars"}
-        if "answer" in measures:
-            sums["answer_chars"] = {"$sum": "$answer_chars"}
+        """Add up the counters that are wanted; what costs are made of, the index alone has."""
+        wanted = question.counters
+        added = {_NAMES.get(name, name): _ADDED[name] for name in sorted(wanted)}
+        if not question.needs:
+            added |= {"first": {"$min": "$at"}, "last": {"$max": "$at"}}
+        used = {name for counter in wanted for name in _USED.get(counter, ())}
+        second = {"tokens": counting.tokens()} if "tokens" in used else {}
+        used |= {"incoming", "outgoing"} if second else set()
+        values = {name: value for name, value in _VALUES.items() if name in used}
         return [
             *self._calls(question),
-            {"$set": values},
+            *([{"$set": values}] if values else []),
             *([{"$set": second}] if second else []),
-            {"$group": {"_id": counting.grouped(question), **sums}},
+            {"$group": {"_id": counting.grouped(question), **added}},
         ]
 
     def _bucketed(self, question: SumQuestion, wanted: list[str]) -> Stages:
@@ -192,7 +195,11 @@ class MongoCalls:
 
     def _oldest(self) -> datetime | None:
         """Tell the time of the oldest record; calls from before it have expired."""
-        return oldest_record(self._records)
+        known, at_s = self._known_oldest
+        if time.monotonic() - at_s >= _FRESH_S:
+            known = oldest_record(self._records)
+            self._known_oldest = known, time.monotonic()
+        return known
 
     def _calls(self, question: SumQuestion) -> Stages:
         return [
@@ -434,7 +441,32 @@ def _sum_if(condition: Any) -> dict[str, Any]:
     return {"$sum": {"$cond": [condition, 1, 0]}}
 
 
-_COUNTS: Final[dict[str, Any]] = {
+_VALUES: Final[dict[str, Any]] = {
+    "status_": counting.status(),
+    "retries": _RETRIES,
+    "answer_chars": counting.count("$response_data.response_length"),
+    "prompt_chars": counting.count("$request_data.message_length"),
+    "incoming": counting.count("$input_tokens"),
+    "outgoing": counting.count("$output_tokens"),
+    "cached": counting.count("$cached_tokens"),
+    "reasoning": counting.count("$reasoning_tokens"),
+    "cost": counting.dollars("$response_data.cost_usd"),
+    "latency": counting.ms("$response_data.processing_time_ms"),
+    "ttft": counting.ms("$time_to_first_token_ms"),
+}
+"""What is read of a call before it is added up; the total of tokens is made of two of these."""
+
+_UNKNOWN: Final = {"$eq": ["$cost", None]}
+_KNOWN: Final = {"$ne": ["$cost", None]}
+
+
+def _whole_us(name: str) -> dict[str, Any]:
+    whole = {"$toLong": {"$round": [{"$multiply": [f"${name}", 1000.0]}, 0]}}
+    return {"$sum": {"$cond": [_DONE, whole, 0]}}
+
+
+_ADDED: Final[dict[str, Any]] = {
+    "calls": {"$sum": 1},
     "completed": _sum_if(_DONE),
     "failed": _sum_if({"$eq": ["$status_", "failed"]}),
     "aborted": _sum_if({"$eq": ["$status_", "aborted"]}),
@@ -450,25 +482,47 @@ _COUNTS: Final[dict[str, Any]] = {
         }
     ),
     "cut": _sum_if(counting.is_cut()),
-    "first": {"$min": "$at"},
-    "last": {"$max": "$at"},
-}
-_TOKENS: Final[dict[str, Any]] = {
+    "cost_nano": {"$sum": "$cost"},
+    "priced": _sum_if(_KNOWN),
+    "unpriced": _sum_if({"$and": [_UNKNOWN, {"$or": [_DONE, {"$gt": ["$tokens", 0]}]}]}),
+    "estimated": _sum_if({"$and": [_KNOWN, {"$eq": ["$cost_status", "estimated"]}]}),
     "tokens": {"$sum": "$tokens"},
     "input_tokens": {"$sum": "$incoming"},
     "output_tokens": {"$sum": "$outgoing"},
     "cached_tokens": {"$sum": "$cached"},
     "reasoning_tokens": {"$sum": "$reasoning"},
+    "latency_us": _whole_us("latency"),
+    "ttft_us": _whole_us("ttft"),
+    "prompt_chars": {"$sum": "$prompt_chars"},
+    "answer_chars": {"$sum": "$answer_chars"},
 }
-_UNKNOWN: Final = {"$eq": ["$cost", None]}
-_COST: Final[dict[str, Any]] = {
-    "dollars": {"$sum": "$cost"},
-    "priced": _sum_if({"$ne": ["$cost", None]}),
-    "unpriced": _sum_if({"$and": [_UNKNOWN, {"$or": [_DONE, {"$gt": ["$tokens", 0]}]}]}),
-    "estimated": _sum_if(
-        {"$and": [{"$ne": ["$cost", None]}, {"$eq": ["$cost_status", "estimated"]}]}
-    ),
+"""How each counter is added up."""
+
+_USED: Final[dict[str, tuple[str, ...]]] = {
+    "completed": ("status_",),
+    "failed": ("status_",),
+    "aborted": ("status_",),
+    "retried": ("retries",),
+    "retries": ("retries",),
+    "empty": ("status_", "answer_chars"),
+    "cost_nano": ("cost",),
+    "priced": ("cost",),
+    "unpriced": ("cost", "status_", "tokens"),
+    "estimated": ("cost",),
+    "tokens": ("tokens",),
+    "input_tokens": ("incoming",),
+    "output_tokens": ("outgoing",),
+    "cached_tokens": ("cached",),
+    "reasoning_tokens": ("reasoning",),
+    "latency_us": ("latency", "status_"),
+    "ttft_us": ("ttft", "status_"),
+    "prompt_chars": ("prompt_chars",),
+    "answer_chars": ("answer_chars",),
 }
+"""What each counter is added up from."""
+
+_NAMES: Final = {"cost_nano": "dollars"}
+"""Dollars are added up as decimals, and read as whole nano-dollars."""
 
 
 def _read(row: Mapping[str, Any]) -> Sums:

@@ -176,17 +176,22 @@ def named(question: SumQuestion, legacy: ZoneInfo | None, *, correcting: bool = 
         first[f"f{n}"] = value(name, correcting=correcting)
     for n, name in enumerate(question.within):
         first[f"w{n}"] = value(name, correcting=correcting)
-    second: dict[str, Any] = {}
     for n, name in enumerate(question.by):
-        if name in KEYS or name.startswith(FIELD):
+        if not _is_time(name):
             first[f"k{n}"] = value(name, correcting=correcting)
-        else:
-            second |= _time(n, name, question)
-    return [{"$set": first}, *chosen(question, None if correcting else legacy), *_set(second)]
+    return [{"$set": first}, *chosen(question, None if correcting else legacy), *times(question)]
 
 
-def _set(fields: dict[str, Any]) -> Stages:
-    return [{"$set": fields}] if fields else []
+def times(question: SumQuestion) -> Stages:
+    """Compute the keys that are units of time, from ``at``."""
+    found: dict[str, Any] = {}
+    for n, name in enumerate(question.by):
+        found |= _time(n, name, question) if _is_time(name) else {}
+    return [{"$set": found}] if found else []
+
+
+def _is_time(name: str) -> bool:
+    return name not in KEYS and not name.startswith(FIELD)
 
 
 def _time(n: int, unit: str, question: SumQuestion) -> dict[str, Any]:

@@ -12,12 +12,13 @@ from bson.decimal128 import Decimal128
 
 from affidavit.event import Document, utc_from_ms
 from affidavit.store.analytics import Key, SumQuestion, TooManyGroups
+from affidavit.store.mongo import counting
 from affidavit.store.mongo.connect import Location
 from affidavit.store.mongo.driver import translated
 from affidavit.store.mongo.rollups import CORRECTED_FIRST, CORRECTED_LAST, FIRST, LAST
 from affidavit.store.rollups import SIDES
 from affidavit.tally.cells import MODELS, USERS, Shape, digest, slot_end, slot_start, slot_text
-from affidavit.tally.sums import MEASURES, SKETCHES, Sums
+from affidavit.tally.sums import SKETCHES, Sums
 from affidavit.tally.times import UNITS, local_day, start_of_day
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 MAX_TIME_MS: Final = 60_000
 _CURRENT: Final = "current"
 _BY_DAY: Final = frozenset({"day", "week", "weekday"})
+_ROUND: Final = frozenset({"hour_of_day", "weekday"})
+"""Units that come again and again: the many slots of one are added up before they leave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +103,15 @@ class Cells:
         if question.measures & set(SKETCHES):
             yield from self._with_sketches(side, question, match, names)
             return
-        sums = {name: {"$sum": f"${name}"} for name in _counters(question)}
+        sums = _added(question)
         stages: Stages = [
             {"$match": match},
-            {"$group": {"_id": {n: f"${n}" for n in names}, **sums, **_SPAN}},
+            {"$group": {"_id": {n: f"${n}" for n in names}, **sums}},
         ]
+        if set(question.by) & set(UNITS) <= _ROUND:
+            stages += _round(question, sums)
         for row in self._run(side, question, stages):
-            yield row["_id"], _sums(row)
+            yield row["_id"] | ({"at": row["at"]} if "at" in row else {}), _sums(row)
 
     def _with_sketches(
         self, side: str, question: SumQuestion, match: dict[str, Any], names: Sequence[str]
@@ -151,8 +156,7 @@ class Cells:
             self._cells[side].name,
             [_of_month(question, month, names, _counters(question), chosen) for month in months],
         )
-        sums = {name: {"$sum": f"${name}"} for name in _counters(question)}
-        stages.append({"$group": {"_id": {n: f"${n}" for n in names}, **sums, **_SPAN}})
+        stages.append({"$group": {"_id": {n: f"${n}" for n in names}, **_added(question)}})
         for row in self._run(side, question, stages):
             yield row["_id"], _sums(row)
 
@@ -261,7 +265,26 @@ def _named(question: SumQuestion) -> list[str]:
 
 
 def _counters(question: SumQuestion) -> list[str]:
-    return [name for measure in {"counts", *question.measures} for name in MEASURES[measure]]
+    return sorted(question.counters)
+
+
+def _added(question: SumQuestion) -> dict[str, Any]:
+    """Add up the counters that are wanted, and find the first and the last time."""
+    sums = {name: {"$sum": f"${name}"} for name in _counters(question)}
+    return sums if question.needs else sums | _SPAN
+
+
+def _round(question: SumQuestion, sums: Mapping[str, Any]) -> Stages:
+    """Add up slots of the same hour of the day, or weekday; one of their starts names them."""
+    if not set(question.by) & set(UNITS):
+        return []
+    names = [name for name in question.by if name not in UNITS]
+    each = {name: f"$_id.{name}" for name in names} | counting.grouped(question)
+    return [
+        {"$set": {"at": "$_id.at"}},
+        *counting.times(question),
+        {"$group": {"_id": each, "at": {"$min": "$at"}, **sums}},
+    ]
 
 
 def _chosen(question: SumQuestion) -> dict[str, Any]:
@@ -312,7 +335,7 @@ def _of_month(
     fields: dict[str, Any] = {"_id": 0, **dict.fromkeys(names, 1)}
     if month.days is None:
         fields |= dict.fromkeys(counters, 1)
-        if not lean:
+        if not lean and not question.needs:
             fields |= {FIRST: 1, LAST: 1}
         return [{"$match": match}, {"$project": fields}]
     if lean:
@@ -320,7 +343,7 @@ def _of_month(
     for name in counters:
         # It passes over days that are absent, in half the time of an $add that replaces them.
         fields[name] = {"$sum": [f"$d.{day}.{name}" for day in month.days]}
-    if not lean:
+    if not lean and not question.needs:
         fields[FIRST] = {"$min": [f"$d.{day}.{FIRST}" for day in month.days]}
         fields[LAST] = {"$max": [f"$d.{day}.{LAST}" for day in month.days]}
     return [{"$match": match}, {"$project": fields}]

@@ -47,12 +47,12 @@ class _Numbered(MongoCalls):
         self, location: Location, legacy_timezone: str | None, run: Run, oldest: datetime | None
     ) -> None:
         super().__init__(location, legacy_timezone)
-        self._known_oldest = oldest
+        self._run_oldest = oldest
         numbers = {"$gte": run.first, "$lt": run.end}
         self._chosen: Stages = [{"$match": {"writer": run.writer, "seq": numbers}}]
 
     def _oldest(self) -> datetime | None:
-        return self._known_oldest
+        return self._run_oldest
 
     def _calls(self, question: SumQuestion) -> Stages:
         return [*self._chosen, *super()._calls(question)]

@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeVar
+from functools import partial
+from typing import Any, Final, TypeAlias, TypeVar
 from zoneinfo import ZoneInfo
 
 from affidavit.store.analytics import (
@@ -35,6 +36,7 @@ from affidavit.store.mongo.counting import Stages
 from affidavit.store.mongo.rollup_cells import Cells
 from affidavit.store.mongo.rollup_standing import BUSY, Ends, Stand, Standing
 from affidavit.store.mongo.rollup_tail import Tail
+from affidavit.store.mongo.side_by_side import side_by_side
 from affidavit.tally.cells import (
     ENDINGS,
     HOURS,
@@ -57,6 +59,8 @@ FRESH_S: Final = 1.0
 
 _LOOK_S: Final = 0.05
 T = TypeVar("T")
+Rows: TypeAlias = Callable[[], list[tuple[Key, Sums]]]
+"""Asks the database for some groups."""
 
 _BY_DAY: Final = (MODELS, TEAMS, ENDINGS, USERS)
 """Shapes that answer questions by days; the smallest that fits does."""
@@ -112,7 +116,7 @@ class _OldCalls(MongoCalls):
         return [{"$match": OLD}, *super()._calls(question)]
 
     def _corrected(self, question: SumQuestion) -> Stages:  # noqa: ARG002 - those are ours
-        return [{"$match": {"_id": {"$exists": False}}}]
+        return []
 
 
 class RollupCalls:
@@ -145,8 +149,8 @@ class RollupCalls:
 
     def sums(self, question: SumQuestion) -> Iterator[tuple[Key, Sums]]:
         """Give each group once; see :class:`affidavit.store.analytics.Totals`."""
-        found = self._steadily(question, self._added_up)
-        yield from self._raw.sums(question) if found is None else found.items()
+        [found] = self.together([question])
+        yield from found.items()
 
     def highest(self, question: SumQuestion, counter: str, count: int) -> list[tuple[Key, Sums]]:
         """Give the groups with the highest value of a counter, the highest first.
@@ -188,6 +192,26 @@ class RollupCalls:
         chosen = set(keys)
         rows = self.sums(question) if found is None else found.items()
         yield from ((key, sums) for key, sums in rows if key in chosen)
+
+    def together(self, questions: Sequence[SumQuestion]) -> list[dict[Key, Sums]]:
+        """Give the sums of several questions: what rollups answer, as of one moment."""
+        found = self._at_rest(lambda standing: self._rolled(standing, questions)) or {}
+        return [
+            found[n] if n in found else dict(self._raw.sums(question))
+            for n, question in enumerate(questions)
+        ]
+
+    def _rolled(
+        self, standing: Standing, questions: Sequence[SumQuestion]
+    ) -> dict[int, dict[Key, Sums]] | None:
+        """Answer those questions that rollups can, by their place; None where it is none."""
+        asked = [
+            (n, plan, question)
+            for n, question in enumerate(questions)
+            if isinstance(plan := self.plan(question, standing), Plan) and not plan.is_raw
+        ]
+        found = self._added_up([(plan, question) for _, plan, question in asked])
+        return {n: each for (n, *_), each in zip(asked, found, strict=True)} or None
 
     def distinct(self, question: SumQuestion, of: str) -> Iterator[tuple[Key, int]]:
         """Count different values; of users over whole days from rollups, else from the records."""
@@ -262,24 +286,31 @@ class RollupCalls:
     def _steadily(
         self, question: SumQuestion, ask: Callable[[Plan, SumQuestion], T | None]
     ) -> T | None:
+        """Ask the cells at rest for one question; None: the records must be asked."""
+
+        def planned(standing: Standing) -> T | None:
+            plan = self.plan(question, standing)
+            return None if isinstance(plan, str) or plan.is_raw else ask(plan, question)
+
+        return self._at_rest(planned)
+
+    def _at_rest(self, ask: Callable[[Standing], T | None]) -> T | None:
         """Ask the cells at rest, again where one was added to; None: the records must be asked."""
         end_s = time.monotonic() + PATIENCE_S
         standing, at_s = self._seen
         is_shared = time.monotonic() - at_s < FRESH_S
         if not is_shared:
             standing = self._settled()
-        while True:
-            plan = self.plan(question, standing)
-            if isinstance(plan, str) or plan.is_raw:
-                return None
-            answer = ask(plan, question)
-            if self._stand.is_still(plan.standing):
+        while not isinstance(standing, str):
+            answer = ask(standing)
+            if answer is None or self._stand.is_still(standing):
                 return answer
             if time.monotonic() >= end_s:
                 return None
             standing = self._settled()
             if is_shared:
                 self._seen = standing, time.monotonic()
+        return None
 
     def _cover(
         self, standing: Standing, question: SumQuestion, since: datetime, until: datetime
@@ -342,29 +373,46 @@ class RollupCalls:
 
     # -- adding up -------------------------------------------------------------------------------
 
-    def _added_up(self, plan: Plan, question: SumQuestion) -> dict[Key, Sums]:
-        found: dict[Key, Sums] = {}
-        for part in plan.parts:
-            self._merge(question, found, self._sums_of(plan, part, question))
-        self._merge(question, found, self._tail_of(plan, question))
-        if plan.old(question):
-            for since, until in plan.beside(question):
-                span = replace(question, since=since, until=until)
-                self._merge(question, found, self._old.sums(span))
+    def _added_up(self, asked: Sequence[tuple[Plan, SumQuestion]]) -> list[dict[Key, Sums]]:
+        """Add up the parts of each question; those of all of them are asked for side by side."""
+        asks: list[tuple[int, Rows]] = [
+            (n, rows)
+            for n, (plan, question) in enumerate(asked)
+            for rows in self._rows_of(plan, question)
+        ]
+        found: list[dict[Key, Sums]] = [{} for _ in asked]
+        answers = side_by_side([rows for _, rows in asks])
+        for (n, _), answer in zip(asks, answers, strict=True):
+            self._merge(asked[n][1], found[n], answer)
         return found
 
-    def _tail_of(self, plan: Plan, question: SumQuestion) -> Iterator[tuple[Key, Sums]]:
-        return self._tail.sums(plan.standing.tail, question, plan.beside(question))
+    def _rows_of(self, plan: Plan, question: SumQuestion) -> list[Rows]:
+        """Give what is to be asked for a question; groups may come several times."""
+        # What takes longest, the records, is begun first.
+        parts = sorted(plan.parts, key=lambda part: part.shape is not None)
+        asks: list[Rows] = [partial(self._sums_of, plan, part, question) for part in parts]
+        if plan.standing.tail:
+            asks.append(partial(self._tail_of, plan, question))
+        if plan.old(question):
+            spans = (replace(question, since=s, until=u) for s, u in plan.beside(question))
+            asks += [partial(self._old_of, span) for span in spans]
+        return asks
 
-    def _sums_of(self, plan: Plan, part: Part, question: SumQuestion) -> Iterable[tuple[Key, Sums]]:
+    def _old_of(self, question: SumQuestion) -> list[tuple[Key, Sums]]:
+        return list(self._old.sums(question))
+
+    def _tail_of(self, plan: Plan, question: SumQuestion) -> list[tuple[Key, Sums]]:
+        return list(self._tail.sums(plan.standing.tail, question, plan.beside(question)))
+
+    def _sums_of(self, plan: Plan, part: Part, question: SumQuestion) -> list[tuple[Key, Sums]]:
         if part.shape is None:
             span = replace(question, since=part.since, until=part.until)
-            return self._raw.sums(span)
+            return list(self._raw.sums(span))
         if part.shape is USERS:
             rows = self._cells.of_users(plan.side, question, part)
         else:
             rows = self._cells.of_slots(plan.side, question, part)
-        return _named(question, rows)
+        return list(_named(question, rows))
 
     @staticmethod
     def _merge(

@@ -315,7 +315,10 @@ def test_a_search_that_breaks_withholds_what_it_was_about() -> None:
     assert (document["a"], document["b"]) == ("hello [email]", "[withheld]")
 
 
-def test_a_walk_that_breaks_keeps_only_what_happened() -> None:
+@pytest.mark.parametrize("walk", ["joined", "gather"])
+def test_a_walk_that_breaks_keeps_only_what_happened(
+    walk: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Identity and kind of the event stay; content goes; the record says so."""
 
     def broken(document: object) -> None:
@@ -330,7 +333,9 @@ def test_a_walk_that_breaks_keeps_only_what_happened() -> None:
         "success": True,
     }
     redactor = Redactor(Policy.read("default"))
-    redactor._gatherer.gather = broken  # type: ignore[method-assign, assignment]
+    if walk == "gather":
+        monkeypatch.setattr(redactor._gatherer, "joined", lambda _document: None)
+    monkeypatch.setattr(redactor._gatherer, walk, broken)
     redactor.redact(document)
     assert document == {
         "user_id": "ana",

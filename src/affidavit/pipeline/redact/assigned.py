@@ -169,13 +169,15 @@ def find(text: str, data: bytes, found: list[Span]) -> None:
     searches = _WORDS_OF_ALL if data.isascii() else _WORDS_BEYOND_ASCII
     if b"|" in data or b"^" in data:
         searches = (*searches, _WORDS_WITH_BARS)
-    for words in searches:
+    for search in searches:
+        match = search(low)
         done = 0
-        for match in words.finditer(low):
+        while match is not None:
             size, look = _LOOKS[match[0]]
-            at = match.end() - size
-            if at >= done:
-                done = look(text, at, found)
+            end = match.end()
+            if end - size >= done:
+                done = look(text, end - size, found)
+            match = search(low, end)
 
 
 def _password(text: str, at: int, found: list[Span]) -> int:
@@ -474,22 +476,26 @@ _LOOKS: Final[dict[bytes, tuple[int, Look]]] = {
 """What is matched of a word, the size of the whole word, and who looks at the place."""
 
 # The engine finds one letter fastest, so each search begins at a letter, a rare one where it can,
-# and words that have it are searched for together: 1 to 3 us each for 4 KB.
-_WORDS_OF_ALL: Final = (
-    re.compile(rb"p(?:ass|w|sw|hrase|in(?![a-z])|[ _:=\"-](?<=otp.))"),
-    re.compile(rb"k(?:ey|ennwort|(?<=tok)en)"),
-    re.compile(
-        rb"c(?:ontrase|url|ar(?:d|t[ae])|v[vcn]|ret(?<=secret)|od(?:e(?<=urity code)|igo de seg)"
-        rb"|\xf3digo de seg|ookies?(?=[\"' ]{0,2}:))"
-    ),
-    re.compile(rb"v(?:(?<=clav)|(?<=chav)|(?<=hiav))e"),
-    re.compile(rb"senha"),
-    re.compile(rb"m(?:nemonic|(?<=sem)illa)"),
-    re.compile(rb"bearer"),
-    re.compile(rb"z(?<=authoriz)ation"),
+# and words that have it are searched for together: 0.5 to 1.5 us each for 1.3 KB. Asking for the
+# first place, and then for the next, is cheaper than an iterator: nearly always there is none.
+_WORDS_OF_ALL: Final = tuple(
+    re.compile(words).search
+    for words in (
+        rb"p(?:ass|w|sw|hrase|in(?![a-z])|[ _:=\"-](?<=otp.))",
+        rb"k(?:ey|ennwort|(?<=tok)en)",
+        (
+            rb"c(?:o(?:ntrase|d(?:e(?<=urity code)|igo de seg)|okies?(?=[\"' ]{0,2}:))|url"
+            rb"|ar(?:d|t[ae])|v[vcn]|ret(?<=secret)|\xf3digo de seg)"
+        ),
+        rb"ve(?<=ave)(?:(?<=clave)|(?<=chave)|(?<=hiave))",
+        rb"senha",
+        rb"m(?:nemonic|(?<=sem)illa)",
+        rb"bearer",
+        rb"z(?<=authoriz)ation",
+    )
 )
-_WORDS_WITH_BARS: Final = re.compile(rb"=(?<=8=)fix")
+_WORDS_WITH_BARS: Final = re.compile(rb"=(?<=8=)fix").search
 _WORDS_BEYOND_ASCII: Final = (
     *_WORDS_OF_ALL,
-    re.compile(rb"cl\xe9|schl\xfcssel"),
+    re.compile(rb"cl\xe9|schl\xfcssel").search,
 )

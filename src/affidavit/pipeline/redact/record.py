@@ -19,7 +19,7 @@ from affidavit.pipeline.redact.policy import Action, OwnFinder, Policy, Reading
 from affidavit.pipeline.redact.scan import Scanner, merged
 from affidavit.pipeline.redact.secretive import is_nothing
 from affidavit.pipeline.redact.shadow import SEPARATORS
-from affidavit.pipeline.redact.walk import NAME, NUMBER, TEXT, UNTOUCHED, Gatherer, Leaf
+from affidavit.pipeline.redact.walk import NAME, NUMBER, TEXT, UNTOUCHED, Gatherer, Leaf, joined
 
 FAILED: Final = "redaction_failed"
 """In ``odd``: something broke, and the texts concerned were not stored."""
@@ -56,6 +56,7 @@ class Redactor:
         self._originals: dict[str, str] = {}
         self._failed = False
         self._kept = False
+        self._searched: tuple[str, list[Span]] | None = None
 
     def redact(self, document: Document, record: bytes = b"") -> bytes | None:
         """Redact a decoded record in place; note what was found in ``redactions``. Never raises.
@@ -67,7 +68,7 @@ class Redactor:
         self._failed = False
         box = None
         try:
-            if self._policy.enabled:
+            if self._policy.enabled and not self._is_clean(document):
                 self._content(document)
             if self._originals and self._policy.seal_to is not None:
                 box = seal.seal(self._policy.seal_to, self._originals, record)
@@ -120,6 +121,19 @@ class Redactor:
         if renamed:
             self._rename(renamed)
 
+    def _is_clean(self, document: Document) -> bool:
+        """Whether a usual record holds nothing to redact; what is found is kept for the search."""
+        self._searched = None
+        texts = self._gatherer.joined(document)
+        if texts is None:
+            return False
+        try:
+            spans = self._scanner.find_common(texts)
+        except Exception:  # where it broke is looked for among the single texts
+            return False
+        self._searched = texts, spans
+        return not spans
+
     def _search(self, leaves: list[Leaf]) -> list[list[Span]] | None:
         """Search all texts at once; if that breaks, one by one, to lose as little as possible.
 
@@ -149,18 +163,11 @@ class Redactor:
 
     def _search_joined(self, leaves: list[Leaf]) -> list[list[Span]] | None:
         """Give the finds in each text; None where nothing needs to be done at all."""
-        parts: list[str] = []
-        starts: list[int] = []
-        at = 0
-        for leaf in leaves:
-            spoken = leaf.name.spoken
-            if spoken:
-                parts += (spoken, _FIELD)
-                at += len(spoken) + 1
-            starts.append(at)
-            parts += (leaf.text, _END)
-            at += len(leaf.text) + 1
-        spans = self._scanner.find_common("".join(parts))
+        whole, starts = joined(leaves)
+        if self._searched is not None and self._searched[0] == whole:
+            spans = self._searched[1]
+        else:
+            spans = self._scanner.find_common(whole)
         if not spans and not self._gatherer.special and not self._policy.finders:
             return None
         found: list[list[Span]] = [[] for _ in leaves]

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
@@ -14,7 +13,9 @@ from affidavit.pipeline.redact import kinds, own
 from affidavit.pipeline.redact.names import Name, look
 from affidavit.pipeline.redact.plain import KEY_ENDS, key_begins
 from affidavit.pipeline.redact.policy import Policy
+from affidavit.pipeline.redact.quick import CALL_ID, LONG_NUMBER, SHORTEST, Quick
 from affidavit.pipeline.redact.secretive import is_secret
+from affidavit.pipeline.redact.shadow import SEPARATORS
 from affidavit.pipeline.snapshot import DECIMAL_EXT
 
 UNTOUCHED: Final = own.UNTOUCHED
@@ -25,15 +26,11 @@ NUMBER: Final = "number"
 UTF8: Final = "utf-8"
 LATIN: Final = "latin-1"
 
+_FIELD, _END = SEPARATORS
 _NOTHING: Final[frozenset[str]] = frozenset()
-_SHORTEST: Final = 3
-"""Characters of a text in which a built-in kind can stand."""
-
-_LONG_NUMBER: Final = 10**8
 _EXACT_FLOAT: Final = 2.0**53
 _NAMES_KEPT: Final = 4096
 _LONGEST_NAME: Final = 64
-_CALL_ID: Final = re.compile(r"[0-9a-f]{24}")
 _LONGEST_NUMBER: Final = 40
 _PAIR: Final = 2
 _SILENT: Final = Name("", None, perhaps=False)
@@ -91,13 +88,23 @@ class Gatherer:
         self._names: dict[str, Name] = dict(_OURS)
         self._ledger = False
         self._untouched = _NOTHING
-        self._shortest = 1 if policy.patterns or policy.finders else _SHORTEST
+        self._shortest = 1 if policy.patterns or policy.finders else SHORTEST
         self._rules = tuple(rule for rule in policy.fields if rule.withhold)
         self.leaves: list[Leaf] = []
         self.withheld: list[Leaf] = []
         self.special = False
         """Whether a leaf must be looked at even where nothing was found: a name, a secret field."""
         self.nodes: dict[int, dict[str, Node]] = {}
+        self._quick = Quick()
+        self._quick.know(_OURS)
+        self._plain = not (self._rules or policy.patterns or policy.finders)
+
+    def joined(self, document: Document) -> str | None:
+        """Give the texts of a usual record as :func:`joined` does; None where it must be gathered.
+
+        Where it gives them and nothing is found in them, nothing of the record changes.
+        """
+        return self._quick.joined(document) if self._plain else None
 
     def gather(self, document: Document) -> list[Leaf]:
         """List the texts of a record."""
@@ -108,7 +115,7 @@ class Gatherer:
         self._ledger = own.is_ledger(document)
         self._untouched = own.UNTOUCHED_IN_LEDGER if self._ledger else _NOTHING
         call = document.get("call_id")  # one that an application gave can hold anything
-        ours = not isinstance(call, str) or _CALL_ID.fullmatch(call) is not None
+        ours = not isinstance(call, str) or CALL_ID.fullmatch(call) is not None
         self._mapping(document, None, UNTOUCHED if ours else UNTOUCHED - {"call_id"})
         return self.leaves
 
@@ -117,7 +124,9 @@ class Gatherer:
         if len(name) <= _LONGEST_NAME:
             if len(self._names) >= _NAMES_KEPT:
                 self._names = dict(_OURS)
-            self._names[name] = look(name)
+                self._quick.know(_OURS)
+            told = self._names[name] = look(name)
+            self._quick.learn(name, told)
 
     def _mapping(  # noqa: C901 - a dispatch over types, all in one loop for speed
         self,
@@ -194,7 +203,7 @@ class Gatherer:
 
     def _number(self, container: Any, key: Any, value: int, node: Node | None, name: Name) -> None:
         told = name.secret is not None and (not name.perhaps or name.looks is not None)
-        if told or abs(value) >= _LONG_NUMBER:
+        if told or abs(value) >= LONG_NUMBER:
             self.leaves.append(Leaf(container, key, str(abs(value)), node, NUMBER, name))
 
     def _bytes(self, container: Any, key: Any, value: bytes, node: Node | None, name: Name) -> None:
@@ -233,6 +242,22 @@ class Gatherer:
         if value is not None:
             self.withheld.append(Leaf(container, key, "", node, TEXT, _SILENT))
         return True
+
+
+def joined(leaves: list[Leaf]) -> tuple[str, list[int]]:
+    """Put all texts together for one search; give also where in it each one begins."""
+    parts: list[str] = []
+    starts: list[int] = []
+    at = 0
+    for leaf in leaves:
+        spoken = leaf.name.spoken
+        if spoken:
+            parts += (spoken, _FIELD)
+            at += len(spoken) + 1
+        starts.append(at)
+        parts += (leaf.text, _END)
+        at += len(leaf.text) + 1
+    return "".join(parts), starts
 
 
 def _heir(name: Name, mapping: dict[str, Any]) -> Name | None:

@@ -110,13 +110,7 @@ class Backend:
         ``wanted`` holds the filter, and a ``reason`` where one was given. Raises StoreError where
         the note could not be stored: nothing is read unseen.
         """
-        by = {
-            "visitor": visitor.name,
-            "role": visitor.role.value,
-            "how": visitor.how,
-            "visitor_id": visitor.id,
-        }
-        self.log.note_access(command, wanted, count, by)
+        self.log.note_access(command, wanted, count, visitor.as_actor())
 
     def drain(self) -> None:
         """Send what came in; what cannot be sent in time stays in the spool."""

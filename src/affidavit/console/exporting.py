@@ -89,7 +89,9 @@ def begin(backend: Backend, jobs: Jobs, visitor: Visitor, wanted: Wanted) -> Job
         noted |= {"content": True, "reason": wanted.reason}
     backend.note(visitor, "export", noted, None)
     try:
-        return jobs.begin(KIND, (visitor.name, visitor.id), told, _work(backend, visitor, asked))
+        return jobs.begin(
+            KIND, (visitor.name, visitor.account), told, _work(backend, visitor, asked)
+        )
     except ConfigError as error:
         msg = "An export is being made here already. Try again when it is done."
         raise busy(msg, 10) from error
@@ -106,7 +108,11 @@ def again(backend: Backend, jobs: Jobs, visitor: Visitor, job: Job, reason: str 
 
 def listed(backend: Backend, jobs: Jobs, visitor: Visitor) -> list[dict[str, Any]]:
     """Give the exports of what a visitor may see, newest first. Raises StoreError."""
-    return [shown(backend, job) for job in jobs.newest(KIND) if _may_see(visitor, job)]
+    return [
+        {**shown(backend, job), "may_cancel": job.may_be_ended_by(visitor)}
+        for job in jobs.newest(KIND)
+        if _may_see(visitor, job)
+    ]
 
 
 def found(jobs: Jobs, visitor: Visitor, name: str) -> Job:
@@ -115,6 +121,15 @@ def found(jobs: Jobs, visitor: Visitor, name: str) -> Job:
     if job is None or not _may_see(visitor, job):
         raise not_found("There is no export of that name here.")
     return job
+
+
+def cancel(jobs: Jobs, visitor: Visitor, name: str) -> None:
+    """Ask that one ends. Raises Problem for whoever may not; StoreError."""
+    job = found(jobs, visitor, name)
+    if not job.may_be_ended_by(visitor):
+        detail = f"{job.by} began it. Ask them, or an auditor without limits, to end it."
+        raise Problem(403, "Not allowed", detail)
+    jobs.cancel(KIND, job.name)
 
 
 def shown(backend: Backend, job: Job) -> dict[str, Any]:
@@ -166,7 +181,7 @@ def file(backend: Backend, visitor: Visitor, job: Job, what: Literal["manifest",
     result = job.result
     if job.state != "done" or result is None:
         raise Problem(409, "Not done", f"The export is {job.state}, so there is no file.")
-    if what == "data" and job.wanted.get("content") and job.by != visitor.name:
+    if what == "data" and job.wanted.get("content") and not job.is_of(visitor):
         detail = (
             f"It holds requests and answers, for the reason that {job.by} gave. "
             "Export them yourself, with your reason."

@@ -23,6 +23,7 @@ from affidavit.errors import AffidavitError, ConfigError, StoreError
 from affidavit.integrity.errors import IntegrityError
 
 if TYPE_CHECKING:
+    from affidavit.console.visitor import Visitor
     from affidavit.store.serving import ServiceStore
 
 State = Literal["running", "done", "failed", "cancelled", "cut off"]
@@ -59,7 +60,7 @@ class Job:
     name: str
     by: str
     by_id: str
-    """Public id of the session or token that began it."""
+    """The account that began it; in older ones the id of the session or token."""
     made_at: datetime
     wanted: Mapping[str, Any]
     state: State = "running"
@@ -75,6 +76,14 @@ class Job:
     def part(self) -> float | None:
         """How much of it is done; None where that is not known."""
         return min(1.0, self.done / self.total) if self.total else None
+
+    def is_of(self, visitor: Visitor) -> bool:
+        """Whether a visitor began it: the same account, whatever the name."""
+        return self.by_id in visitor.ids
+
+    def may_be_ended_by(self, visitor: Visitor) -> bool:
+        """Whether a visitor may cancel it: who began it, and who sees the whole log."""
+        return visitor.scope.everything or self.is_of(visitor)
 
     @property
     def took_s(self) -> float:
@@ -132,7 +141,7 @@ class Jobs:
     def begin(self, kind: str, by: tuple[str, str], wanted: Mapping[str, Any], work: Work) -> Job:
         """Begin work on a thread. Raises ConfigError while another of its kind runs here.
 
-        ``by`` is the visitor's name and public id.
+        ``by`` is the visitor's name and account.
         """
         name, now = secrets.token_hex(8), datetime.now(UTC)
         running = _Running(Job(kind, name, *by, now, dict(wanted), heard_at=now))

@@ -101,12 +101,7 @@ def made(
 def begin_work(backend: Backend, visitor: Visitor, month: str) -> Work:
     """Give the work of a report on demand. Raises ConfigError for a month that is none."""
     chosen = month_of(month, backend.log.reporting_timezone, datetime.now(UTC))
-    by = {
-        "visitor": visitor.name,
-        "role": visitor.role.value,
-        "how": visitor.how,
-        "visitor_id": visitor.id,
-    }
+    by = visitor.as_actor()
 
     def work(tell: Tell) -> Mapping[str, Any]:
         tell("asking", 0, 0)

@@ -75,5 +75,24 @@ class Visitor:
     how: How
     id: str
     """Public id of the token or session; no secret."""
+    account: str
+    """Who it is, whatever their name: ``token:`` and the token's id, also in the sessions that it
+    opened; ``oidc:`` and a hash of whom the issuer means; else ``session:`` and the session's id.
+    """
     csrf: str = ""
     """What a form of this session must send back; empty where a token came with the request."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """By what this visitor is noted: the account; and, before there were accounts, its id."""
+        return tuple(dict.fromkeys((self.account, self.account.removeprefix("token:"), self.id)))
+
+    def as_actor(self) -> dict[str, str]:
+        """Give it as the ledger notes who acted."""
+        return {
+            "visitor": self.name,
+            "role": self.role.value,
+            "how": self.how,
+            "visitor_id": self.id,
+            "account": self.account,
+        }

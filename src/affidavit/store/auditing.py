@@ -19,7 +19,9 @@ class ReadingsWanted:
     """Which readings are wanted; what is None does not matter.
 
     ``since`` is included and ``until`` is not; both aware. ``who`` is a visitor of the service, or
-    an operating system's user. ``text`` is compared with what was looked for, value by value.
+    an operating system's user, by name. ``by`` are the ids of one visitor of the service, of which
+    a reading has one as its account; or, where it is older than accounts, as that of a token or
+    session. ``text`` is compared with what was looked for, value by value.
     """
 
     since: datetime | None = None
@@ -27,6 +29,7 @@ class ReadingsWanted:
     who: str | None = None
     command: str | None = None
     text: str | None = None
+    by: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

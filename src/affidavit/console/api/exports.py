@@ -157,8 +157,7 @@ async def cancel(
 ) -> Response:
     """Ask that it ends, wherever it runs; one that is done stays for its day."""
     paging.single(request.query_params, ())
-    job = await run(exporting.found, jobs_of(request), visitor, name)
-    await run(jobs_of(request).cancel, exporting.KIND, job.name)
+    await run(exporting.cancel, jobs_of(request), visitor, name)
     return Response(status_code=204)
 
 

@@ -60,7 +60,7 @@ async def start(
     _whole_log_only(visitor)
     paging.single(request.query_params, ())
     work = await run(reporting.begin_work, backend_of(request), visitor, wanted.month)
-    by, asked = (visitor.name, visitor.id), {"month": wanted.month}
+    by, asked = (visitor.name, visitor.account), {"month": wanted.month}
     job = await run(jobs_of(request).begin, reporting.JOB, by, asked, work)
     return answer({"state": job.state, "month": wanted.month}, 202, {"Location": "/api/v1/reports"})
 

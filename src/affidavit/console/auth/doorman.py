@@ -154,7 +154,7 @@ class Doorman:
         if token is None or not token.works(datetime.now(UTC)):
             self.attempts.failed(address)
             raise _nobody("The token is unknown, has expired, or was ended. Ask for a new one.")
-        return Visitor(token.name, token.role, token.scope, "token", token.id)
+        return Visitor(token.name, token.role, token.scope, "token", token.id, f"token:{token.id}")
 
     async def _by_cookie(self, cookie: str) -> Visitor:
         if not cookie:
@@ -167,7 +167,15 @@ class Doorman:
         if session is None or datetime.now(UTC) >= session.until:
             raise _nobody("The session has ended. Log in again.")
         csrf = secret.derived(cookie, _CSRF)
-        return Visitor(session.who, session.role, session.scope, "session", session.id, csrf)
+        return Visitor(
+            session.who,
+            session.role,
+            session.scope,
+            "session",
+            session.id,
+            session.account,
+            csrf,
+        )
 
     async def _asked_of_store(
         self, ask: Callable[[], T | None], known: _Known[T], text: str

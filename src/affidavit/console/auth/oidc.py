@@ -47,6 +47,7 @@ _FAILED_FOR_S: Final = 3.0
 """What failed is not asked again for so long."""
 
 _SLACK_S: Final = 60
+_ACCOUNT: Final = 24
 _MOST_VALUES: Final = 100
 
 
@@ -69,6 +70,8 @@ class Person:
     scope: Scope
     target: str
     """Where they wanted to go."""
+    account: str
+    """Who it is at the issuer, whatever they are called there."""
 
 
 class Oidc:
@@ -184,7 +187,11 @@ class Oidc:
             _limits(claims, self._serve.oidc_departments_claim),
             _limits(claims, self._serve.oidc_tenants_claim),
         )
-        return Person(_name(claims), role, scope, target)
+        return Person(_name(claims), role, scope, target, self._account(claims))
+
+    def _account(self, claims: Mapping[str, Any]) -> str:
+        named = f"{self._issuer}\0{claims['sub']}".encode()
+        return f"oidc:{hashlib.sha256(named).hexdigest()[:_ACCOUNT]}"
 
     def _role(self, values: Iterable[str]) -> Role | None:
         named = dict(self._serve.oidc_roles)

@@ -35,6 +35,8 @@ class Session:
     made_at: datetime
     seen_at: datetime
     until: datetime
+    account: str
+    """Who it is of, whatever their name; see :class:`~affidavit.console.visitor.Visitor`."""
 
     @property
     def id(self) -> str:
@@ -53,22 +55,33 @@ class Sessions:
         self._longest = timedelta(seconds=longest_s)
 
     def open(
-        self, who: str, role: Role, scope: Scope, *, by: str, until: datetime | None = None
+        self,
+        who: str,
+        role: Role,
+        scope: Scope,
+        *,
+        by: str,
+        account: str | None = None,
+        until: datetime | None = None,
     ) -> tuple[str, Session]:
-        """Open one; gives the cookie's value. ``until``: no later than this."""
+        """Open one; gives the cookie's value. ``until``: no later than this.
+
+        ``account`` tells who it is where the issuer knows; else a token, or this session alone.
+        """
         now, cookie = datetime.now(UTC), secret.made()
         end = now + self._longest
         end = end if until is None else min(end, until)
+        key = secret.hashed(cookie)
         document = {
             "who": who,
             "role": role.value,
             "scope": scope.as_document(),
             "by": by,
+            "account": account or _account(by, key),
             "seen_at": now,
         }
-        key = secret.hashed(cookie)
         self._store.add(KIND, key, document, until=end)
-        return cookie, Session(key, who, role, scope, by, now, now, end)
+        return cookie, _read({**document, "name": key, "made_at": now, "until": end})
 
     def find(self, cookie: str) -> Session | None:
         """Give the session of a cookie that has not ended."""
@@ -117,4 +130,10 @@ def _read(document: Mapping[str, Any]) -> Session:
         made_at=document["made_at"],
         seen_at=document["seen_at"],
         until=document["until"],
+        # Sessions that were opened before there were accounts lack it, for twelve hours.
+        account=document.get("account") or _account(document["by"], document["name"]),
     )
+
+
+def _account(by: str, key: str) -> str:
+    return by if by.startswith("token:") else f"session:{key[:_ID]}"

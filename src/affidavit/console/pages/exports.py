@@ -77,8 +77,7 @@ async def begin(request: Request, visitor: Visitor = Allowed(Right.EXPORT)) -> R
 async def cancel(request: Request, name: str, visitor: Visitor = Allowed(Right.EXPORT)) -> Response:
     """Ask that an export ends."""
     jobs = jobs_of(request)
-    job = await run(exporting.found, jobs, visitor, name[:_LONGEST_NAME])
-    await run(jobs.cancel, exporting.KIND, job.name)
+    await run(exporting.cancel, jobs, visitor, name[:_LONGEST_NAME])
     return RedirectResponse("/calls/exports", 303)
 
 

@@ -195,7 +195,7 @@ def _readings(request: Request, backend: Backend, visitor: Visitor) -> dict[str,
         span.since, span.until, typed.get("who"), typed.get("command"), typed.get("text")
     )
     if not visitor.scope.everything:
-        wanted = replace(wanted, who=visitor.name)
+        wanted = replace(wanted, who=None, by=visitor.ids)
     cursor = query.get("cursor") or None
     found = parts.get(lambda: audit_of(backend.log).readings(wanted, _SHOWN, cursor))
     if found is not None:
@@ -300,7 +300,7 @@ async def begin(request: Request, visitor: Visitor = Allowed(Right.INTEGRITY)) -
         work = evidencing.verification(
             backend, visitor, lambda: evidencing.trust_of(backend, saved, vkey), part
         )
-        by = (visitor.name, visitor.id)
+        by = (visitor.name, visitor.account)
         job = await run(jobs_of(request).begin, evidencing.VERIFICATION, by, wanted, work)
     except (AffidavitError, IntegrityError) as error:
         more = {"typed": typed, "wrong": str(error)}
@@ -357,9 +357,10 @@ async def result(
 async def cancel(
     request: Request, name: str, visitor: Visitor = Allowed(Right.INTEGRITY)
 ) -> Response:
-    """End a verification before it is done."""
-    del visitor
+    """End a verification before it is done: whoever began it, or who sees the whole log."""
     job = await _job(request, evidencing.VERIFICATION, name)
+    if not job.may_be_ended_by(visitor):
+        raise Refusal(403, "Not allowed", words_of(request)("integrity.not_yours", by=job.by))
     await run(jobs_of(request).cancel, evidencing.VERIFICATION, job.name)
     return RedirectResponse(f"/integrity?view=verify&job={job.name}", 303)
 
@@ -453,7 +454,7 @@ async def package(request: Request, visitor: Visitor = Allowed(Right.EXPORT)) ->
         try:
             wanted = {"reason": typed["reason"]}
             await run(backend.note, visitor, "export", wanted, None)
-            by = (visitor.name, visitor.id)
+            by = (visitor.name, visitor.account)
             work = evidencing.package(backend)
             await run(jobs_of(request).begin, evidencing.PACKAGE, by, wanted, work)
         except AffidavitError as error:
@@ -470,7 +471,7 @@ async def packed(request: Request, name: str, visitor: Visitor = Allowed(Right.E
     if not may(visitor.role, Right.CONTENT) or not visitor.scope.everything:
         raise Refusal(403, "Not allowed", words_of(request)("integrity.evidence.everything"))
     job = await _job(request, evidencing.PACKAGE, name)
-    if job.by != visitor.name:
+    if not job.is_of(visitor):
         detail = f"It was packed for the reason that {job.by} gave. Pack it yourself, with yours."
         raise Refusal(403, "Not allowed", detail)
     path = _file_of(backend, job)

@@ -131,7 +131,12 @@ async def back(request: Request) -> Response:
         backend.doorman.attempts.failed(address)
         return _page(request, "/", refusal.detail, refusal.status)
     cookie, session = await run(
-        backend.doorman.sessions.open, person.name, person.role, person.scope, by="oidc"
+        backend.doorman.sessions.open,
+        person.name,
+        person.role,
+        person.scope,
+        by="oidc",
+        account=person.account,
     )
     answer = _welcome(request, person.target, cookie, session)
     answer.delete_cookie(_OIDC_COOKIE, path=_OIDC_PATH)

@@ -41,7 +41,7 @@ async def begin(request: Request, visitor: Visitor = Allowed(Right.INTEGRITY)) -
     month = (await form_of(request)).get("month", "").strip()[:_LONGEST]
     try:
         work = await run(reporting.begin_work, backend, visitor, month)
-        by = (visitor.name, visitor.id)
+        by = (visitor.name, visitor.account)
         await run(jobs_of(request).begin, reporting.JOB, by, {"month": month}, work)
     except AffidavitError as error:
         return await _page(request, visitor, 400, month=month, wrong=str(error))

@@ -107,6 +107,10 @@ def _readings(wanted: ReadingsWanted) -> dict[str, Any]:
     also: list[Mapping[str, Any]] = [{}]
     if wanted.who is not None:
         also.append({"$or": [{name: wanted.who} for name in _WHO]})
+    if wanted.by is not None:
+        ids = {"$in": list(wanted.by)}
+        older = {"actor.account": None, "actor.visitor_id": ids}
+        also.append({"$or": [{"actor.account": ids}, older]})
     if wanted.command is not None:
         also.append({"details.command": wanted.command})
     if wanted.text is not None:

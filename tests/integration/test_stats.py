@@ -154,6 +154,29 @@ def test_the_other_questions_are_answered(log: Log, capsys: pytest.CaptureFixtur
     assert "No calls." in capsys.readouterr().out
 
 
+@pytest.mark.requirement("R14", "R15")
+def test_calls_that_have_none_of_a_key_are_chosen(
+    log: Log, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``--without`` is what ``where`` with None is: whose cost nobody is told to bear."""
+    with AuditLogger(log, seal="off") as audit:
+        for user in ("eve", None):
+            with audit.context(user_id=user), audit.call(provider="openai", model="m9") as call:
+                call.complete(text="yes", cost_usd="0.25")
+    every = asked(capsys, "stats", "cost", "--by", "department", "--last", "1d")
+    [row] = [row for row in every["rows"] if row["department"] is None]
+    found = asked(capsys, "stats", "cost", "--without", "department", "--last", "1d")
+    assert {each["user"]: each["cost_usd"] for each in found["rows"]} == {
+        "eve": "0.25",
+        None: "0.25",
+    }
+    assert (found["totals"]["cost_usd"], found["totals"]["calls"]) == (row["cost_usd"], 2)
+    assert found["asked"]["department"] is None
+    both = ["--without", "department", "--without", "user", "--where", "model=m9"]
+    assert asked(capsys, "stats", "usage", *both, "--last", "1d")["totals"]["calls"] == 1
+    assert accesses(log)[-1]["filter"]["user_id"] is None
+
+
 @pytest.mark.requirement("R16")
 def test_calls_at_another_models_prices(log: Log, capsys: pytest.CaptureFixture[str]) -> None:
     """Actual cost beside what the same tokens would have cost."""
@@ -183,6 +206,11 @@ def test_calls_at_another_models_prices(log: Log, capsys: pytest.CaptureFixture[
         (["stats", "limits", "--calls"], "takes none of those"),
         (["stats", "cost", "--calls", "--budget"], "takes --calls or --budget"),
         (["stats", "cost", "--where", "user"], "chooses nothing"),
+        (["stats", "cost", "--without", "department=x"], "names no key"),
+        (["stats", "cost", "--without", "colour"], "'colour' is no key"),
+        (["stats", "cost", "--without", "user", "--where", "user=bob"], "has a user and has none"),
+        (["stats", "cost", "--budget", "--without", "user"], "Budgets are by month"),
+        (["stats", "--without", "user"], "Say what is asked"),
         (["stats", "providers", "--what-if", "gpt-5"], "takes a provider and a model"),
         (["stats", "providers", "--what-if", "openai/gpt-0"], "no prices for 'gpt-0'"),
         (["stats", "cost", "--budget", "--by", "model"], "Use one of user, department"),

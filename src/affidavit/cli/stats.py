@@ -12,6 +12,7 @@ from affidavit.cli import _common as common
 from affidavit.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from affidavit.analytics.answers import Answer
@@ -65,6 +66,14 @@ def stats(  # noqa: PLR0913, PLR0917 - one parameter for each option
         list[str] | None,
         typer.Option("--where", help="Only calls with key=value; repeatable.", show_default=False),
     ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--without",
+            help="Only calls that have none of this key, such as department; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     top: Annotated[
         int | None, typer.Option("--top", "-n", min=1, help="So many rows.", show_default=False)
     ] = None,
@@ -98,7 +107,7 @@ def stats(  # noqa: PLR0913, PLR0917 - one parameter for each option
     keys = tuple(name.strip() for text in by or () for name in text.split(","))
     config = common.settings(collection, legacy_timezone)
     if what is None:
-        if month or where or top or calls or budget or people or what_if or csv:
+        if month or where or without or top or calls or budget or people or what_if or csv:
             msg = f"Say what is asked: affidavit stats {', '.join(_KINDS)}. Plain sums take --by."
             raise ConfigError(msg)
         _plain(keys, last or since, until, uri, config, json=json)
@@ -112,7 +121,7 @@ def stats(  # noqa: PLR0913, PLR0917 - one parameter for each option
         "since": _when(since, "--since"),
         "until": _when(until, "--until"),
         "month": month,
-        "where": dict(_choice(text) for text in where or ()),
+        "where": _chosen(where or (), without or ()),
         "top": top,
     }
     listed = {"calls": calls, "budget": budget, "people": people, "what-if": what_if}
@@ -156,7 +165,8 @@ def _ask(
     if wanted == ["budget"]:
         if asking["last"] or asking["since"] or asking["until"] or asking["where"]:
             msg = (
-                "Budgets are by month: use --month, and neither --last, --since, --until, --where."
+                "Budgets are by month: use --month, and neither --last, --since, --until, --where, "
+                "--without."
             )
             raise ConfigError(msg)
         who: Any = keys[0] if keys else "user"
@@ -166,6 +176,21 @@ def _ask(
         msg = f"--{wanted[0]} lists them one by one. Leave --by out."
         raise ConfigError(msg)
     return asked.calls(**asking) if wanted == ["calls"] else asked.people(**asking)
+
+
+def _chosen(where: Iterable[str], without: Iterable[str]) -> dict[str, str | None]:
+    """Read which calls are meant: those with a value, and those that have none."""
+    found = dict(_choice(text) for text in where)
+    for text in without:
+        name = text.strip()
+        if not name or "=" in name:
+            msg = f"--without {text!r} names no key. Write --without department."
+            raise ConfigError(msg)
+        if name in found:
+            msg = f"No call has a {name} and has none. Leave out --where or --without {name}."
+            raise ConfigError(msg)
+        found[name] = None
+    return found
 
 
 def _choice(text: str) -> tuple[str, str | None]:

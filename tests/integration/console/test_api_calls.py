@@ -188,6 +188,13 @@ def test_a_reading_is_noted_before_it_is_given_out(api: Api) -> None:
         f"{CALLS}?nonsense=1",
         "/api/v1/analytics/cost?by=nonsense",
         "/api/v1/analytics/cost?where=department",
+        "/api/v1/analytics/cost?without=",
+        "/api/v1/analytics/cost?without=department=x",
+        "/api/v1/analytics/cost?without=nonsense",
+        "/api/v1/analytics/cost?without=user&where=user=x",
+        "/api/v1/analytics/cost?without=user&without=user",
+        "/api/v1/analytics/cost?" + "&".join(["without=user"] * 17),
+        "/api/v1/analytics/budget?without=user",
         "/api/v1/analytics/cost?last=1y",
         "/api/v1/analytics/cost?where=$where=1",
         "/api/v1/analytics/budget?by=model",
@@ -235,6 +242,12 @@ def test_answers_are_those_of_the_command(api: Api) -> None:
     told = given.json()
     assert (told["rows"], told["totals"]) == (same["rows"], same["totals"])
     assert isinstance(told["totals"]["cost_usd"], str)
+    with open_log(api.backend.uri, api.backend.config) as log:
+        where = {"conversation": None, "session": None}
+        same = Analytics(lambda: log).cost(("department",), last="24h", where=where).as_dict()
+    params = {"by": "department", "last": "24h", "without": ["conversation", "session"]}
+    told = api.as_().get("/api/v1/analytics/cost", params=params).json()
+    assert (told["rows"], told["totals"]) == (same["rows"], same["totals"])
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
 
 MOST_TOP: Final = 1000
 _MOST_WHERE: Final = 16
+_REPEATED: Final = frozenset({"where", "without"})
 _LONGEST_VALUE: Final = 500
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
@@ -55,6 +56,9 @@ ASKING: Final[Mapping[str, Parameter]] = {
     "until": Parameter(str, "Up to then, not included; as since.", _TEXT),
     "month": Parameter(str, "A whole month: 2026-11, this or last.", _TEXT),
     "where": Parameter(str, "Only calls with key=value; may be repeated.", _TEXT),
+    "without": Parameter(
+        str, "Only calls that have none of this key, as department; may be repeated.", _TEXT
+    ),
     "top": Parameter(str, "So many rows.", {"type": "integer", "minimum": 1, "maximum": MOST_TOP}),
     "provider": Parameter(str, "With what_if: whose prices.", _TEXT),
     "model": Parameter(str, "With what_if: which model's prices.", _TEXT),
@@ -78,8 +82,8 @@ async def ask(
     Money is a decimal text, times are RFC 3339. The asking is noted in the ledger.
     """
     query = request.query_params
-    where = _where(query.getlist("where"))
-    once = [(name, value) for name, value in query.multi_items() if name != "where"]
+    where = _where(query.getlist("where"), query.getlist("without"))
+    once = [(name, value) for name, value in query.multi_items() if name not in _REPEATED]
     given = paging.single(type(query)(once), ASKING)
     asking = _asking(given, where)
     found = await run(_ask, backend_of(request), visitor, question, given, asking)
@@ -102,7 +106,7 @@ def _ask(
         raise wrong("provider", "goes with the question what_if; choose calls with where")
     if question == "budget":
         if any(asking[name] for name in ("last", "since", "until", "where", "top")):
-            raise wrong("month", "is the only time that budgets take, and where does not go")
+            raise wrong("month", "is all that budgets take, beside by")
         if by not in {(), ("user",), ("department",)}:
             raise wrong("by", "must be user or department for budgets")
         who: Who = "department" if by == ("department",) else "user"
@@ -136,15 +140,22 @@ def _asking(given: Mapping[str, str], where: dict[str, str | None]) -> dict[str,
     }
 
 
-def _where(texts: list[str]) -> dict[str, str | None]:
-    if len(texts) > _MOST_WHERE:
-        raise wrong("where", f"may be given {_MOST_WHERE} times at most")
+def _where(texts: list[str], without: list[str]) -> dict[str, str | None]:
+    if len(texts) + len(without) > _MOST_WHERE:
+        raise wrong("where", f"and without may be given {_MOST_WHERE} times at most")
     found: dict[str, str | None] = {}
     for text in texts:
         name, mark, value = text.partition("=")
         if not mark or not name.strip() or len(text) > _LONGEST_VALUE:
             raise wrong("where", "chooses nothing; write where=department=research")
         found[name.strip()] = value
+    for text in without:
+        name = text.strip()
+        if not name or "=" in name or len(text) > _LONGEST_VALUE:
+            raise wrong("without", "names no key; write without=department")
+        if name in found:
+            raise wrong("without", "names a key that where or without names, too")
+        found[name] = None
     return found
 
 

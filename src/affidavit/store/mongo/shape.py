@@ -6,10 +6,12 @@ be compressed, which the database cannot undo. A test holds this and the view to
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from bson.decimal128 import Decimal128
+from bson.objectid import ObjectId
 
 from affidavit.event import DIMENSIONS, Document
 from affidavit.pipeline.compress import expand
@@ -53,19 +55,21 @@ def _first(*values: Any) -> Any:
     return next((value for value in values if value is not None), None)
 
 
+_AS_THEY_ARE: Final = frozenset({str, int, float, bool, type(None), datetime, ObjectId})
+"""Types of most values: looked at first, since a list of calls has thousands."""
+
+
 def plain(value: Any) -> Any:
-    """Expand compressed texts and turn the database's decimals into Python's."""
-    return _decimals(expand(value))
-
-
-def _decimals(value: Any) -> Any:
-    if isinstance(value, Decimal128):
-        return value.to_decimal()
+    """Expand compressed texts and turn the database's decimals into Python's, in a new value."""
+    if type(value) in _AS_THEY_ARE:
+        return value
     if isinstance(value, dict):
-        return {key: _decimals(item) for key, item in value.items()}
+        return {
+            key: item if type(item) in _AS_THEY_ARE else plain(item) for key, item in value.items()
+        }
     if isinstance(value, list):
-        return [_decimals(item) for item in value]
-    return value
+        return [plain(item) for item in value]
+    return value.to_decimal() if isinstance(value, Decimal128) else expand(value)
 
 
 def contains(value: Any, wanted: str) -> bool:

@@ -184,6 +184,18 @@ def test_evidence_is_a_file_for_who_has_nothing_of_ours(pages: Pages) -> None:
     assert pages.noted("console evidence")[-1]["details"]["filter"]["reason"] == REASON
 
 
+@pytest.mark.parametrize("part", ["", "/glance", "/readers", "/linked", "/proof"])
+def test_every_part_of_a_call_leaves_a_note(pages: Pages, part: str) -> None:
+    """Whichever address of it somebody asks for, the ledger knows."""
+    wanted = {"event_type": "audit_access", "actor.role": "admin"}
+    ledger = pages.database.llm_audit_ledger
+    with pages.served.client() as client:
+        for call_id in (pages.talk, pages.failed):
+            before = ledger.count_documents(wanted)
+            assert client.get(f"/calls/{call_id}{part}").status_code == httpx.codes.OK
+            assert ledger.count_documents(wanted) > before, f"{part} of {call_id}"
+
+
 def test_who_viewed_it_stands_on_the_call(pages: Pages) -> None:
     """With name, what they saw, and why; for those who may know."""
     revealed(pages, pages.talk)
@@ -192,6 +204,8 @@ def test_who_viewed_it_stands_on_the_call(pages: Pages) -> None:
     assert "Anna" in page
     assert REASON in page
     assert "read the content" in page
+    [*_, note] = pages.noted("console readers")
+    assert note["details"]["filter"]["call_id"] == pages.talk
     with pages.served.client(pages.served.token_of("analyst")) as client:
         answer = client.get(f"/calls/{pages.talk}/readers")
         assert answer.status_code == httpx.codes.FORBIDDEN

@@ -6,7 +6,7 @@ import re
 import shutil
 import time
 from html import unescape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 import httpx
@@ -238,6 +238,23 @@ def test_charts_count_what_the_list_finds(pages: Pages) -> None:
         assert "not drawn" in words(body(client.get("/calls/charts?text=x")))
         whole = body(client.get("/calls?last=24h&charts=1"))
         assert _sum(whole, "chart-calls") == 63
+
+
+def test_charts_are_a_reading_like_the_list(pages: Pages) -> None:
+    """Asked for alone they are noted with the filter; with the list, its own note covers them."""
+    with pages.served.client() as client:
+        client.get("/calls/charts?last=24h&user_id=asked-alone")
+        [note] = _noted(pages, "console charts", "asked-alone")
+        assert note["actor"]["visitor"] == "the tests' administrator"
+        client.get("/calls?last=24h&charts=1&user_id=with-the-list")
+        assert _noted(pages, "console charts", "with-the-list") == []
+        assert len(_noted(pages, "console calls", "with-the-list")) == 1
+        unlisted = client.get("/calls?last=24h&charts=1&cursor=none-of-this-list")
+        assert 'id="chart-calls"' not in unlisted.text, "no note, no charts"
+
+
+def _noted(pages: Pages, command: str, user_id: str) -> list[dict[str, Any]]:
+    return [n for n in pages.noted(command) if n["details"]["filter"].get("user_id") == user_id]
 
 
 def _sum(page: str, name: str) -> int:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from affidavit.console import exporting
+from affidavit.console import exporting, reasons
 from affidavit.console.api import paging
 from affidavit.console.api.calls import CallId, backend_of, no_call, read
 from affidavit.console.api.writing import answer, checked, reason_of, require
@@ -17,7 +17,7 @@ from affidavit.console.roles import Right
 from affidavit.console.seeing import records_of
 from affidavit.console.threads import run
 from affidavit.console.visitor import Visitor
-from affidavit.store.questions import MAX_FIELDS
+from affidavit.store.questions import LONGEST_VALUE, MAX_FIELDS
 from affidavit.tally.facts import FIELD
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class NewExport(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    filter: dict[str, Annotated[str, Field(max_length=paging.LONGEST_REASON)]] = Field(
+    filter: dict[str, Annotated[str, Field(max_length=LONGEST_VALUE)]] = Field(
         default_factory=dict,
         max_length=_MOST_PARAMETERS,
         description="Parameters of GET /api/v1/calls, such as since and department.",
@@ -46,7 +46,7 @@ class NewExport(BaseModel):
         default="jsonl", description="csv has metadata only, jsonl whole calls where asked."
     )
     content: bool = Field(default=False, description="Requests and answers too; needs a reason.")
-    reason: str | None = Field(default=None, max_length=paging.LONGEST_REASON)
+    reason: str | None = Field(default=None, max_length=reasons.LONGEST)
 
 
 def jobs_of(request: Request) -> Jobs:

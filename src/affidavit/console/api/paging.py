@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final
 
+from affidavit.console import reasons
 from affidavit.console.api.problems import Problem, bad_request
 from affidavit.event import EventType, Status
 from affidavit.store.questions import LONGEST_VALUE, SearchFilter
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 MOST_ROWS: Final = 200
 ROWS: Final = 50
-LONGEST_REASON: Final = 500
 _LONGEST_CURSOR: Final = 64 * 1024
 
 A_TIME: Final = "must be a time, as 2026-11-23T09:30:00Z, 2026-11-23 or 24h"
@@ -229,7 +229,7 @@ REASON: Final[Mapping[str, Parameter]] = {
     "reason": Parameter(
         str,
         "Why content is read; noted in the ledger. The header X-Access-Reason does as well.",
-        {"type": "string", "minLength": 3, "maxLength": LONGEST_REASON},
+        {"type": "string", "minLength": reasons.SHORTEST, "maxLength": reasons.LONGEST},
     ),
 }
 CONTENT: Final[Mapping[str, Parameter]] = {

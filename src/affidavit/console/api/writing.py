@@ -12,7 +12,8 @@ import msgspec
 from fastapi.responses import Response
 
 from affidavit.analytics.answers import money
-from affidavit.console.api.paging import LONGEST_REASON, wrong
+from affidavit.console import reasons
+from affidavit.console.api.paging import wrong
 from affidavit.console.doors import Refusal
 from affidavit.console.roles import MEANS, Right, may, roles_with
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from affidavit.console.visitor import Visitor
 
 REASON_HEADER: Final = "x-access-reason"
-_SHORTEST_REASON: Final = 3
 
 
 def _other(value: Any) -> Any:
@@ -67,21 +67,15 @@ def reason_of(request: Request, visitor: Visitor) -> str:
     return checked(request.headers.get(REASON_HEADER) or request.query_params.get("reason") or "")
 
 
-def visible(text: str) -> int:
-    """Count the characters of a text that somebody can see."""
-    return sum(letter.isprintable() and not letter.isspace() for letter in text)
-
-
 def checked(given: str) -> str:
     """Give a reason for reading content as it is noted. Raises Problem where it says nothing."""
-    reason = " ".join(given.split())
-    if visible(reason) < _SHORTEST_REASON or len(reason) > LONGEST_REASON:
+    if reasons.problem(given) is not None:
         raise wrong(
             "reason",
-            f"must say why content is read, in {_SHORTEST_REASON} to {LONGEST_REASON} characters; "
-            "the header X-Access-Reason does as well",
+            f"must say why content is read, in {reasons.SHORTEST} to {reasons.LONGEST} "
+            "characters that can be seen; the header X-Access-Reason does as well",
         )
-    return reason
+    return reasons.told(given)
 
 
 def require(visitor: Visitor, right: Right) -> None:

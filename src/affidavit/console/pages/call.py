@@ -12,7 +12,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from affidavit.console.api.writing import visible
+from affidavit.console import reasons
 from affidavit.console.conversation import conversation
 from affidavit.console.doors import Allowed, Refusal
 from affidavit.console.filtering import Narrowed, read_narrowed
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 router = APIRouter(include_in_schema=False)
 
-SHORTEST_REASON: Final = 4
-LONGEST_REASON: Final = 500
 _LONGEST_ID: Final = 200
 _LINKED: Final = 20
 _READERS: Final = 50
@@ -84,7 +82,7 @@ async def reveal(
             raise _missing(request)
         about = {"reason": reason, "reason_problem": problem}
         return _page(request, visitor, glance(found), status_code=400, **about)
-    found = await run(read, backend, visitor, call_id, " ".join(reason.split()))
+    found = await run(read, backend, visitor, call_id, reasons.told(reason))
     if found is None:
         raise _missing(request)
     said = conversation(found)
@@ -128,7 +126,7 @@ async def evidence(
     problem = reason_problem(reason)
     if problem is None:
         try:
-            packed = await run(_packed, backend, visitor, call_id, " ".join(reason.split()))
+            packed = await run(_packed, backend, visitor, call_id, reasons.told(reason))
         except SealError as error:
             problem = str(error)
         else:
@@ -201,9 +199,7 @@ def beside(backend: Backend, visitor: Visitor, call_id: str) -> Glance | None:
 
 def reason_problem(reason: str) -> str | None:
     """Say what is wrong with a stated reason: a word below ``reason.``; None where nothing is."""
-    if visible(reason) < SHORTEST_REASON:
-        return "short"
-    return "long" if len(reason.strip()) > LONGEST_REASON else None
+    return reasons.problem(reason)
 
 
 def _proved(
@@ -236,8 +232,9 @@ def _readers(
     found = backend.log.reader.call(call_id[:_LONGEST_ID], _within(visitor), content=False)
     if found is None:
         return None, None
-    wanted = ReadingsWanted(text=call_id)
-    return audit_of(backend.log).readings(wanted, _READERS), found
+    read = audit_of(backend.log).readings(ReadingsWanted(text=call_id), _READERS)
+    backend.note(visitor, "console readers", {"call_id": call_id}, len(read.rows))
+    return read, found
 
 
 def _linked(
@@ -249,6 +246,7 @@ def _linked(
         return (), None
     wanted = linked(found.call, scope)
     if wanted is None:
+        backend.note(visitor, "console linked", {"call_id": call_id}, 0)
         return (), found
     page = backend.log.reader.search(wanted, _LINKED, content=False)
     backend.note(visitor, "console linked", wanted.as_details(), len(page.rows))

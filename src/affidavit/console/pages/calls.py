@@ -68,7 +68,9 @@ async def page(request: Request, visitor: Visitor = Allowed(Right.METADATA)) -> 
     found = await run(search, backend, visitor, asked, cursor)
     chosen = request.query_params.get("open", "")[:_LONGEST_ID]
     opened = await run(beside, backend, visitor, chosen) if chosen else None
-    drawn = request.query_params.get("charts") == "1"
+    # The list's own note covers the charts above it: without a list there are none.
+    listed = found.problem is None and found.missing is None
+    drawn = listed and request.query_params.get("charts") == "1"
     t = words_of(request)
     wrong = found.problem is not None and not wants_partial(request)
     return render(
@@ -88,7 +90,7 @@ async def page(request: Request, visitor: Visitor = Allowed(Right.METADATA)) -> 
 async def charts(request: Request, visitor: Visitor = Allowed(Right.METADATA)) -> Response:
     """Give the charts above the list."""
     asked = read_narrowed(request.query_params, visitor.scope)
-    made = await run(_charts, request.app, asked, words_of(request))
+    made = await run(_noted_charts, request.app, visitor, asked, words_of(request))
     return render(
         request, "_calls_charts.html", visitor=visitor, charts=made, **_about(request, asked, None)
     )
@@ -189,6 +191,20 @@ def _kept_of(app: FastAPI) -> Kept:
     if found is None:
         found = app.state.charts = Kept()
     return found
+
+
+def _noted_charts(
+    app: FastAPI, visitor: Visitor, asked: Narrowed, t: Any
+) -> list[tuple[str, str, dict[str, Any]]] | str:
+    """Give charts that were asked for alone; those of a list are covered by the list's own note."""
+    made = _charts(app, asked, t)
+    if not isinstance(made, str):
+        backend = cast("Backend", app.state.backend)
+        try:
+            backend.note(visitor, "console charts", asked.wanted.as_details(), None)
+        except StoreError as error:
+            return f"{t('calls.no_charts')} {error}"
+    return made
 
 
 def _charts(app: FastAPI, asked: Narrowed, t: Any) -> list[tuple[str, str, dict[str, Any]]] | str:

@@ -114,10 +114,10 @@ def alone(*arguments: object) -> subprocess.CompletedProcess[str]:
 def test_a_live_log_is_verified_against_what_lies_outside(
     held: Held, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Key and checkpoint come from outside, and the level says so; the reading is noted."""
+    """Key and checkpoint come from outside, this host writes, and the level says so."""
     code = run(["verify", "--checkpoint", str(held.saved), "--vkey", held.key.vkey, "--json"])
     told = json.loads(capsys.readouterr().out)
-    assert (code, told["level"], told["found"]) == (0, "separated", {})
+    assert (code, told["level"], told["found"]) == (0, "self-attested", {})
     assert told["counts"]["matched"] == told["size"] > 600
     noted = held.database.llm_audit_ledger.find_one({"event_type": "audit_access"})
     assert noted is not None
@@ -426,7 +426,7 @@ def test_an_export_verifies_like_the_log(
     capsys.readouterr()
     assert run(["verify", str(exported), "--checkpoint", str(held.saved), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["level"] == "separated"
+    assert told["level"] == "self-attested"
     assert told["counts"]["matched"] == told["size"]
     assert told["not_looked_at"] == []
     assert (exported / "tile/0/000").stat().st_size == 256 * 32
@@ -450,7 +450,7 @@ def test_an_export_is_held_against_the_folder_of_anchors(
         found: Docs = json.loads(capsys.readouterr().out)
         return found
 
-    assert verified()["level"] == "separated"
+    assert verified()["level"] == "self-attested"
     saved = held.saved.read_text()
     size = int(saved.split("\n")[1])
     (folder / f"{size}.checkpoint").write_text(saved)

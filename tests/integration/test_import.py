@@ -105,7 +105,7 @@ def test_the_imported_log_is_the_same_one(moved: Moved, capsys: pytest.CaptureFi
         assert held
     options = ["--checkpoint", str(moved.saved), "--vkey", moved.key.vkey]
     code, report = told(capsys, "verify", *options)
-    assert (code, report["found"], report["level"]) == (0, {}, "separated")
+    assert (code, report["found"], report["level"]) == (0, {}, "self-attested")
     assert report["counts"]["erased"] == 141
     noted = moved.target.llm_audit_ledger.find_one({"event_type": "log_imported"})
     assert noted is not None

@@ -50,7 +50,7 @@ def checked(log: Path) -> tuple[ExportFolder, Report]:
 def test_an_export_of_each_version_verifies(log: Path) -> None:
     """With a gap, late and rebuilt leaves, a rotated key, erased and adopted documents."""
     folder, report = checked(log)
-    assert (report.findings, report.level, report.limits) == ([], Level.SEPARATED, [])
+    assert (report.findings, report.level, report.limits) == ([], Level.SELF_ATTESTED, [])
     assert (report.verdict, report.unconfirmed) == (Verdict.UNCONFIRMED, 8)
     counts = report.counts
     assert report.size > 256

@@ -29,7 +29,7 @@ def words(health: Health) -> str:
         f"{health.size} leaves in the checkpoint of {ago(health.checkpoint_age_s)}",
         f"sealer {who} seen {ago(health.sealer_age_s or 0.0)}",
         f"lag {health.lag_s:.1f} s" if health.waiting else "nothing waits",
-        f"key {health.level}",
+        f"level {health.level}",
     ]
     if health.verified_age_s is not None and health.damage is None:
         parts.append(f"the whole verified {ago(health.verified_age_s)}")
@@ -48,11 +48,11 @@ def alarm(health: Health) -> str | None:
 def findings(config: AuditConfig, log: MongoLog) -> Iterator[Finding]:
     """Check that somebody seals, that nothing waits long, and the key that is here."""
     from affidavit.errors import StoreError, StoreUnavailable
-    from affidavit.sealer.health import LATE, SELF_ATTESTED, look
+    from affidavit.sealer.health import LATE, look
     from affidavit.store.findings import Finding, Level
 
     try:
-        health = look(log.seals, datetime.now(UTC))
+        health = look(log.seals, datetime.now(UTC), config.seal_vkey)
     except StoreUnavailable:
         return  # the connection is a finding of its own
     except StoreError as error:
@@ -83,12 +83,19 @@ def findings(config: AuditConfig, log: MongoLog) -> Iterator[Finding]:
             found,
             "`affidavit verify --checkpoint FILE`; docs/how-to/verify.md.",
         )
-    if health.level == SELF_ATTESTED:
+    if health.beside:
         yield Finding(
             "log key",
             Level.NOTE,
             "the log is self-attested: its key lies on a host that writes records",
             "In production seal on a host of its own; docs/how-to/sealing.md.",
+        )
+    elif health.level == "self-attested":
+        yield Finding(
+            "log key",
+            Level.NOTE,
+            "the log is self-attested: nothing outside the database says which key is its own",
+            "Set seal_vkey to its public key, known from elsewhere; docs/how-to/verify.md.",
         )
     yield from _key(config, log)
 

@@ -125,7 +125,7 @@ def _integrity(
     from affidavit.evidence.report import integrity_of
 
     anchors = tuple(f"{each.anchor}: {words(each)}" for each in states(config, log) or ())
-    found = integrity_of(log.seals, now, anchors)
+    found = integrity_of(log.seals, now, anchors, config.seal_vkey)
     return found if trusted is None else replace(found, verified=_verified(log, config, trusted))
 
 

@@ -49,13 +49,13 @@ def status(
             _watch.watch(config, log, output.console())
             return
         found, anchors = log.reader.status(), _anchors(config, log)
-        health = _sealing(log)
+        health = _sealing(config, log)
         _print(found, health, anchors, _watched(log), json=json, again=watch)
         try:
             while watch and not reader_is_gone():
                 time.sleep(_EVERY_S)
                 found, anchors = log.reader.status(), _anchors(config, log)
-                _print(found, _sealing(log), anchors, _watched(log), json=json, again=True)
+                _print(found, _sealing(config, log), anchors, _watched(log), json=json, again=True)
         except KeyboardInterrupt:
             raise typer.Exit(0) from None
     wrong = found.totals.get("lost", 0) or found.totals.get("dead_lettered", 0)
@@ -78,13 +78,13 @@ def _anchors(config: AuditConfig, log: MongoLog) -> list[AnchorState] | None:
         return None
 
 
-def _sealing(log: MongoLog) -> Health | None:
+def _sealing(config: AuditConfig, log: MongoLog) -> Health | None:
     """Look at the sealing; None where this user may not."""
     from affidavit.errors import StoreRefused
     from affidavit.sealer.health import look
 
     try:
-        return look(log.seals, datetime.now(UTC))
+        return look(log.seals, datetime.now(UTC), config.seal_vkey)
     except StoreRefused:
         return None
 

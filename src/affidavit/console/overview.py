@@ -201,7 +201,7 @@ class Asking:
         return dict(status.totals), sum(writer.silent for writer in status.writers)
 
     def _health(self) -> Health:
-        return look(self._backend.log.seals, datetime.now(UTC))
+        return look(self._backend.log.seals, datetime.now(UTC), self._backend.config.seal_vkey)
 
     def _gauges(self) -> list[Gauge]:
         until = datetime.now(UTC)

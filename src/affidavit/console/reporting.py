@@ -83,7 +83,8 @@ def made(
     log.note_access("report", {"month": month, "format": "all", "verify": False}, None, by)
     states = look(log.seals, anchors_of(config), config.anchor_every_s, now)
     anchors = tuple(f"{each.anchor}: {words(each)}" for each in states)
-    report = written(log, config, month, list(FORMS), integrity_of(log.seals, now, anchors), now)
+    proofs = integrity_of(log.seals, now, anchors, config.seal_vkey)
+    report = written(log, config, month, list(FORMS), proofs, now)
     packed = handed_over(log, config, report)
     return {
         "month": month,

@@ -12,7 +12,7 @@ from affidavit.canonical import EntryError, entry_of, from_json, leaf_hash, open
 from affidavit.errors import ConfigError
 from affidavit.integrity.checkpoint import Checkpoint, open_checkpoint
 from affidavit.integrity.errors import FormatError, ProofError, SignatureError
-from affidavit.integrity.findings import Kind, Level, Report
+from affidavit.integrity.findings import Kind, Report, level_of, lies_beside
 from affidavit.integrity.note import Note, VerifierKey
 from affidavit.integrity.proof import Proof, check_proof
 from affidavit.integrity.trust import BadCheckpointError
@@ -65,8 +65,8 @@ def verify_bundle(
         report.limits.append(f"{row.get('event_type')} {row.get('id')}: {row.get('why')}")
     report.limits.append("whether the log is whole: a bundle is one call")
     if report.clean and report.counts["matched"]:
-        pinned = report.pinned_by != "nothing" and about.get("sealed_by") != "in-process"
-        report.level = Level.SEPARATED if pinned else Level.SELF_ATTESTED
+        beside = lies_beside({"where": about.get("sealed_by")}, ())
+        report.level = level_of(pinned=report.pinned_by != "nothing", beside=beside)
     report.finish()
     return report
 

@@ -49,9 +49,14 @@ class Packed:
     signed: bool
 
 
-def integrity_of(store: SealStore, now: datetime, anchors: tuple[str, ...]) -> Integrity:
-    """Tell what the log's own collections say of its proofs. Raises StoreError."""
-    identity, last, health = store.identity(), store.last_seal(), look(store, now)
+def integrity_of(
+    store: SealStore, now: datetime, anchors: tuple[str, ...], vkey: str | None = None
+) -> Integrity:
+    """Tell what the log's own collections say of its proofs. Raises StoreError.
+
+    ``vkey`` is the key of the settings.
+    """
+    identity, last, health = store.identity(), store.last_seal(), look(store, now, vkey)
     at = last.get("at") if last is not None else None
     return Integrity(
         origin=health.origin,

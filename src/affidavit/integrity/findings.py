@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
@@ -85,11 +85,27 @@ class Level(StrEnum):
     SELF_ATTESTED = "self-attested"
     """The log's key is known from the log only, or lies where the application runs."""
     SEPARATED = "separated"
-    """The key was known beforehand, and it does not lie on a host of the application."""
+    """The key was known beforehand, and it does not lie on a host that writes records."""
     ANCHORED = "anchored"
     """A receipt from outside the database says when the log had this state."""
     WITNESSED = "witnessed"
     """A witness, known beforehand, has signed that the log only grew to the saved checkpoint."""
+
+
+def lies_beside(by: object, hosts: Collection[object]) -> bool:
+    """Whether the key that sealed lies where records are written: who sealed, and who writes."""
+    if not isinstance(by, Mapping):
+        return False
+    host = by.get("host")
+    return by.get("where") == "in-process" or (isinstance(host, str) and host in hosts)
+
+
+def level_of(*, pinned: bool, beside: bool) -> Level:
+    """Judge a log in which nothing is wrong by its key alone; what was saved outside may say more.
+
+    Pages, status, reports and verifications all ask this. ``pinned``: the key was known beforehand.
+    """
+    return Level.SEPARATED if pinned and not beside else Level.SELF_ATTESTED
 
 
 class Finding(NamedTuple):

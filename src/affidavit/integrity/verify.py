@@ -21,7 +21,7 @@ from affidavit.integrity.bodies import Bodies
 from affidavit.integrity.compare import Comparer, Here
 from affidavit.integrity.coverage import Ranges
 from affidavit.integrity.errors import BadBatch, ProofError
-from affidavit.integrity.findings import Kind, Level, Report
+from affidavit.integrity.findings import Kind, Level, Report, level_of, lies_beside
 from affidavit.integrity.leaves import (
     LEDGER,
     REBUILT,
@@ -107,6 +107,7 @@ class _Verification:
         self._saved_met = False
         self._total = 0
         self._made_up: set[str] = set()
+        self._sealers: set[str] = set()
 
     def run(self) -> Report:
         report, reader = self.report, self.reader
@@ -202,9 +203,7 @@ class _Verification:
             if k != (0 if previous is None else previous + 1):
                 return previous
         self.report.counts["seals"] += 1
-        by = seal.get("by")
-        if isinstance(by, Mapping) and by.get("where") == "in-process":
-            self.bodies.key_beside_application = True
+        self._note_sealer(seal.get("by"))
         broken = False
         expected = previous + 1 if previous is not None else k if self.scope.from_saved else 0
         if k != expected:
@@ -536,14 +535,26 @@ class _Verification:
         report, trust = self.report, self.trust
         if not report.clean or not report.size:
             return
-        report.level = Level.SELF_ATTESTED
         if trust.witnessed_by:
             report.witnesses = trust.witnessed_by
             report.level = Level.WITNESSED
             return
-        if trust.pinned_by == NOTHING or self.bodies.key_beside_application:
-            return
-        report.level = Level.SEPARATED
+        beside = self.bodies.key_beside_application or self._writes_where_it_seals()
+        report.level = level_of(pinned=trust.pinned_by != NOTHING, beside=beside)
+
+    def _note_sealer(self, by: object) -> None:
+        if lies_beside(by, ()):
+            self.bodies.key_beside_application = True
+        elif isinstance(by, Mapping):
+            self._sealers.add(str(by.get("host")))
+
+    def _writes_where_it_seals(self) -> bool:
+        """Whether a writer ever started on a host that has sealed, as the ledger says."""
+        if not self._sealers:
+            return False
+        actors = (record.get("actor") for record in self.reader.ledger("writer_start"))
+        hosts = {str(actor.get("host")) for actor in actors if isinstance(actor, Mapping)}
+        return not self._sealers.isdisjoint(hosts)
 
 
 def _without(ranges: Ranges, start: int, end: int) -> Ranges:

@@ -92,7 +92,7 @@ def advice(report: Report) -> str | None:
         )
     if report.level is Level.SELF_ATTESTED:
         return (
-            "The log is sealed inside an application, so its key lies on that host. Let "
-            "`affidavit seal` do it on another one."
+            "The log's key lies, or lay, on a host that writes records: `affidavit seal` was run "
+            "there, or an application sealed. Let `affidavit seal` do it on one that writes none."
         )
     return None

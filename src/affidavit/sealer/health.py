@@ -7,16 +7,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from affidavit.event import Document
+from affidavit.integrity.findings import level_of, lies_beside
 from affidavit.integrity.reader import is_seal
 from affidavit.sealer.intake import LOOK_BACK
 from affidavit.sealer.outcome import OUTCOME
 from affidavit.store.sealing import SealStore
-
-SELF_ATTESTED: Final = "self-attested"
-"""The key lies on a host that writes records: whoever holds that host can sign another history."""
-
-SEPARATED: Final = "separated"
-"""The key lies on a host that writes none."""
 
 LATE: Final = timedelta(minutes=5)
 """So long after it was sent, a leaf batch that is not sealed is a fault."""
@@ -39,7 +34,8 @@ class Health:
     waiting: int
     """Leaf batches that are not sealed."""
     level: str | None
-    """``self-attested`` or ``separated``; None before the first seal."""
+    """``self-attested`` or ``separated``, as a verification judges the key; None before the first
+    seal. A verification sees the whole log, and may know more from outside."""
     refused: int
     """Batches that the newest seal names as wrong."""
     verified_age_s: float | None = None
@@ -50,10 +46,16 @@ class Health:
     """What it took as reasons for what is gone, that the one before had not; None where nothing."""
     odd: str | None = None
     """The newest document among the seals, where it is no seal: nothing can be sealed then."""
+    beside: bool = False
+    """Whether the key lies on a host that writes records: whoever holds that host can sign another
+    history."""
 
 
-def look(store: SealStore, now: datetime) -> Health:
-    """Look at the log's newest seal, at marks of sealers, and at what waits. Raises StoreError."""
+def look(store: SealStore, now: datetime, vkey: str | None = None) -> Health:
+    """Look at the log's newest seal, at marks of sealers, and at what waits. Raises StoreError.
+
+    ``vkey`` is the key of the settings, known from outside; without one the log is self-attested.
+    """
     identity, last, mark = store.identity(), store.last_seal(), store.sealer_seen()
     odd = None if last is None or is_seal(last) else ascii(last.get("_id"))[:80]
     if odd is not None:  # what it says is not taken for anything
@@ -65,6 +67,10 @@ def look(store: SealStore, now: datetime) -> Health:
         sealer, age_s = {k: mark.get(k) for k in ("host", "pid", "program", "where")}, mark_age_s
     waiting = [] if odd is not None else _waiting(store, last)
     verified = store.newest_receipt(f"{OUTCOME}:")
+    beside = isinstance(by, dict) and lies_beside(by, _hosts(store))
+    pinned = vkey is not None and vkey in {
+        str(each.get("vkey")) for each in (identity, last) if each
+    }
     return Health(
         origin=None if identity is None else str(identity["origin"]),
         size=0 if last is None else int(last["size"]),
@@ -73,12 +79,13 @@ def look(store: SealStore, now: datetime) -> Health:
         sealer_age_s=age_s,
         lag_s=max(0.0, (now - min(waiting)).total_seconds()) if waiting else 0.0,
         waiting=len(waiting),
-        level=None if not isinstance(by, dict) else _level(by, store.writers()),
+        level=level_of(pinned=pinned, beside=beside).value if isinstance(by, dict) else None,
         refused=_count(last.get("refused")) if last is not None else 0,
         verified_age_s=_age_s(verified, now),
         damage=_damage(verified),
         excuses=_excuses(verified),
         odd=odd,
+        beside=beside,
     )
 
 
@@ -91,12 +98,9 @@ def _waiting(store: SealStore, last: Document | None) -> list[datetime]:
     return [sent_at for name, sent_at in names.items() if name not in sealed]
 
 
-def _level(by: Document, beats: dict[str, Document]) -> str:
-    """Judge by who sealed last: on a host that writes, a key proves less."""
-    if by.get("where") == "in-process":
-        return SELF_ATTESTED
-    hosts = {beat.get("host") for beat in beats.values()}
-    return SELF_ATTESTED if by.get("host") in hosts else SEPARATED
+def _hosts(store: SealStore) -> set[object]:
+    """Name the hosts that have written within a day, by their heartbeats."""
+    return {beat.get("host") for beat in store.writers().values()}
 
 
 def _damage(verified: Document | None) -> str | None:

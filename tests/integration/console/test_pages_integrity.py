@@ -129,6 +129,22 @@ def test_a_log_that_holds_is_verified_against_a_saved_checkpoint(room: Given) ->
     assert kept is not None
 
 
+def test_the_level_is_one_word_on_every_page_and_its_reason_is_told(room: Given) -> None:
+    """This host writes and seals: page, overview and a verification against a checkpoint agree."""
+    served, held, _ = room
+    with served.browser() as client:
+        room_page, start = shown(client.get("/integrity")), shown(client.get("/?wait=1"))
+        assert "Self-attested" in room_page
+        assert "where records are written" in room_page
+        assert "Self-attested" in start
+        job = verified(served, client, {"vkey": held.key.vkey}, held.checkpoint)
+        assert job.result is not None
+        assert job.result["level"] == "self-attested"
+        page = shown(client.get(f"/integrity?view=verify&job={job.name}"))
+        assert "Level: Self-attested" in page
+        assert "on a host that writes records" in page
+
+
 def test_damage_is_named_as_the_command_names_it(room: Given) -> None:
     """An edited cost is found, and the page says which record and what was done."""
     served, held, database = room

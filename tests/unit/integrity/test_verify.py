@@ -55,6 +55,34 @@ def checked(log: SmallLog, *, later_s: float = 1, **options: Any) -> Report:
     return verify(log, Trust(**known), now_ms=now_ms, scope=scope)
 
 
+def sealed_on(host: str, where: str = "service") -> SmallLog:
+    """A log whose one writer started on the host ``app``, sealed by somebody on a host."""
+    log = SmallLog()
+    writer = log.start("w-a")
+    actor = {"host": "app", "leaf_key": writer.signer.vkey}
+    start = {"event_type": "writer_start", "actor": actor}
+    log.seal([log.batch(writer, [("ledger", start)])])
+    log.seal([log.calls(writer, 3)], by={"host": host, "where": where})
+    return log
+
+
+@pytest.mark.parametrize(
+    ("host", "where", "level"),
+    [
+        ("app", "service", Level.SELF_ATTESTED),
+        ("elsewhere", "in-process", Level.SELF_ATTESTED),
+        ("elsewhere", "service", Level.SEPARATED),
+    ],
+)
+def test_a_key_that_lies_where_records_are_written_attests_itself(
+    host: str, where: str, level: Level
+) -> None:
+    """As pages and the status judge it: by who sealed, and on which hosts writers ran."""
+    log = sealed_on(host, where)
+    report = checked(log, vkey=log.signer.vkey, saved=log.checkpoint)
+    assert (report.findings, report.level) == ([], level)
+
+
 # -- untouched -------------------------------------------------------------------------------------
 
 

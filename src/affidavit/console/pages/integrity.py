@@ -120,7 +120,7 @@ def _log(request: Request, backend: Backend, visitor: Visitor) -> dict[str, Any]
     last = parts.get(seals.last_seal)
     return {
         "identity": parts.get(seals.identity),
-        "health": parts.get(lambda: look_at_sealing(seals, now)),
+        "health": parts.get(lambda: look_at_sealing(seals, now, config.seal_vkey)),
         "last": last,
         "checkpoint": parts.get(lambda: _opened(last)),
         "anchors": parts.get(
@@ -160,10 +160,15 @@ def _verify(request: Request, backend: Backend, visitor: Visitor) -> dict[str, A
     shown = next((job for job in found if job.name == name), None)
     if name and shown is None:
         shown = parts.get(lambda: jobs.find(evidencing.VERIFICATION, name[:_LONGEST]))
+    now, vkey = datetime.now(UTC), backend.config.seal_vkey
+    health = (
+        None if shown is None else parts.get(lambda: look_at_sealing(_seals(backend), now, vkey))
+    )
     return {
         "jobs": found,
         "job": shown,
-        "pinned": backend.config.seal_vkey,
+        "page_level": None if health is None else health.level,
+        "pinned": vkey,
         "missing": parts.missing,
     }
 

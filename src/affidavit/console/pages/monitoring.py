@@ -195,7 +195,7 @@ def _writers(
     if status is None:
         return {"status": None, "health": None, "anchors": [], "missing": parts.missing}
     config = backend.config
-    health = parts.get(lambda: look_at_sealing(backend.log.seals, now))
+    health = parts.get(lambda: look_at_sealing(backend.log.seals, now, config.seal_vkey))
     anchors = parts.get(
         lambda: look_at_anchors(backend.log.seals, anchors_of(config), config.anchor_every_s, now),
         [],

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.browser, pytest.mark.serial, pytest.mark.requirement("R13")]
 
-PAGES = ("/?last=24h", "/calls", "/cost", "/integrity", "/monitoring", "/settings")
+PAGES = ("/?last=24h", "/calls", "/cost", "/integrity", "/reports", "/monitoring", "/settings")
 
 
 def test_pages_tell_an_outage_and_recover(

@@ -41,6 +41,7 @@ PAGES: Final = {
     "integrity losses": "/integrity?view=losses",
     "integrity readings": "/integrity?view=readings",
     "integrity evidence": "/integrity?view=evidence",
+    "reports": "/reports",
     "monitoring": "/monitoring",
     "monitoring writers": "/monitoring?view=writers",
     "monitoring database": "/monitoring?view=database",
@@ -120,6 +121,19 @@ def test_a_conversation_has_no_barrier(
     page.get_by_text("Acme are open").first.wait_for()
     page.wait_for_load_state("networkidle")
     wrong = look(page, "conversation", shoot)
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.requirement("R37")
+def test_a_months_report_has_no_barrier(visit: Any, shoot: Callable[..., None]) -> None:
+    """Made with the keyboard, waited for, and read; the same of it."""
+    page = visit("auditor", reduced_motion="reduce")
+    page.goto("/reports")
+    page.get_by_label("Month", exact=True).fill("this")
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name="20").first.click(timeout=60_000)
+    page.get_by_role("heading", name="Summary").wait_for()
+    wrong = look(page, "report", shoot)
     assert not wrong, "\n".join(wrong)
 
 

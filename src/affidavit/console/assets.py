@@ -26,7 +26,6 @@ TYPES: Final[Mapping[str, str]] = MappingProxyType(
 )
 """What is served, by the end of its name; other files of the folder are not."""
 
-FOR_EVER: Final = "public, max-age=31536000, immutable"
 _SHOWN: Final = 12
 
 

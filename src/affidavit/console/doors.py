@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from affidavit.console.backend import Backend
 
 OPEN: Final = frozenset(
-    {"/healthz", "/readyz", "/login", "/login/first", "/login/oidc", "/login/oidc/back", "/static"}
+    {
+        *("/healthz", "/readyz", "/login", "/login/first", "/login/oidc", "/login/oidc/back"),
+        *("/static", "/favicon.ico"),
+    }
 )
 """Paths that nobody must log in for."""
 

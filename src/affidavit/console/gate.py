@@ -31,6 +31,8 @@ PROBES: Final = frozenset({"/healthz", "/readyz"})
 """Asked for by whoever runs the service, under any name; not in the log of accesses."""
 
 _LOOK_EVERY_S: Final = 0.5
+_LONGEST_LENGTH: Final = 20
+"""Digits of a length; more are no length that anybody means."""
 
 _FAULT: Final = "This is a fault of the program; please report what you asked for."
 
@@ -69,7 +71,7 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        passing = _Passing(send, self._added)
+        passing = _Passing(send, self._added, self._most_bytes)
         began_s = time.monotonic()
         try:
             await self._handle(scope, receive, passing)
@@ -87,6 +89,9 @@ class Gate:
         refused = self._refused(scope, given)
         if refused is not None:
             await passing.problem(*refused)
+            return
+        if self._is_too_large(given):
+            await passing.too_large()
             return
         bounded = _Bounded(receive, self._most_bytes, self._closing)
         passing.over = lambda: bounded.over
@@ -139,14 +144,12 @@ class Gate:
                 "From another site",
                 "A page of another site sent this. Open the console itself and do it there.",
             )
-        length = given.get("content-length", "0")
-        if not length.isascii() or not length.isdigit() or int(length) > self._most_bytes:
-            return (
-                413,
-                "Too large",
-                f"A request may have {self._most_bytes} bytes. Send less at a time.",
-            )
         return None
+
+    def _is_too_large(self, given: dict[str, str]) -> bool:
+        length = given.get("content-length", "0")
+        plain = length.isascii() and length.isdigit() and len(length) <= _LONGEST_LENGTH
+        return not plain or int(length) > self._most_bytes
 
 
 class _Bounded:
@@ -179,8 +182,9 @@ class _Bounded:
 class _Passing:
     """Sends an answer on, with the headers that all have."""
 
-    def __init__(self, send: Send, added: list[tuple[bytes, bytes]]) -> None:
+    def __init__(self, send: Send, added: list[tuple[bytes, bytes]], most_bytes: int) -> None:
         self._send = send
+        self._most_bytes = most_bytes
         self._added = added
         self.status = 0
         """0: nothing was answered yet."""
@@ -219,13 +223,14 @@ class _Passing:
         """Answer that the body was."""
         swallowing, self._swallowing = self._swallowing, False
         self.over = lambda: False
-        await self.problem(413, "Too large", "The request is over the limit. Send less at a time.")
+        detail = f"A request may have {self._most_bytes} bytes. Send less at a time."
+        await self.problem(413, "Too large", detail, limit_bytes=self._most_bytes)
         self._swallowing = swallowing
 
-    async def problem(self, status: int, title: str, detail: str) -> None:
+    async def problem(self, status: int, title: str, detail: str, **more: int) -> None:
         """Answer with problem+json."""
         kind = "urn:affidavit:problem:" + title.lower().replace(" ", "-")
-        document = {"type": kind, "title": title, "status": status, "detail": detail}
+        document = {"type": kind, "title": title, "status": status, "detail": detail, **more}
         body = json.dumps(document).encode()
         sent = [
             (b"content-type", b"application/problem+json"),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+import json
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
@@ -13,6 +14,9 @@ from affidavit.console.auth.throttle import Attempts, Buckets
 from affidavit.console.config import ServeConfig
 from affidavit.console.gate import Gate
 from affidavit.console.pages.login import local
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Clock:
@@ -126,7 +130,12 @@ async def reading(_scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": str(size).encode()})
 
 
-async def answer_of(application: Any, serve: ServeConfig, parts: list[bytes]) -> tuple[int, bytes]:
+async def answer_of(
+    application: Any,
+    serve: ServeConfig,
+    parts: list[bytes],
+    more: Sequence[tuple[bytes, bytes]] = (),
+) -> tuple[int, bytes]:
     """What comes out of the gate: status and body."""
     waiting, sent = list(parts), []
 
@@ -140,7 +149,7 @@ async def answer_of(application: Any, serve: ServeConfig, parts: list[bytes]) ->
         "type": "http",
         "method": "GET",
         "path": "/",
-        "headers": [(b"host", b"localhost")],
+        "headers": [(b"host", b"localhost"), *more],
     }
     await Gate(application, serve)(scope, receive, send)
     assert [each["type"] for each in sent] == ["http.response.start", "http.response.body"]
@@ -155,6 +164,18 @@ async def test_a_body_without_an_announced_length_is_cut_off_at_the_limit() -> N
     status, body = await answer_of(reading, serve, [b"x" * 50] * 3)
     assert status == 413
     assert b"Too large" in body
+    assert json.loads(body)["limit_bytes"] == 100
+
+
+@pytest.mark.requirement("R13")
+@pytest.mark.parametrize("length", ["101", "9" * 30, "9" * 5000, "-1", "x", "\u0663"])
+async def test_a_body_that_is_announced_too_large_is_told_the_limit(length: str) -> None:
+    """Programs read it in the same member that the API has, and nothing is received."""
+    asked = [(b"content-length", length.encode("latin-1", "replace") or b"?")]
+    status, body = await answer_of(reading, ServeConfig(max_body_bytes=100), [b""], asked)
+    assert status == 413
+    assert json.loads(body)["limit_bytes"] == 100
+    assert "100 bytes" in json.loads(body)["detail"]
 
 
 @pytest.mark.requirement("R13")

@@ -60,7 +60,7 @@ def test_what_the_log_holds_is_kept_by_nobody(pages: Pages) -> None:
     assert wrong == []
     with pages.served.client() as client:
         shown = client.post(f"/calls/{pages.talk}", data={"reason": REASON})
-        assert shown.headers["cache-control"] == "no-store"
+        assert "no-store" in shown.headers["cache-control"]
         assert "etag" not in shown.headers
 
 

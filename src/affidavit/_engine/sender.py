@@ -7,6 +7,7 @@ log still uses two connections: a second batch goes only while the shipper uses 
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -57,6 +58,16 @@ class Sender:
         self._name = name
         self._work: SimpleQueue[_Flight | None] = SimpleQueue()
         self._flights: deque[_Flight] = deque()
+        self._clocks: dict[int, int] = {}
+        """The processor time of each running thread."""
+
+    def used_s(self) -> float:
+        """Tell the seconds of processor time that the running threads have used so far."""
+        used_s = 0.0
+        for clock in list(self._clocks.values()):
+            with contextlib.suppress(OSError):  # it has ended just now
+                used_s += time.clock_gettime(clock)
+        return used_s
 
     def start(self) -> None:
         """Start the threads."""
@@ -113,6 +124,14 @@ class Sender:
             self._work.put(None)
 
     def _run(self) -> None:
+        thread = threading.get_ident()
+        self._clocks[thread] = time.pthread_getcpuclockid(thread)
+        try:
+            self._work_off()
+        finally:
+            del self._clocks[thread]
+
+    def _work_off(self) -> None:
         while (flight := self._work.get()) is not None:
             started_s = time.monotonic()
             try:

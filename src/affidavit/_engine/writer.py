@@ -27,6 +27,7 @@ from affidavit._engine.core import Core, logger
 from affidavit._engine.inbox import Item
 from affidavit._engine.sender import LEAST_TIMEOUT_S, LIMIT, Sender
 from affidavit._engine.ticket import State
+from affidavit._engine.turns import SHORT_S, Turns
 from affidavit.errors import StoreError, StoreUnavailable
 from affidavit.pipeline.chain import Chain
 from affidavit.pipeline.price import pricer_of
@@ -37,9 +38,6 @@ from affidavit.store.base import Encoded, Verdict
 
 TAKE: Final = 200
 """Records finished in one go; small enough that a waiting caller is served soon."""
-
-TURN_S: Final = 0.0005
-"""Longest time this thread works on records before it lets others have the interpreter."""
 
 GATHER_S: Final = 0.01
 QUIET_S: Final = 1.0
@@ -97,6 +95,7 @@ class Writer:
         self._slow_noted_s = 0.0
         self._traffic_until_s = 0.0
         self._sender = self._new_sender()
+        self._turns = Turns(self._used_by_others_s)
         self.in_hand: list[_InHand] = []
         self.thread: threading.Thread | None = None
         self.watch: Callable[[], object] = lambda: None
@@ -120,6 +119,9 @@ class Writer:
         # The high-volume mode looks by itself, every few milliseconds.
         tell = (lambda: None) if self._mode == "high_volume" else core.inbox.wake
         return Sender(core.store, core.second_connection, tell, f"affidavit-sender-{core.writer}")
+
+    def _used_by_others_s(self) -> float:
+        return time.process_time() - time.thread_time() - self._sender.used_s()
 
     def forget_spooled(self, until_seq: int) -> None:
         """Settle what the thread that died had spooled already; called before another starts."""
@@ -203,7 +205,7 @@ class Writer:
             self._decide_compression()
         counters, finish, leaves = core.counters, self._chain.finish, core.leaves
         poisoned: list[tuple[_InHand, str]] = []
-        yield_at_s = time.perf_counter() + TURN_S
+        yield_at_s = time.perf_counter() + SHORT_S
         for hand in self.in_hand:
             if hand.encoded is None:
                 item = hand.item
@@ -220,14 +222,20 @@ class Writer:
                 if time.perf_counter() >= yield_at_s:
                     # Give the application's threads their turn: without this, a batch of this
                     # work was measured to hold up an event loop for 90 ms. Not after each record:
-                    # a sleep of nothing takes 60 to 85 us, more than the record's own work.
+                    # a sleep of nothing takes 60 to 85 us, as long as the record's own work.
                     time.sleep(0)
-                    yield_at_s = time.perf_counter() + TURN_S
+                    yield_at_s = self._next_turn_s()
         for hand, reason in poisoned:
             self._lose(hand, reason)
         leaves.close_if_due()
         if self.in_hand:
             self._route(force=core.stopping.is_set())
+
+    def _next_turn_s(self) -> float:
+        """Tell when to give way again; turns are long only where callers wait for nothing."""
+        now_s = time.perf_counter()
+        backlog = self._mode == "high_volume" and self._core.inbox.depth >= TAKE
+        return now_s + (self._turns.next_s(now_s) if backlog else SHORT_S)
 
     def _lose(self, hand: _InHand, reason: str) -> None:
         """Count a record that nothing can be made of; its neighbours go on without it."""

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
+from bson.objectid import ObjectId
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pymongo.errors import DuplicateKeyError
 
 from affidavit.analytics.keeper import Keeper, rebuild
 from affidavit.errors import StoreRefused
@@ -167,6 +169,120 @@ def test_folding_goes_on_where_it_was(log: MongoLog, database: Log) -> None:
         assert keeper(log).catch_up() == 0
     agree(log, database)
     same_when_rebuilt(log, database)
+
+
+def fold_without_merging(log: MongoLog, database: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seal and fold what is stored, and leave all users in bundles."""
+    send_leaves(database)
+    seal_once(sealer_of(log.seals))
+    with monkeypatch.context() as patched:
+        patched.setattr(Keeper, "_merge_next", lambda _keeper, _state: False)
+        assert keeper(log).catch_up() > 0
+
+
+def test_users_whose_months_wait_count_too(
+    log: MongoLog, database: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies in bundles is added to what users' months have, whatever is asked of them."""
+    store(database)
+    fold(log, database)
+    users = {name: cell for name, cell in cells(database).items() if name[0] == "u"}
+    for seed in (2, 3):
+        store(database, seed=seed)
+        fold_without_merging(log, database, monkeypatch)
+    assert {name: cell for name, cell in cells(database).items() if name[0] == "u"} == users
+    teams = ("user_id", "department")
+    questions = [
+        *FITTING,
+        ask(("day", "user_id")),
+        ask(("month",), filters={"user_id": "u3"}),
+        ask(teams, within={"department": ("sales",)}),
+        ask(teams, filters={"department": "research"}),
+        ask(("user_id",), since=NOW - timedelta(days=6, hours=3)),
+        ask(("user_id",), until=NOW - timedelta(days=3, hours=12)),
+    ]
+    agree(log, database, questions)
+    oracle = Oracle(database.llm_audit.find())
+    for question in (q for q in questions if "user_id" in q.by and len(q.by) < 2):
+        every = sorted(oracle.sums(question), key=lambda row: (-row[1].cost_nano, row[0][0] or ""))
+        highest = log.calls.highest(question, "cost_nano", 2)
+        assert [(key, sums.only(question.measures)) for key, sums in highest] == every[:2]
+    assert dict(log.calls.distinct(ask(), "user_id")) == dict(oracle.distinct(ask(), "user_id"))
+    for _ in range(20):
+        keeper(log).step()
+    agree(log, database, questions)
+    assert not [name for name in cells(database) if name[0] == "b"]
+    same_when_rebuilt(log, database)
+
+
+def test_whoever_is_lifted_by_what_waits_is_ranked(
+    log: MongoLog, database: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first by cost are right although what waits lifts one from below all that are ranked."""
+    monkeypatch.setattr("affidavit.store.mongo.rollup_bundles._MORE", 0)
+    chance = random.Random(1)
+    for part, users in enumerate((["u1", "u2", "u3", "u4"], ["u4", "u9", "u3", "u4"])):
+        numbered, made = Numbered(f"lifted{part}"), []
+        for place, user in enumerate(users):
+            made.append(call(numbered, chance, NOW - timedelta(days=2)))
+            made[-1]["user_id"] = user
+            made[-1]["response_data"]["cost_usd"] = Decimal128(str(10 - 2 * place))
+        database.llm_audit.insert_many(made)
+        fold_without_merging(log, database, monkeypatch)
+        if not part:
+            keeper(log).settle()
+    question = ask(("user_id",))
+    oracle = Oracle(database.llm_audit.find())
+    every = sorted(oracle.sums(question), key=lambda row: (-row[1].cost_nano, row[0][0] or ""))
+    for count in range(1, 6):
+        highest = log.calls.highest(question, "cost_nano", count)
+        assert [(key, sums.cost_nano) for key, sums in highest] == [
+            (key, sums.cost_nano) for key, sums in every[:count]
+        ]
+
+
+def test_a_bundle_that_comes_too_late_adds_nothing(
+    log: MongoLog, database: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A keeper that slept writes a bundle that others have merged long ago: it counts no more."""
+    store(database)
+    fold_without_merging(log, database, monkeypatch)
+    bundles = [cell for name, cell in cells(database).items() if name[0] == "b"]
+    assert bundles
+    keeper(log).settle()
+    database.llm_audit_rollups_a.insert_many(bundles)
+    agree(log, database)
+    store(database, seed=2)
+    fold_without_merging(log, database, monkeypatch)
+    agree(log, database)
+    keeper(log).settle()
+    agree(log, database)
+
+
+def test_a_record_that_is_sent_again_is_counted_once(log: MongoLog, database: Log) -> None:
+    """A writer that does not know whether a record is stored sends it again, and so its leaves."""
+    made = store(database, writers=2, calls=20)
+    fold(log, database)
+    batches = list(database.llm_audit_leaf_batches.find())
+    for again in (made, batches):
+        target = database.llm_audit if again is made else database.llm_audit_leaf_batches
+        for document in again:
+            with pytest.raises(DuplicateKeyError):
+                target.insert_one(document)
+    # Copied by hand under another id, its number is in the log already.
+    with pytest.raises(DuplicateKeyError):
+        database.llm_audit.insert_one(made[0] | {"_id": ObjectId()})
+    assert fold(log, database) == 0
+    # A keeper that has forgotten how far it was, as after a backup was put back, reads all again.
+    before = cells(database)
+    database.llm_audit_rollup_states.update_one({"_id": "a"}, {"$set": {"k": -1}})
+    assert keeper(log).catch_up() == len(made)
+    assert cells(database) == before
+    agree(log, database)
+    outcomes = sum(each["event_type"] == "llm_response" for each in made)
+    for letter in "hmtu":
+        held = [cell for name, cell in cells(database).items() if name[0] == letter]
+        assert sum(cell.get("calls", 0) for cell in held) == outcomes
 
 
 def test_a_call_that_is_about_another_day_counts_there(log: MongoLog, database: Log) -> None:

@@ -5,6 +5,9 @@ before anything of it is applied; then each cell takes it if its own watermark i
 state goes on. Whoever dies in between leaves a group that the next one applies again, which changes
 nothing twice. Two keepers at once do the same work, and that is all.
 
+Months of users are many, and a group touches most of them a little. So what users add up to is kept
+in bundles first, and after each group one sixteenth of all users is brought up to date with theirs.
+
 A leaf may be sealed before its record is stored, in an outage above all. Such a seal is waited for;
 after :data:`GRACE` its group goes on without the record, which is looked for from time to time.
 """
@@ -24,7 +27,8 @@ from affidavit.event import Document
 from affidavit.integrity.leaves import RECORDS
 from affidavit.store.rollups import SIDES, Numbers, RollupStore, as_list, as_numbers
 from affidavit.store.sealing import SealStore
-from affidavit.tally.cells import Cell, Fold
+from affidavit.tally.bundles import unpack
+from affidavit.tally.cells import USERS, Cell, Fold
 from affidavit.tally.columns import Table
 from affidavit.tally.facts import Correction, correction_of
 from affidavit.tally.pace import HURRY, Pace
@@ -49,6 +53,7 @@ BUILDING: Final = timedelta(minutes=2)
 """Rebuilding that has done nothing for so long has ended; groups take seconds."""
 
 PRUNE_EVERY: Final = timedelta(hours=1)
+_LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST_READ: Final = 20_000
 _NOT_TOLD: Final = b"\xff"
 """Class of a leaf whose batch does not say it: its record is not waited for."""
@@ -73,13 +78,14 @@ class _Read:
         self.corrections = [each for each in self.corrections if each[1] < before]
         self.missing = [each for each in self.missing if each.k < before]
 
-    def cells(self, state: Document, pace: Pace) -> Iterable[Cell]:
-        """Sort it into cells."""
+    def cells(self, state: Document, pace: Pace) -> tuple[list[Cell], list[Cell]]:
+        """Sort it into cells; those of users apart."""
         fold = Fold(ZoneInfo(state["zone"]), state.get("since"))
         self.calls.fold(fold, pace)
         for correction, k in self.corrections:
             fold.add(correction, k)
-        return fold.cells
+        users = [cell for cell in fold.cells if cell.shape is USERS]
+        return [cell for cell in fold.cells if cell.shape is not USERS], users
 
 
 class Keeper:
@@ -102,7 +108,7 @@ class Keeper:
         self._side = side
         self._most_leaves = most_leaves
         self._clock = clock
-        self._looked_at = self._pruned_at = datetime(1970, 1, 1, tzinfo=UTC)
+        self._looked_at = self._pruned_at = _LONG_AGO
         self.k = -1
         """The newest seal that is known to be in the cells."""
         self.more = False
@@ -114,25 +120,30 @@ class Keeper:
         Raises StoreError; then nothing is lost, and the next step goes on.
         """
         state = self._state()
-        side, now = state["_id"], self._clock()
-        pending = state.get("pending")
+        now, pending = self._clock(), state.get("pending")
         if pending is not None:
             if now - pending["begun"] < THEIRS and self.k >= 0:
                 return None
+            if "piece" in pending:
+                self._merge(state, pending)
+                return 0
             read, late = self._read_again(state, pending)
         else:
             planned = self._plan(state, now)
             if planned is None:
-                self._prune(state, now)
+                self._merge_next(state)
+                self._prune(now)
                 return None
             pending, read, late = planned
+            if late and state.get("bundles"):
+                # They belong to seals of which some may wait in bundles: those go first.
+                self.settle()
+                self._looked_at = _LONG_AGO
+                return self.step()
             if not self._rollups.write_down(state, pending):
                 return 0
-        # Numbers that came late belong to seals that were folded before this group.
-        pace = self._pace
-        self._rollups.add(side, read.cells(state, pace), pace=pace)
-        self._rollups.add(side, late.cells(state, pace), pending["serial"], pace)
-        self._finish(state, pending, now)
+        self._apply(state, pending, read, late)
+        self._merge_next(self._state())
         return len(read) + len(late)
 
     def catch_up(self, tell: Callable[[int, int], None] | None = None) -> int:
@@ -142,7 +153,50 @@ class Keeper:
             total += count
             if tell is not None:
                 tell(self.k, total)
+        self.settle()
         return total
+
+    def settle(self) -> None:
+        """Bring the months of all users up to date."""
+        while self._merge_next(self._state()):
+            pass
+
+    # -- months of users -------------------------------------------------------------------------
+
+    def _merge_next(self, state: Document) -> bool:
+        """Bring the users of one piece up to date, that which waits longest; False if none does."""
+        waiting, merged = state.get("bundles") or {}, state.get("merged") or {}
+        if not waiting or state.get("pending") is not None:
+            return False
+        piece = min(waiting, key=lambda piece: (merged.get(piece, 0), piece))
+        group = {
+            "serial": state["serial"] + 1,
+            "piece": piece,
+            "to": waiting[piece],
+            "begun": self._clock(),
+        }
+        if self._rollups.write_down(state, group):
+            self._merge(state, group)
+        return True
+
+    def _merge(self, state: Document, pending: Document) -> None:
+        """Add the bundles of a piece to its cells, of which each knows by its ``k`` what it has.
+
+        Bundles go when all of them are added. Whoever finds but a part of them, comes later.
+        """
+        side, piece, upto = state["_id"], pending["piece"], pending["to"]
+        merged = state.get("merged") or {}
+        held = self._rollups.bundles(side, piece, merged.get(piece, 0), upto)
+        # All are read before any is written: one connection serves both inside an application.
+        cells = list(unpack(self._pace.through(held), ZoneInfo(state["zone"])))
+        self._rollups.add(side, cells, pace=self._pace)
+        self._rollups.forget(side, piece, upto)
+        changes = {
+            "serial": pending["serial"],
+            "merged": merged | {piece: upto},
+            "bundles": {p: n for p, n in state["bundles"].items() if p != piece},
+        }
+        self._rollups.finish(side, pending["serial"], changes)
 
     # -- what is next ----------------------------------------------------------------------------
 
@@ -287,8 +341,19 @@ class Keeper:
 
     # -- afterwards ------------------------------------------------------------------------------
 
-    def _finish(self, state: Document, pending: Document, now: datetime) -> None:
-        late = set(as_numbers(pending["late"]))
+    def _apply(self, state: Document, pending: Document, read: _Read, late: _Read) -> None:
+        """Add a group to cells and bundles, and note that it is there."""
+        side, serial, pace = state["_id"], pending["serial"], self._pace
+        cells, users = read.cells(state, pace)
+        self._rollups.add(side, cells, pace=pace)
+        pieces = self._rollups.hold(side, users, serial, pace)
+        # Numbers that came late belong to seals that were folded before this group.
+        for some in late.cells(state, pace) if late else ():
+            self._rollups.add(side, some, serial, pace)
+        self._finish(state, pending, pieces)
+
+    def _finish(self, state: Document, pending: Document, pieces: Iterable[str]) -> None:
+        late, now = set(as_numbers(pending["late"])), self._clock()
         still = [
             part for each in as_numbers(state.get("missing", ())) for part in _without(each, late)
         ]
@@ -302,18 +367,21 @@ class Keeper:
             "at": pending["at"],
             "folded_at": now,
             "missing": as_list(missing[-_MOST_MISSING:]),
+            "bundles": (state.get("bundles") or {}) | dict.fromkeys(pieces, pending["serial"]),
         }
         self._rollups.finish(state["_id"], pending["serial"], changes)
         self.k = pending["to"]
 
-    def _prune(self, state: Document, now: datetime) -> None:
+    def _prune(self, now: datetime) -> None:
         if now - self._pruned_at < PRUNE_EVERY:
             return
         self._pruned_at = now
         since = self.floor()
         if since is None:
             return
+        state = self._state()
         if state.get("since") is None or state["since"] < since:
+            self.settle()
             # First said, then done: no question counts what is half removed.
             self._rollups.note(state["_id"], {"since": since})
             self._rollups.prune(state["_id"], since, state["zone"])

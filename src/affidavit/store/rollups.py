@@ -10,6 +10,12 @@ records were not there when they were looked for. ``at`` is when seal ``k`` was 
 applied: ``{serial, to, late, missing, at, begun}``, the seals up to ``to``, the numbers in ``late``
 that have come since, and without those in ``missing``. ``building``: it has not answered yet.
 
+What users add up to waits in *bundles* (:mod:`affidavit.tally.bundles`), which a side's cells do
+not have yet. ``bundles`` names the pieces of users that have some, ``{piece: serial}`` of the
+newest, and ``merged`` up to which serial a piece is in the cells: a bundle is to be added to what
+the cells say if its serial is above that. Adding a piece to the cells is a group, too; its
+``pending`` is ``{serial, piece, to, begun}``, up to the bundles of group ``to``.
+
 Durability and errors are those of :mod:`affidavit.store.sealing`.
 """
 
@@ -72,6 +78,15 @@ class RollupStore(Protocol):
         That is told by the cell's ``k``, or, with the serial number of a group of ``late``
         records, by that of the latest such group.
         """
+
+    def hold(self, side: str, cells: Iterable[Cell], serial: int, pace: Pace = HURRY) -> set[str]:
+        """Keep cells of users as bundles of this group, if it has none yet; names their pieces."""
+
+    def bundles(self, side: str, piece: str, after: int, upto: int) -> Iterator[Document]:
+        """Give the bundles of a piece, of groups after one serial number and up to another."""
+
+    def forget(self, side: str, piece: str, upto: int) -> None:
+        """Remove the bundles of a piece, of groups up to this serial number."""
 
     def finish(self, side: str, serial: int, changes: Document) -> bool:
         """Note that a group is applied; False if it was noted already."""

@@ -164,6 +164,12 @@ class Cells:
         self, side: str, question: SumQuestion, part: Part, counter: str, count: int
     ) -> list[Key]:
         """Name the groups with the highest value of one counter; nothing else is added up."""
+        return [key for key, _ in self.ranked(side, question, part, counter, count)]
+
+    def ranked(
+        self, side: str, question: SumQuestion, part: Part, counter: str, count: int
+    ) -> list[tuple[Key, int]]:
+        """Give the groups with the highest value of one counter, and that value."""
         months = self._months(side, question.tz, part)
         names = _named(question)
         group = {n: f"${n}" for n in names} if len(names) > 1 else f"${names[0]}"
@@ -182,7 +188,7 @@ class Cells:
         with translated("read rollups"):
             for row in self._cells[side].aggregate(stages, maxTimeMS=MAX_TIME_MS):
                 values = row["_id"] if len(names) > 1 else {names[0]: row["_id"]}
-                found.append(tuple(values.get(name) for name in question.by))
+                found.append((tuple(values.get(name) for name in question.by), _whole(row["v"])))
         return found
 
     def users(self, side: str, question: SumQuestion, part: Part) -> int:

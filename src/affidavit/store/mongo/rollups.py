@@ -15,7 +15,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from bson.decimal128 import Decimal128
-from pymongo import UpdateOne
+from pymongo import InsertOne, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
 
 from affidavit.config import AuditConfig
@@ -26,6 +26,7 @@ from affidavit.store.mongo.driver import translated
 from affidavit.store.mongo.ledger import Ledger
 from affidavit.store.mongo.zone import reporting_timezone
 from affidavit.store.rollups import SIDES, Page
+from affidavit.tally.bundles import bundle_id, pack
 from affidavit.tally.cells import (
     ENDINGS,
     HOURS,
@@ -43,6 +44,8 @@ from affidavit.tally.times import local_day
 
 MAX_TIME_MS: Final = 60_000
 _AT_ONCE: Final = 1000
+_HELD: Final = 10
+"""Bundles that are handled as one: each is as long as many cells."""
 _DUPLICATE: Final = 11_000
 _BAD_HINT: Final = 2
 _CURRENT: Final = "current"
@@ -184,9 +187,13 @@ class MongoRollups:
         self, side: str, cells: Iterable[Cell], late: int | None = None, pace: Pace = HURRY
     ) -> None:
         """Add to cells; a thousand at a time, or as few as the pace says."""
-        updates = (_update(cell, late) for cell in pace.through(cells))
+        self._write(side, (_update(cell, late) for cell in pace.through(cells)), pace.writes)
+
+    def _write(self, side: str, writes: Iterable[InsertOne[Any] | UpdateOne], at_once: int) -> None:
+        """Write what is not there yet."""
+        left = iter(writes)
         with translated(f"write {self._cells[side].name}"):
-            while some := list(islice(updates, pace.writes)):
+            while some := list(islice(left, at_once)):
                 try:
                     self._cells[side].bulk_write(some, ordered=False)
                 except BulkWriteError as error:
@@ -194,6 +201,32 @@ class MongoRollups:
                     concern = error.details.get("writeConcernErrors")
                     if concern or any(each["code"] != _DUPLICATE for each in failures):
                         raise PyMongoError(str(error.code)) from None
+
+    def hold(self, side: str, cells: Iterable[Cell], serial: int, pace: Pace = HURRY) -> set[str]:
+        """Keep bundles; each is one insert, and one that is there already is the same."""
+        pieces: set[str] = set()
+
+        def inserts() -> Iterator[InsertOne[Any]]:
+            for document in pace.through(pack(cells, serial)):
+                pieces.add(document["piece"])
+                yield InsertOne(document)
+
+        self._write(side, inserts(), max(1, pace.writes // _HELD))
+        return pieces
+
+    def bundles(self, side: str, piece: str, after: int, upto: int) -> Iterator[Document]:
+        """Give bundles, the oldest first."""
+        asked = {"_id": {"$gte": bundle_id(piece, after + 1), "$lt": bundle_id(piece, upto + 1)}}
+        with translated(f"read {self._cells[side].name}"):
+            yield from self._cells[side].find(
+                asked, sort=[("_id", 1)], batch_size=_HELD, max_time_ms=MAX_TIME_MS
+            )
+
+    def forget(self, side: str, piece: str, upto: int) -> None:
+        """Remove bundles."""
+        asked = {"_id": {"$gte": f"b{piece}/", "$lt": bundle_id(piece, upto + 1)}}
+        with translated(f"write {self._cells[side].name}"):
+            self._cells[side].delete_many(asked)
 
     def prune(self, side: str, since: datetime, zone: str) -> int:
         """Remove what lies before ``since``, in cells of users by days."""
@@ -316,6 +349,8 @@ def _fresh(
         "at": None,
         "folded_at": now,
         "missing": [],
+        "bundles": {},
+        "merged": {},
         "pending": None,
         "building": building,
     }

@@ -18,6 +18,9 @@ _WORDS: Final = {
     What.RESOLVED: "resolved",
 }
 _UNITS: Final = ("bytes", "KiB", "MiB", "GiB", "TiB")
+_MANY: Final = 10_000
+"""From here on every digit is written: no exponent."""
+
 _STEP: Final = 1024
 
 
@@ -144,7 +147,8 @@ def number(value: float | None, unit: str) -> str:
             size, index = size / _STEP, index + 1
         return f"{size:.4g} {_UNITS[index]}"
     space = "" if unit == "%" else " "
-    return f"{value:.4g}{space}{unit}"
+    said = f"{value:,.0f}" if abs(value) >= _MANY else f"{value:.4g}"
+    return f"{said}{space}{unit}"
 
 
 def _said(one: Mapping[str, Any], rule: Rule) -> str:

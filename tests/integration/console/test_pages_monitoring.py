@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from affidavit import AuditConfig, AuditLogger
 from tests.conftest import with_database
 from tests.support.console import Served, serving
 from tests.support.promtool import promtool
@@ -92,6 +93,37 @@ def test_metrics_and_alerts_are_shown_with_thresholds(room: Given) -> None:
     assert "Firing" in page
     assert "<bdi>ana</bdi>" in page
     assert "warning from" in page
+
+
+def test_budgets_are_bounded_and_come_by_how_near_to_their_limit_they_are(
+    mongod: Mongod | GivenServer, tmp_path: Path
+) -> None:
+    """Twenty of thirty, the dearest first; all of them on demand; thresholds have units."""
+    settings = {"spool_dir": str(tmp_path), "budgets": json.dumps({"user": {"*": "0.1"}})}
+    with fresh_database(mongod.uri) as database:
+        uri = with_database(mongod.uri, database.name)
+        with AuditLogger(uri, AuditConfig(seal="off", **settings)) as audit:
+            for number in range(30):
+                with audit.call(provider="p", model="m", user_id=f"user-{number:02d}") as call:
+                    call.complete(text="", cost_usd=f"{number}.5")
+        with (
+            serving(uri, audit=settings, state_dir=tmp_path / "state") as served,
+            served.browser() as client,
+        ):
+            look(served)
+            page = shown(client.get("/monitoring"))
+            part = page.partition('id="budgets"')[2].partition("</section>")[0]
+            users = re.findall(r"user-\d\d", part)
+            assert users == [f"user-{number:02d}" for number in range(29, 9, -1)]
+            assert "30 fire" in page
+            assert "Show all 30" in part
+            assert "user-" not in page.partition('id="budgets"')[0]
+            every = shown(client.get("/monitoring?all=budgets"))
+            assert len(set(re.findall(r"user-\d\d", every))) == 30
+            assert "any write" in page
+            assert "3600" not in page.partition('id="silences"')[0]
+            spanish = client.get("/monitoring", headers={"Accept-Language": "es"}).text
+            assert "cualquier escritura" in spanish
 
 
 def test_a_visitor_of_one_department_is_not_told_of_others(room: Given) -> None:

@@ -12,7 +12,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from affidavit.anchors.configured import anchors_of
 from affidavit.anchors.health import look as look_at_anchors
-from affidavit.console import watched
+from affidavit.console import limits, watched
 from affidavit.console.api import problems
 from affidavit.console.doors import Allowed
 from affidavit.console.forms import form_of
@@ -26,7 +26,6 @@ from affidavit.errors import AffidavitError, ConfigError, StoreError, StoreUnava
 from affidavit.monitor import listing
 from affidavit.monitor.advice import accepted_plans, advise, plan_findings
 from affidavit.monitor.history import read, step_for
-from affidavit.monitor.message import number as in_words
 from affidavit.monitor.rules import rules_of
 from affidavit.sealer.health import look as look_at_sealing
 
@@ -78,6 +77,7 @@ async def _page(
     }
     words = words_of(request)
     names = {name: words(f"monitoring.line.{name}") for name in ("mean", "high", *_LEVELS)}
+    asked_all = request.query_params.get("all", "")
     found = await run(shows[view], backend, visitor, span, gauges_of(request), names)
     return render(
         request,
@@ -88,11 +88,17 @@ async def _page(
         view=view,
         views=VIEWS,
         span=span,
+        all=asked_all if asked_all in _ALL else "",
+        most=limits.SHOWN,
+        said=lambda value, unit: limits.value(value, unit, words),
+        limit=lambda rule, level: limits.limit(rule, level, words),
         **{"typed": {}, "wrong": None, "trials": None, **found, **more},
     )
 
 
 _LEVELS: Final = ("warning", "critical")
+_ALL: Final = ("alerts", "budgets")
+"""Lists of which all is shown when an address asks for it."""
 
 
 class _Parts:
@@ -130,6 +136,7 @@ def _now(
     sample: Sample | None = parts.get(lambda: gauges.now(patient=False))
     figures = watched.figures(sample, rules, rows)
     step = step_for(span.since, span.until)
+    alerts, budgets = limits.parted(rows)
     charts = []
     for each in figures:
         points = parts.get(partial(_points, backend, each.name, span, step), [])
@@ -137,16 +144,16 @@ def _now(
     return {
         "figures": figures,
         "charts": charts,
-        "rows": rows,
+        "rows": alerts,
+        "budgets": budgets,
         "silences": [s for s in silences if watched.seen([_row_of(s)], visitor.scope)],
         "acting": acting,
         "looked_at": state.get("looked_at"),
         "others": watched.others(sample, visitor.scope),
         "at": None if sample is None else sample.at,
         "missing": parts.missing,
-        "rules": [rule.name for rule in rules],
+        "rules": {rule.name: rule for rule in rules},
         "spans": tuple(watched.SPANS),
-        "in_words": in_words,
     }
 
 
@@ -253,7 +260,9 @@ def _history(
     if found:
         wanted = {"since": span.since, "until": span.until}
         parts.get(lambda: backend.note(visitor, "alerts history", wanted, len(rows)))
-    return {"events": rows, "most": len(found) >= _HISTORY, "missing": parts.missing}
+    units = {rule.name: rule.unit for rule in parts.get(lambda: rules_of(backend.config), ())}
+    cut = len(found) >= _HISTORY
+    return {"events": rows, "units": units, "cut": cut, "missing": parts.missing}
 
 
 # -- what changes something ------------------------------------------------------------------------

@@ -17,11 +17,21 @@ from bson.int64 import Int64
 from bson.objectid import ObjectId
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pymongo import MongoClient
 from pymongo.errors import DuplicateKeyError
+from pymongo.monitoring import (
+    CommandFailedEvent,
+    CommandListener,
+    CommandStartedEvent,
+    CommandSucceededEvent,
+)
 
+from affidavit.analytics.facade import Analytics
 from affidavit.analytics.keeper import Keeper, rebuild
+from affidavit.config import AuditConfig
 from affidavit.errors import StoreRefused
 from affidavit.sealer.run import seal_once
+from affidavit.store import open_log
 from affidavit.store.analytics import SumQuestion
 from affidavit.store.mongo.analytics import MongoCalls
 from affidavit.store.mongo.rollup_standing import Stand
@@ -601,6 +611,47 @@ def test_the_answers_of_a_page_are_of_one_moment(log: MongoLog, database: Log) -
     by_model = dict(engine.sums(ask(("model",))))
     assert sum(sums.calls for sums in by_model.values()) == after
     assert engine.source(FITTING[0]).name == "rollups"
+
+
+class Sent(CommandListener):
+    """Notes what is sent to the database."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def started(self, event: CommandStartedEvent) -> None:
+        """Note it."""
+        if event.command_name not in {"ping", "endSessions", "hello"}:
+            self.names.append(event.command_name)
+
+    def succeeded(self, event: CommandSucceededEvent) -> None:
+        """Nothing to note."""
+
+    def failed(self, event: CommandFailedEvent) -> None:
+        """Nothing to note."""
+
+
+@pytest.mark.parametrize(
+    ("by", "most"),
+    [("department", 28), ("user", 36), ("day", 28), (("weekday", "hour_of_day"), 28)],
+)
+def test_an_answer_about_costs_asks_little(
+    log: MongoLog, database: Log, mongodb_uri: str, by: Any, most: int
+) -> None:
+    """With trend, totals and notes, about any span: so many messages to the database, at most."""
+    store(database)
+    fold(log, database)
+    sent = Sent()
+    with MongoClient[dict[str, Any]](mongodb_uri, event_listeners=[sent]) as client:
+        opened = open_log(client[database.name], AuditConfig(seal="off"))
+        asked = Analytics(lambda: opened)
+        span = {"since": NOW - timedelta(days=7, hours=3), "until": NOW - timedelta(minutes=7)}
+        asked.cost(by, top=100, **span)  # what is known of the log from then on is asked once
+        sent.names.clear()
+        answer = asked.cost(by, top=100, **span)
+    assert answer.source == "rollups"
+    assert answer.rows
+    assert len(sent.names) <= most, sent.names
 
 
 def test_readings_that_nobody_seals_leave_the_rollups_as_they_are(

@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from affidavit.console.kept import Kept
 from affidavit.console.ranges import Range, read_range
-from affidavit.console.series import Series, series, total, usd
+from affidavit.console.series import Series, asker, series, total, usd
 from affidavit.console.visitor import Scope
 from affidavit.errors import AffidavitError, StoreUnavailable
 from affidavit.event import EventType
@@ -28,6 +29,7 @@ from affidavit.tally.sums import Sums
 
 if TYPE_CHECKING:
     from affidavit.console.backend import Backend
+    from affidavit.store.analytics import Engine
 
 FRESH_S: Final = 5.0
 """So old a figure may be."""
@@ -163,6 +165,10 @@ class Asking:
         backend, seen = self._backend, _within(scope)
         keep = self._kept.get
 
+        @cache
+        def calls() -> Engine:
+            return asker(backend.log, span)
+
         def security(since: datetime, until: datetime) -> int:
             asked = SearchFilter(
                 event_type=EventType.SECURITY_EVENT.value,
@@ -174,10 +180,10 @@ class Asking:
             return sum(each.count for each in histogram_of(backend.log, asked, _LONG))
 
         def figures(since: datetime, until: datetime) -> Figures:
-            return _figures(total(backend.log, seen, since, until, "latency", "tokens"))
+            return _figures(total(backend.log, calls(), seen, since, until))
 
         def drawn() -> Series:
-            return series(backend.log, seen, span)
+            return series(backend.log, seen, span, calls())
 
         ends, before = (span.since, span.until), span.before
         now = part("calls", lambda: keep((key, "now"), FRESH_S, lambda: figures(*ends)))

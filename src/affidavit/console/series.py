@@ -22,6 +22,7 @@ from affidavit.tally.sums import Sums
 from affidavit.tally.times import start_of_day
 
 if TYPE_CHECKING:
+    from affidavit.store.analytics import Engine
     from affidavit.store.intervals import Interval
     from affidavit.store.mongo.log import MongoLog
 
@@ -34,6 +35,10 @@ _ROLLED: Final = frozenset(
     {"provider", "model", "department", "tenant", "error_type", "finish_reason", "status"}
 )
 """Filters that rollups may answer, each day by itself."""
+
+_BARS: Final = frozenset({"failed", "cost_nano"})
+_TILES: Final = _BARS | {"aborted", "unpriced", "tokens"}
+"""Counters that charts and tiles show."""
 
 _CALLS: Final = frozenset({None, EventType.LLM_REQUEST.value, EventType.LLM_RESPONSE.value})
 
@@ -79,18 +84,28 @@ def usd(sums: Sums) -> Decimal:
     return Decimal(sums.cost_nano) / _NANO
 
 
+def asker(log: MongoLog, span: Range) -> Engine:
+    """Give what answers several questions about a span, from one look at the rollups."""
+    engine = calls_of(log)
+    engine.source(SumQuestion(span.since, span.until, zone=log.reporting_timezone))
+    return engine
+
+
 def total(
-    log: MongoLog, wanted: SearchFilter, since: datetime, until: datetime, *measures: str
+    log: MongoLog, engine: Engine, wanted: SearchFilter, since: datetime, until: datetime
 ) -> Sums:
-    """Add up the calls of a span, of what the search's scope lets be seen."""
+    """Add up what tiles show of the calls of a span, of what the search's scope lets be seen."""
     made = Sums()
-    for _key, sums in calls_of(log).sums(_question(log, wanted, since, until, (), measures)):
+    question = _question(log, wanted, (since, until), ("latency", "tokens"), _TILES)
+    for _key, sums in engine.sums(question):
         made.merge(sums)
     return made
 
 
-def series(log: MongoLog, wanted: SearchFilter, span: Range) -> Series:
-    """Count what a search finds in a span, by intervals.
+def series(
+    log: MongoLog, wanted: SearchFilter, span: Range, engine: Engine | None = None
+) -> Series:
+    """Count what a search finds in a span, by intervals; ask ``engine`` where there is one.
 
     Raises ConfigError where it cannot be drawn, StoreError.
     """
@@ -100,10 +115,10 @@ def series(log: MongoLog, wanted: SearchFilter, span: Range) -> Series:
         found = histogram_of(log, asked, timedelta(seconds=step_s))
         return _filled(found, span, step_s)
     unit = "hour" if span.length <= BY_HOURS else "day"
-    question = _question(log, wanted, span.since, span.until, (unit,), ())
+    question = _question(log, wanted, (span.since, span.until), (), _BARS, (unit,))
     zone = ZoneInfo(log.reporting_timezone)
     points: dict[datetime, Point] = {}
-    for (key,), sums in calls_of(log).sums(question):
+    for (key,), sums in (engine or calls_of(log)).sums(question):
         if key is not None:
             at = _begin(unit, key, zone)
             points[at] = Point(at, sums.calls, sums.failed, usd(sums))
@@ -122,21 +137,21 @@ def _is_rolled(wanted: SearchFilter) -> bool:
 def _question(
     log: MongoLog,
     wanted: SearchFilter,
-    since: datetime,
-    until: datetime,
-    by: tuple[str, ...],
+    span: tuple[datetime, datetime],
     measures: tuple[str, ...],
+    needs: frozenset[str],
+    by: tuple[str, ...] = (),
 ) -> SumQuestion:
     asked = wanted.as_details()
     scope = {"department": wanted.departments, "tenant": wanted.tenants}
     return SumQuestion(
-        since,
-        until,
+        *span,
         by,
         {name: asked[name] for name in _ROLLED if name in asked},
         log.reporting_timezone,
         frozenset({"counts", "cost", *measures}),
         within={name: values for name, values in scope.items() if values is not None},
+        needs=needs,
     )
 
 

@@ -62,6 +62,10 @@ T = TypeVar("T")
 Rows: TypeAlias = Callable[[], list[tuple[Key, Sums]]]
 """Asks the database for some groups."""
 
+_PIECE: Final = timedelta(hours=6)
+_PIECES: Final = 4
+"""Records of more than six hours are added up in several pieces, four at most."""
+
 _BY_DAY: Final = (MODELS, TEAMS, ENDINGS, USERS)
 """Shapes that answer questions by days; the smallest that fits does."""
 
@@ -389,7 +393,7 @@ class RollupCalls:
     def _rows_of(self, plan: Plan, question: SumQuestion) -> list[Rows]:
         """Give what is to be asked for a question; groups may come several times."""
         # What takes longest, the records, is begun first.
-        parts = sorted(plan.parts, key=lambda part: part.shape is not None)
+        parts = sorted(_cut(plan.parts), key=lambda part: part.shape is not None)
         asks: list[Rows] = [partial(self._sums_of, plan, part, question) for part in parts]
         if plan.standing.tail:
             asks.append(partial(self._tail_of, plan, question))
@@ -426,6 +430,18 @@ class RollupCalls:
                 found[key] = sums
             else:
                 held.merge(sums)
+
+
+def _cut(parts: Iterable[Part]) -> Iterator[Part]:
+    """Cut long spans of the records into pieces, of which more than one can be added up at once."""
+    for part in parts:
+        length = part.until - part.since
+        many = min(_PIECES, -(-length // _PIECE)) if part.shape is None else 1
+        # Records count in milliseconds, and so do the ends of pieces.
+        each = timedelta(milliseconds=length // many // timedelta(milliseconds=1))
+        starts = [part.since + n * each for n in range(many)]
+        for since, until in zip(starts, [*starts[1:], part.until], strict=True):
+            yield Part(part.shape, since, until)
 
 
 def _named(

@@ -16,6 +16,8 @@ import typer.main
 
 from affidavit.cli._app import app
 from affidavit.config import SETTINGS
+from affidavit.console.settings import SETTINGS as SERVICE
+from affidavit.console.settings import TABLE, VARIABLE
 from affidavit.monitor.metrics import ALL
 from scripts.reference_answers import answers
 from scripts.reference_http import http_api
@@ -35,8 +37,19 @@ _WORDS = {
     "float": "number",
     "str": "text",
     "size": "bytes, or '500MB'",
+    "list": "list of texts, or a text with commas between them",
     "table": "table; in the environment JSON, or a dictionary of Python",
 }
+
+
+_ABOUT_SERVICE = (
+    "## Settings of the service",
+    "",
+    "Those of `affidavit serve`, in the table `[serve]` of the same file, in variables that begin",
+    "with `AFFIDAVIT_SERVE_`, or as options of the command, from weak to strong. The page",
+    "*Settings* of the console shows which are in force, and where each came from.",
+    "",
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -74,17 +87,23 @@ def rendered(page: str) -> str:
 
 def settings() -> str:
     """Write the table of settings, one section each."""
-    return "\n".join(line for setting in SETTINGS.values() for line in _setting(setting))
+    of_log = [line for setting in SETTINGS.values() for line in _setting(setting)]
+    of_service = [
+        line
+        for setting in SERVICE.values()
+        for line in _setting(setting, f"{TABLE}.{setting.name}", VARIABLE)
+    ]
+    return "\n".join([*of_log, *_ABOUT_SERVICE, *of_service])
 
 
-def _setting(setting: Setting) -> Iterator[str]:
-    yield f"### `{setting.name}`"
+def _setting(setting: Setting, name: str = "", prefix: str = "AFFIDAVIT_") -> Iterator[str]:
+    yield f"### `{name or setting.name}`"
     yield ""
     yield f"{setting.effect}"
     yield ""
     yield f"- Type: {_kind(setting)}"
     yield f"- Default: {_default(setting)}"
-    yield f"- Variable: `AFFIDAVIT_{setting.name.upper()}`"
+    yield f"- Variable: `{prefix}{setting.name.upper()}`"
     yield ""
 
 
@@ -102,7 +121,7 @@ def _kind(setting: Setting) -> str:
 
 
 def _default(setting: Setting) -> str:
-    if setting.default is None:
+    if setting.default is None or setting.default == ():
         return "none"
     number = isinstance(setting.default, int) and not isinstance(setting.default, bool)
     plain = f"`{setting.default}`"

@@ -53,7 +53,8 @@ class Setting:
 
     name: str
     kind: str
-    """``bool``, ``int``, ``float``, ``str``, ``size``, ``choice``, ``rules`` or ``table``."""
+    """``bool``, ``int``, ``float``, ``str``, ``size``, ``choice``, ``rules``, ``table``
+    or ``list``."""
     default: Any
     effect: str
     """What it does here, in a sentence or two."""
@@ -153,6 +154,13 @@ def _table_of(setting: Setting, value: object, where: str) -> dict[str, Any]:
     return dict(value)
 
 
+def _list_of(setting: Setting, value: object, where: str) -> tuple[str, ...]:
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple) or not all(isinstance(each, str) for each in parts):
+        raise setting.wrong(where, value, "a list of texts, or a text with commas between them")
+    return tuple(name for each in parts if (name := each.strip()))
+
+
 def _pasted(setting: Setting, text: str, where: str) -> object:
     """Read a table that stands in a text: JSON, or a dictionary as it stands in a Python file.
 
@@ -180,6 +188,7 @@ _CHECKS: Final[dict[str, Callable[[Setting, object, str], Any]]] = {
     "choice": _choice,
     "rules": _rules,
     "table": _table_of,
+    "list": _list_of,
 }
 
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})

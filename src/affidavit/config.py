@@ -32,11 +32,16 @@ __all__ = [
     "mongodb_uri",
     "parse_bytes",
     "public_key_bytes",
+    "service_layers",
     "without_password",
     "without_secrets",
 ]
 
 PREFIX: Final = "AFFIDAVIT_"
+SERVICE_PREFIX: Final = "AFFIDAVIT_SERVE_"
+"""Of variables that are settings of the HTTP service, and none of the log."""
+
+_SERVICE: Final = "serve"
 
 SETTINGS: Final = _CORE | {each.name: each for each in _monitor_settings.SETTINGS}
 """Every setting by its name."""
@@ -367,29 +372,66 @@ def _rebuild(settings: Settings) -> AuditConfig:
     return AuditConfig(**settings)
 
 
+def service_layers() -> list[tuple[str, dict[str, Any]]]:
+    """Give what the file and the environment say of the HTTP service, as it stands there.
+
+    Its own settings are read by :mod:`affidavit.console.settings`; later layers win.
+    """
+    path = _file()
+    layers = [] if path is None else [(path.name, dict(_table_of_service(path, _parsed(path))))]
+    given = {
+        variable[len(SERVICE_PREFIX) :].lower(): text
+        for variable, text in os.environ.items()
+        if variable.startswith(SERVICE_PREFIX)
+    }
+    return [*layers, ("environment", given)]
+
+
 def _origin(layer: str, name: str) -> str:
     return f"{PREFIX}{name.upper()}" if layer == "environment" else layer
 
 
 def _outside_layers() -> list[tuple[str, dict[str, Any]]]:
     """TOML, then environment: later wins."""
-    path = Path(os.environ.get(f"{PREFIX}CONFIG") or "affidavit.toml")
     layers: list[tuple[str, dict[str, Any]]] = []
-    if path.is_file():
+    path = _file()
+    if path is not None:
         layers.append((path.name, _read_toml(path)))
-    elif os.environ.get(f"{PREFIX}CONFIG"):
-        msg = f"{PREFIX}CONFIG points to {path}, which is not a file. Correct it or unset it."
-        raise ConfigError(msg)
     layers.append(("environment", _read_environment()))
     return layers
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def _file() -> Path | None:
+    """Find the file with settings; None where there is none."""
+    path = Path(os.environ.get(f"{PREFIX}CONFIG") or "affidavit.toml")
+    if path.is_file():
+        return path
+    if os.environ.get(f"{PREFIX}CONFIG"):
+        msg = f"{PREFIX}CONFIG points to {path}, which is not a file. Correct it or unset it."
+        raise ConfigError(msg)
+    return None
+
+
+def _parsed(path: Path) -> dict[str, Any]:
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         msg = f"{path} cannot be read as TOML: {error}. Correct the file."
         raise ConfigError(msg) from error
+
+
+def _table_of_service(path: Path, content: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = content.get(_SERVICE, {})
+    if not isinstance(found, Mapping):
+        msg = f"{path}: {_SERVICE} is the table of the HTTP service. Write [{_SERVICE}] above it."
+        raise ConfigError(msg)
+    return found
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    content = _parsed(path)
+    _table_of_service(path, content)
+    content.pop(_SERVICE, None)
     uri = content.pop("mongodb_uri", None)
     flat = _flatten(content)
     return flat if uri is None else flat | {"mongodb_uri": str(uri)}

@@ -9,11 +9,13 @@ def config(collection: common.Collection = None, json: common.Json = False) -> N
     """Show the settings in force for this directory and environment."""
     from affidavit.cli import _output as output
     from affidavit.config import SETTINGS, mongodb_uri, without_password
+    from affidavit.console.settings import TABLE, load, shown
 
     held = common.settings(collection)
     values = held.public()
     uri = mongodb_uri()
     address = without_password(uri) if uri else None
+    service = shown(load())
     if json:
         output.as_json(
             {
@@ -29,6 +31,16 @@ def config(collection: common.Collection = None, json: common.Json = False) -> N
                     }
                     for name, setting in SETTINGS.items()
                 ],
+                TABLE: [
+                    {
+                        "name": name,
+                        "value": value,
+                        "source": source,
+                        "default": setting.default,
+                        "effect": setting.effect,
+                    }
+                    for name, value, source, setting in service
+                ],
             }
         )
         return
@@ -37,6 +49,10 @@ def config(collection: common.Collection = None, json: common.Json = False) -> N
     rows = [
         (name, output.cell(values[name]), held.source(name), setting.effect)
         for name, setting in SETTINGS.items()
+    ]
+    rows += [
+        (f"{TABLE}.{name}", output.cell(value), source, setting.effect)
+        for name, value, source, setting in service
     ]
     output.table(
         ("setting", "value", "from", "what it does here"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,8 +21,18 @@ _SECRET = "AFFIDAVIT_SERVE_OIDC_SECRET"  # noqa: S105 - the name of a variable
 
 
 def serve(  # noqa: PLR0913, PLR0917 - options are given by name
-    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", help="Port; 0 takes any free one.")] = 8787,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            "--host", help="Address to listen on; 127.0.0.1 by default.", show_default=False
+        ),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            "--port", help="Port, 8787 by default; 0 takes any free one.", show_default=False
+        ),
+    ] = None,
     tls_cert: Annotated[
         Path | None, typer.Option("--tls-cert", help="Certificate (PEM).", show_default=False)
     ] = None,
@@ -65,8 +74,13 @@ def serve(  # noqa: PLR0913, PLR0917 - options are given by name
         ),
     ] = None,
     oidc_roles_claim: Annotated[
-        str, typer.Option("--oidc-roles-claim", help="Claim with roles or groups.")
-    ] = "affidavit_role",
+        str | None,
+        typer.Option(
+            "--oidc-roles-claim",
+            help="Claim with roles or groups; affidavit_role by default.",
+            show_default=False,
+        ),
+    ] = None,
     oidc_role: Annotated[
         list[str] | None,
         typer.Option(
@@ -114,18 +128,37 @@ def serve(  # noqa: PLR0913, PLR0917 - options are given by name
         typer.Option("--state-dir", help="Folder for exports under way.", show_default=False),
     ] = None,
     max_body_bytes: Annotated[
-        int, typer.Option("--max-body-bytes", help="Largest request, in bytes.")
-    ] = 16 * 1024 * 1024,
+        int | None,
+        typer.Option(
+            "--max-body-bytes",
+            help="Largest request, in bytes; 16 MiB by default.",
+            show_default=False,
+        ),
+    ] = None,
     requests_per_minute: Annotated[
-        int, typer.Option("--requests-per-minute", help="Of one token or session.")
-    ] = 60_000,
+        int | None,
+        typer.Option(
+            "--requests-per-minute",
+            help="Of one token or session; 60,000 by default.",
+            show_default=False,
+        ),
+    ] = None,
+    open_metrics: Annotated[
+        bool | None,
+        typer.Option(
+            "--open-metrics/--no-open-metrics",
+            help="Give /metrics without a token, on 127.0.0.1 only; not by default.",
+            show_default=False,
+        ),
+    ] = None,
     schedules: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--schedules/--no-schedules",
-            help="Seal, keep rollups up, verify, anchor and watch in this process.",
+            help="Seal, keep rollups up, verify, anchor and watch in this process, as by default.",
+            show_default=False,
         ),
-    ] = True,
+    ] = None,
     access_log: Annotated[
         bool, typer.Option("--access-log", help="Write each access to standard error.")
     ] = False,
@@ -140,34 +173,34 @@ def serve(  # noqa: PLR0913, PLR0917 - options are given by name
 
     Listens on 127.0.0.1 unless told otherwise; elsewhere only with TLS or behind a proxy. At the
     first start it prints a link for the first administrator, which works once, for an hour.
+
+    Most options are settings too: the table [serve] of affidavit.toml, or AFFIDAVIT_SERVE_PORT.
     """
     _need_extras()
-    from affidavit.console.config import ServeConfig
+    from affidavit.console.settings import load
 
     config = common.settings(collection)
-    roles = tuple(_pair(each) for each in oidc_role or ())
-    chosen: Any = language
-    served = ServeConfig(
+    served = load(
         host=host,
         port=port,
         tls_cert=tls_cert,
         tls_key=tls_key,
-        behind_proxy=tuple(behind_proxy or ()),
+        behind_proxy=behind_proxy or None,
         public_url=public_url,
         oidc_issuer=oidc_issuer,
         oidc_client_id=oidc_client_id,
-        oidc_client_secret=_secret(),
-        oidc_hosts=tuple(oidc_host or ()),
+        oidc_host=oidc_host or None,
         oidc_roles_claim=oidc_roles_claim,
-        oidc_roles=roles,
+        oidc_role=[_pair(each) for each in oidc_role] if oidc_role else None,
         oidc_default_role=oidc_default_role,
         oidc_departments_claim=oidc_departments_claim,
         oidc_tenants_claim=oidc_tenants_claim,
         oidc_ca=oidc_ca,
-        language=chosen,
+        language=language,
         state_dir=state_dir,
         max_body_bytes=max_body_bytes,
         requests_per_minute=requests_per_minute,
+        open_metrics=open_metrics,
         schedules=schedules,
     )
     if access_log:
@@ -236,8 +269,3 @@ def _pair(text: str) -> tuple[str, str]:
         msg = f"--oidc-role {text!r}: write GROUP=ROLE, as in audit-team=auditor."
         raise ConfigError(msg)
     return group, role
-
-
-def _secret() -> str | None:
-    """Read the client's secret from the environment: arguments can be seen by others."""
-    return os.environ.get(_SECRET) or None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
@@ -43,7 +44,7 @@ class ServeConfig:
     """The address that browsers use, such as https://audit.example.org; needed for OIDC."""
     oidc_issuer: str | None = None
     oidc_client_id: str | None = None
-    oidc_client_secret: str | None = None
+    oidc_client_secret: str | None = field(default=None, repr=False)
     oidc_hosts: tuple[str, ...] = ()
     """Further hosts that the issuer's documents may name, such as that of its keys."""
     oidc_scopes: str = "openid profile email"
@@ -70,6 +71,10 @@ class ServeConfig:
     """Where exports are made; else a folder beside the spool."""
     schedules: bool = True
     """Whether this process seals, keeps rollups up, verifies and watches."""
+    open_metrics: bool = False
+    """Whether /metrics needs no token, on this machine."""
+    sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    """Where each field came from: ``argument``, a variable, a file; a default where it is none."""
 
     def __post_init__(self) -> None:
         """Check what belongs together."""
@@ -89,13 +94,7 @@ class ServeConfig:
                 raise ConfigError(msg)
         for proxy in self.behind_proxy:
             network_of(proxy)
-        if not self.is_loopback and not self.tls and not self.behind_proxy:
-            msg = (
-                f"--host {self.host} is reachable from other machines, and the service would speak "
-                "to them without TLS. Give --tls-cert and --tls-key; or --behind-proxy with the "
-                "address of a proxy that speaks TLS; or listen on 127.0.0.1."
-            )
-            raise ConfigError(msg)
+        self._check_reach()
         if self.public_url is not None:
             _check_public(self.public_url)
         if self.oidc_issuer is not None:
@@ -103,6 +102,23 @@ class ServeConfig:
             self._check_way_back()
         else:
             self._check_no_oidc()
+
+    def _check_reach(self) -> None:
+        """Refuse what would be open to other machines."""
+        if not self.is_loopback and not self.tls and not self.behind_proxy:
+            msg = (
+                f"--host {self.host} is reachable from other machines, and the service would speak "
+                "to them without TLS. Give --tls-cert and --tls-key; or --behind-proxy with the "
+                "address of a proxy that speaks TLS; or listen on 127.0.0.1."
+            )
+            raise ConfigError(msg)
+        if self.open_metrics and (self.behind_proxy or not self.is_loopback):
+            msg = (
+                "open_metrics gives metrics to whoever can reach the service, and that is more "
+                "than this machine. Listen on 127.0.0.1 without a proxy, or give Prometheus a "
+                "token."
+            )
+            raise ConfigError(msg)
 
     def _check_oidc(self, issuer: str) -> None:
         parts = urlsplit(issuer)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from fastapi import Depends, Request
 
 from affidavit.console.roles import MEANS, Right, may, roles_with
-from affidavit.console.visitor import Visitor
+from affidavit.console.visitor import Role, Scope, Visitor
 
 if TYPE_CHECKING:
     from affidavit.console.backend import Backend
@@ -79,9 +79,26 @@ class Door:
         return visitor
 
 
+@dataclass(frozen=True, slots=True)
+class MetricsDoor(Door):
+    """Lets in who may see metadata; and a program of this machine, where the settings say so."""
+
+    async def __call__(self, request: Request) -> Visitor:
+        """Give the visitor; who has no token where none is needed sees nobody's costs."""
+        backend = cast("Backend", request.app.state.backend)
+        if backend.serve.open_metrics and "authorization" not in request.headers:
+            return Visitor("metrics", Role.VIEWER, Scope((), ()), "open", "open", "open")
+        return await Door.__call__(self, request)
+
+
 def Allowed(right: Right) -> Any:  # noqa: N802 - stands in signatures like a type
     """Give the dependency that asks for a right; its value is the :class:`Visitor`."""
     return Depends(Door(right))
+
+
+def AllowedMetrics() -> Any:  # noqa: N802 - as above
+    """Give the dependency of the metrics: the right to metadata, or a setting that opens them."""
+    return Depends(MetricsDoor(Right.METADATA))
 
 
 def LoggedIn() -> Any:  # noqa: N802 - as above

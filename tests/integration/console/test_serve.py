@@ -131,6 +131,28 @@ def test_it_refuses_to_start_with_the_reason(
 
 
 @pytest.mark.requirement("R13")
+def test_its_settings_come_from_the_file_and_the_environment_too(
+    mongodb_uri: str, tmp_path: Path
+) -> None:
+    """A container is configured without arguments; an option wins over both."""
+    folder = tmp_path / "a"
+    folder.mkdir()
+    issuer = 'oidc_issuer = "https://login.example.org"\noidc_client_id = "affidavit"\n'
+    (folder / "affidavit.toml").write_text(f"[serve]\nport = 1\n{issuer}", encoding="utf-8")
+    arguments = ("--uri", mongodb_uri, "--no-schedules")
+    with service(folder, *arguments, AFFIDAVIT_SERVE_LANGUAGE="es") as running:
+        url = running.found(TOLD)
+        assert f"The issuer must allow {url}/login/oidc/back" in running.out
+        page = httpx.get(f"{url}/login").text
+        assert 'lang="es"' in page
+        assert "login.example.org" in page
+        assert running.end() == 0
+    with service(tmp_path / "b", *arguments, AFFIDAVIT_SERVE_HOST="0.0.0.0") as refused:  # noqa: S104
+        assert refused.process.wait(30) == 2
+        assert "without TLS" in refused.err
+
+
+@pytest.mark.requirement("R13")
 def test_with_tls_cookies_and_headers_keep_browsers_to_it(
     mongodb_uri: str, tmp_path: Path, certificate: tuple[Path, Path]
 ) -> None:

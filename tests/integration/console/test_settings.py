@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
 from affidavit.config import AuditConfig
+from affidavit.console.settings import load
 from affidavit.console.visitor import Role
 from affidavit.store import open_log
 from tests.support.console import serving
@@ -40,6 +42,56 @@ def test_the_configuration_is_shown_without_its_secrets(mongodb_uri: str, tmp_pa
         assert "batch_size" in page
         assert "<strong><bdi>77</bdi></strong>" in page
         assert 'action="/settings/tokens"' not in page, "an auditor makes no tokens"
+
+
+@pytest.mark.requirement("R13")
+def test_the_settings_of_the_service_say_where_they_come_from(
+    mongodb_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a file, a variable or an option; a secret is masked wherever it came from."""
+    file = tmp_path / "audit.toml"
+    file.write_text(
+        '[serve]\nrequests_per_minute = 4321\noidc_secret = "hidden-in-file"\n', encoding="utf-8"
+    )
+    monkeypatch.setenv("AFFIDAVIT_CONFIG", str(file))
+    monkeypatch.setenv("AFFIDAVIT_SERVE_SESSION_IDLE_S", "1234")
+    held = load(max_body_bytes=5_000_000)
+    given = {each.name: getattr(held, each.name) for each in fields(held)}
+    with (
+        serving(mongodb_uri, **{**given, "port": 0, "schedules": False}) as served,
+        served.browser() as browser,
+    ):
+        page = browser.get("/settings").text
+    assert "hidden-in-file" not in page
+    for value, source in (
+        ("4321", "audit.toml"),
+        ("1234", "AFFIDAVIT_SERVE_SESSION_IDLE_S"),
+        ("5000000", "argument"),
+    ):
+        row = page.partition(f"<strong><bdi>{value}</bdi></strong>")[2].partition("</tr>")[0]
+        assert source in row, value
+    assert "<strong><bdi>***</bdi></strong>" in page
+
+
+@pytest.mark.requirement("R13", "R17")
+@pytest.mark.parametrize("is_open", [True, False])
+def test_metrics_need_no_token_where_the_settings_say_so(mongodb_uri: str, is_open: bool) -> None:
+    """Only these, without sums over everybody; a token that is wrong is still refused."""
+    with serving(mongodb_uri, open_metrics=is_open) as served:
+        with served.client("") as anybody:
+            found = anybody.get("/metrics")
+            assert found.status_code == (200 if is_open else 401)
+            if is_open:
+                assert "affidavit_" in found.text
+                assert "\naffidavit_cost_last_day_dollars" not in found.text
+            assert anybody.get("/api/v1/calls").status_code == 401
+            assert anybody.get("/calls", follow_redirects=False).status_code == 303
+        with served.client("aff_0000000000_" + "x" * 43) as wrong:
+            assert wrong.get("/metrics").status_code == 401
+        with served.client(served.token_of(Role.WRITER)) as writer:
+            assert writer.get("/metrics").status_code == 403
+        with served.client(served.token_of(Role.VIEWER)) as viewer:
+            assert viewer.get("/metrics").status_code == 200
 
 
 @pytest.mark.requirement("R13")

@@ -14,7 +14,7 @@ from affidavit.anchors.configured import anchors_of
 from affidavit.anchors.health import look as look_at_anchors
 from affidavit.console import limits, watched
 from affidavit.console.api import problems
-from affidavit.console.doors import Allowed
+from affidavit.console.doors import Allowed, AllowedMetrics
 from affidavit.console.forms import form_of
 from affidavit.console.gauges import Gauges
 from affidavit.console.ranges import Range, read_range
@@ -337,7 +337,7 @@ async def trial(request: Request, visitor: Visitor = Allowed(Right.SILENCE)) -> 
 
 @router.get("/metrics")
 async def metrics(
-    request: Request, names: str = "given", visitor: Visitor = Allowed(Right.METADATA)
+    request: Request, names: str = "given", visitor: Visitor = AllowedMetrics()
 ) -> Response:
     """Give the metrics in Prometheus' text format, as `affidavit metrics` prints them."""
     from affidavit.monitor.prometheus import CONTENT_TYPE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Final
@@ -22,13 +22,13 @@ from affidavit.console.figures import DASH
 from affidavit.console.forms import form_of
 from affidavit.console.render import render, words_of
 from affidavit.console.roles import RIGHTS, Right, may
+from affidavit.console.settings import shown
 from affidavit.console.visitor import Role, Scope, Visitor
 from affidavit.errors import ConfigError, StoreError
 
 router: Final = APIRouter(include_in_schema=False)
 
 _DAYS: Final = (1, 7, 30, DEFAULT_DAYS, 180, MOST_DAYS)
-_SECRETS: Final = frozenset({"oidc_client_secret"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +165,9 @@ def _config(backend: Backend) -> list[Line]:
 
 def _service(backend: Backend) -> list[Line]:
     """Give the settings of the service itself."""
-    held = asdict(backend.serve)
     return [
-        Line(name, "***" if name in _SECRETS and value else _written(value), "argument")
-        for name, value in held.items()
+        Line(name, _written(value), source, setting.effect, value == setting.default)
+        for name, value, source, setting in shown(backend.serve)
     ]
 
 

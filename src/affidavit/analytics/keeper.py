@@ -119,6 +119,10 @@ class Keeper:
 
         Raises StoreError; then nothing is lost, and the next step goes on.
         """
+        with self._pace.undisturbed():
+            return self._step()
+
+    def _step(self) -> int | None:
         state = self._state()
         now, pending = self._clock(), state.get("pending")
         if pending is not None:
@@ -139,7 +143,7 @@ class Keeper:
                 # They belong to seals of which some may wait in bundles: those go first.
                 self.settle()
                 self._looked_at = _LONG_AGO
-                return self.step()
+                return self._step()
             if not self._rollups.write_down(state, pending):
                 return 0
         self._apply(state, pending, read, late)
@@ -176,7 +180,8 @@ class Keeper:
             "begun": self._clock(),
         }
         if self._rollups.write_down(state, group):
-            self._merge(state, group)
+            with self._pace.undisturbed():
+                self._merge(state, group)
         return True
 
     def _merge(self, state: Document, pending: Document) -> None:

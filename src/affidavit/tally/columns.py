@@ -239,16 +239,43 @@ class _Folding:
 
     def _by_user(self, days: list[str], slots: list[Slots]) -> None:
         """Sort calls by day and user, and by day and team."""
-        for key, places in self._pace.through(self._groups(days, USERS.keys)):
-            slot, counted = slots[places[0]], self._sum(places, self._plain)
-            held = self._into.cell(USERS, slot, key[1:], counted.k).day(slot.day_of_month)
-            held.absorb(counted.counts, counted.times)
+        self._users(days, slots)
         columns = (*self._plain, *self._timed, *self._rest)
         named = (*self._timed_in, *self._rest_in)
         for key, places in self._pace.through(self._groups(days, TEAMS.keys)):
             counted = self._sum(places, columns, named)
             held = self._into.cell(TEAMS, slots[places[0]], key[1:], counted.k).own
             held.absorb(counted.counts, counted.times)
+
+    def _users(self, days: list[str], slots: list[Slots]) -> None:
+        """Sort calls by day and user: many groups of a few calls, so all are added up at once."""
+        places: dict[Any, int] = {}
+        keys = zip(days, *(self._texts[name] for name in USERS.keys), strict=True)
+        groups = [places.setdefault(key, len(places)) for key in keys]
+        names = [name for name, _ in self._plain]
+        sums = []
+        for _, column in self._plain:
+            added = [0] * len(places)
+            for group, value in zip(groups, column, strict=True):
+                added[group] += value
+            sums.append(added)
+            self._pace.rest()
+        firsts, lasts, ks = [_END_MS] * len(places), [_FIRST_MS] * len(places), [-1] * len(places)
+        slot_of: list[Slots] = [slots[0]] * len(places)
+        # Comparing is three times as quick as asking min() and max() of each call.
+        for group, ms, k, slot in zip(groups, self._at_ms, self._k, slots, strict=True):
+            if ms < firsts[group]:  # noqa: PLR1730 - see above
+                firsts[group] = ms
+            if ms > lasts[group]:  # noqa: PLR1730
+                lasts[group] = ms
+            if k > ks[group]:  # noqa: PLR1730
+                ks[group] = k
+            slot_of[group] = slot
+        rows = zip(places, slot_of, ks, firsts, lasts, zip(*sums, strict=True), strict=True)
+        for key, slot, k, first, last, values in self._pace.through(rows):
+            held = self._into.cell(USERS, slot, key[1:], k).day(slot.day_of_month)
+            counts = {name: value for name, value in zip(names, values, strict=True) if value}
+            held.absorb(counts, Times(int(first), int(last)))
 
     def _groups(
         self, slots: list[str], names: Iterable[str]

@@ -8,8 +8,10 @@ their turn in between.
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
 T = TypeVar("T")
@@ -31,6 +33,21 @@ class Pace:
 
     def rest(self) -> None:
         """Let others have their turn, if it is time; called often."""
+
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Make many objects while nobody looks which of them are garbage.
+
+        The interpreter looks after each few hundred new ones, and again and again at those that
+        stay. For sums of many thousand calls, of which none is garbage, that was half of the time.
+        """
+        looked = gc.isenabled()
+        gc.disable()
+        try:
+            yield
+        finally:
+            if looked:
+                gc.enable()
 
     def through(self, things: Iterable[T]) -> Iterator[T]:
         """Give what there is, with rests in between."""
@@ -54,6 +71,11 @@ class Gentle(Pace):
         self._clock = clock
         self._sleep = sleep
         self._since_s = clock()
+
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Change nothing: who else is in the process may need it."""
+        yield
 
     def rest(self) -> None:
         """Sleep for a moment where the last rest is a spell ago."""

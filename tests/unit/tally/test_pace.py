@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from affidavit.tally.pace import HURRY, REST_S, SPELL_S, Gentle
@@ -43,3 +45,23 @@ def test_a_gentle_pace_takes_few_documents_at_a_time() -> None:
     """What reads and writes them is not interrupted."""
     assert Gentle.rows < HURRY.rows
     assert Gentle.writes < HURRY.writes
+
+
+def test_in_a_hurry_nobody_looks_for_garbage_and_afterwards_as_before() -> None:
+    """The interpreter's collector rests for the while, if it is on, also where the work fails."""
+    assert gc.isenabled()
+    with HURRY.undisturbed():
+        assert not gc.isenabled()
+        with HURRY.undisturbed():
+            pass
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    with pytest.raises(ZeroDivisionError), HURRY.undisturbed():
+        _ = 1 / 0
+    assert gc.isenabled()
+
+
+def test_beside_an_application_its_garbage_is_looked_for() -> None:
+    """What an application makes meanwhile may need it."""
+    with Gentle().undisturbed():
+        assert gc.isenabled()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
@@ -16,6 +17,7 @@ from affidavit.store.mongo import counting
 from affidavit.store.mongo.connect import Location
 from affidavit.store.mongo.driver import translated
 from affidavit.store.mongo.rollups import CORRECTED_FIRST, CORRECTED_LAST, FIRST, LAST
+from affidavit.store.mongo.side_by_side import side_by_side
 from affidavit.store.rollups import SIDES
 from affidavit.tally.cells import MODELS, USERS, Shape, digest, slot_end, slot_start, slot_text
 from affidavit.tally.sums import SKETCHES, Sums
@@ -173,39 +175,50 @@ class Cells:
         months = self._months(side, question.tz, part)
         names = _named(question)
         group = {n: f"${n}" for n in names} if len(names) > 1 else f"${names[0]}"
-        # Months follow each other: one range, and one pass that knows where a month begins.
-        match = {
-            "_id": {"$gte": f"{months[0].text}/", "$lt": f"{months[-1].text}0"},
-            **_chosen(question),
-        }
-        stages: Stages = [
-            {"$match": match},
-            {"$group": {"_id": group, "v": {"$sum": _by_month(months, counter)}}},
-            {"$sort": {"v": -1, "_id": 1}},
-            {"$limit": count},
-        ]
-        found = []
-        with translated("read rollups"):
+
+        def best(piece: tuple[str, str]) -> list[tuple[Key, int]]:
+            stages: Stages = [
+                {"$match": {**_within(months, piece), **_chosen(question)}},
+                {"$group": {"_id": group, "v": {"$sum": _by_month(months, counter)}}},
+                {"$sort": {"v": -1, "_id": 1}},
+                {"$limit": count},
+            ]
+            found = []
             for row in self._cells[side].aggregate(stages, maxTimeMS=MAX_TIME_MS):
                 values = row["_id"] if len(names) > 1 else {names[0]: row["_id"]}
                 found.append((tuple(values.get(name) for name in question.by), _whole(row["v"])))
-        return found
+            return found
+
+        pieces = _pieces(question, names)
+        with translated("read rollups"):
+            rows = [
+                row for piece in side_by_side([partial(best, each) for each in pieces])
+                for row in piece
+            ]  # fmt: skip
+        rows.sort(key=lambda row: (-row[1], [(value is not None, value or "") for value in row[0]]))
+        return rows[:count]
 
     def users(self, side: str, question: SumQuestion, part: Part) -> int:
         """Count the users, whatever their departments, that have a call in whole days."""
         months = self._months(side, question.tz, part)
-        stages = _united(
-            self._cells[side].name,
-            [_of_month(question, month, ["user_id"], ["calls"], {}, lean=True) for month in months],
-        )
-        stages += [
-            {"$match": {"user_id": {"$ne": None}, "calls": {"$gt": 0}}},
-            {"$group": {"_id": "$user_id"}},
-            {"$count": "n"},
-        ]
+
+        def counted(piece: tuple[str, str]) -> int:
+            parts = [
+                _of_month(question, month, ["user_id"], ["calls"], {}, piece=piece, lean=True)
+                for month in months
+            ]
+            stages = _united(self._cells[side].name, parts)
+            stages += [
+                {"$match": {"user_id": {"$ne": None}, "calls": {"$gt": 0}}},
+                {"$group": {"_id": "$user_id"}},
+                {"$count": "n"},
+            ]
+            rows = self._cells[side].aggregate(stages, maxTimeMS=MAX_TIME_MS)
+            return sum(int(row["n"]) for row in rows)
+
         with translated("read rollups"):
-            row = next(iter(self._cells[side].aggregate(stages, maxTimeMS=MAX_TIME_MS)), None)
-        return 0 if row is None else int(row["n"])
+            pieces = _pieces(question, ["user_id"])
+            return sum(side_by_side([partial(counted, each) for each in pieces]))
 
     def _day_by_day(
         self, side: str, question: SumQuestion, months: list[_Month], names: Sequence[str]
@@ -253,6 +266,12 @@ class Cells:
 
 _SLOTS_A_GROUP: Final = 20
 """Several slots may make one group (hours of a day): rows that are read at most, for each."""
+
+_ALL: Final = ("/", "0")
+"""Where ids of a month begin and end, after its text: ``/`` is followed by ``0``."""
+
+_HALVES: Final = (("/", "/V"), ("/V", "0"))
+"""The same in two pieces: ids go on with a hash of the user, whose first letter halves them."""
 
 _SPAN: Final = {FIRST: {"$min": f"${FIRST}"}, LAST: {"$max": f"${LAST}"}}
 
@@ -309,10 +328,30 @@ def _only(question: SumQuestion, only: Sequence[Key] | None) -> dict[str, Any]:
     }
 
 
-def _matching(question: SumQuestion, month: _Month, chosen: Mapping[str, Any]) -> dict[str, Any]:
+def _pieces(question: SumQuestion, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Say in which pieces users are added up: no user is in two, groups of others could be."""
+    in_pieces = "user_id" in names and "user_id" not in question.filters
+    return _HALVES if in_pieces else (_ALL,)
+
+
+def _within(months: Sequence[_Month], piece: tuple[str, str]) -> dict[str, Any]:
+    """Choose a piece of some months' cells. Months follow each other: whole, they are one range."""
+    low, high = piece
+    if piece == _ALL:
+        return {"_id": {"$gte": f"{months[0].text}{low}", "$lt": f"{months[-1].text}{high}"}}
+    ranges = [(f"{month.text}{low}", f"{month.text}{high}") for month in months]
+    return {"$or": [{"_id": {"$gte": begin, "$lt": end}} for begin, end in ranges]}
+
+
+def _matching(
+    question: SumQuestion,
+    month: _Month,
+    chosen: Mapping[str, Any],
+    piece: tuple[str, str] = _ALL,
+) -> dict[str, Any]:
     """Choose the cells of a month; those of some users by the beginning of their ids."""
-    low, high = f"{month.text}/", f"{month.text}0"
-    if "user_id" in question.filters:
+    low, high = (f"{month.text}{end}" for end in piece)
+    if "user_id" in question.filters:  # then it is the whole
         low = f"{low}{digest((question.filters['user_id'],))}"
         high = f"{low}~"
     match: dict[str, Any] = {"_id": {"$gte": low, "$lt": high}, **_chosen(question)}
@@ -334,10 +373,11 @@ def _of_month(
     counters: Sequence[str],
     chosen: Mapping[str, Any],
     *,
+    piece: tuple[str, str] = _ALL,
     lean: bool = False,
 ) -> Stages:
     """Write the stages that give a month's cells of users, with sums of the chosen days."""
-    match = _matching(question, month, chosen)
+    match = _matching(question, month, chosen, piece)
     fields: dict[str, Any] = {"_id": 0, **dict.fromkeys(names, 1)}
     if month.days is None:
         fields |= dict.fromkeys(counters, 1)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affidavit.pipeline.redact import Policy, Redactor, assigned, own
+from affidavit.pipeline.redact import Policy, Redactor, assigned, own, seal
 from affidavit.pipeline.redact.kinds import Span
 from affidavit.pipeline.redact.scan import Scanner
 from affidavit.pipeline.redact.shadow import Shadow
@@ -276,3 +276,17 @@ def test_a_search_that_breaks_withholds_one_text_alone(monkeypatch: pytest.Monke
     Redactor(POLICY).redact(record)
     assert record["request_data"] == {"message": "[withheld]", "model": "kept"}
     assert record["odd"] == ["redaction_failed"]
+
+
+@pytest.mark.parametrize(
+    "rules", ["default", {"fields": {"request_data.note": "withhold"}}, {"kinds": {"all": "seal"}}]
+)
+def test_no_text_stays_in_memory_after_its_record(rules: str | dict[str, Any]) -> None:
+    """Whichever way it went, and if it failed: a record may be the last one for hours."""
+    _private, public = seal.keypair()
+    redactor = Redactor(Policy.read(rules, seal_to=public))
+    record = {"request_data": {"message": "write to ana@example.com", "note": "ana@example.com"}}
+    for ids in ({}, {}, {"call_id": 0}, {"call_id": "ana@example.com"}):
+        redactor.redact(copy.deepcopy({**record, **ids}), bytes(12))
+        kept = [vars(redactor), vars(redactor._gatherer), vars(redactor._gatherer._quick)]
+        assert "ana@" not in repr(kept)

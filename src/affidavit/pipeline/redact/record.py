@@ -64,12 +64,14 @@ class Redactor:
         Returns the box of sealed originals for the record with this id, if anything was sealed.
         """
         self._counts = {}
-        self._originals = {}
         self._failed = False
         box = None
         try:
             if self._policy.enabled and not self._is_clean(document):
-                self._content(document)
+                try:
+                    self._content(document)
+                finally:  # texts stay in memory no longer than their record
+                    self._gatherer.forget()
             if self._originals and self._policy.seal_to is not None:
                 box = seal.seal(self._policy.seal_to, self._originals, record)
         except Exception:
@@ -77,6 +79,8 @@ class Redactor:
             self._counts = {("text", "*", _WITHHELD): 1}
             self._failed = True
             box = None
+        self._searched = None
+        self._originals = {}
         if self._policy.keyed_identity:
             self._identity(document)
         if self._counts:
@@ -123,7 +127,6 @@ class Redactor:
 
     def _is_clean(self, document: Document) -> bool:
         """Whether a usual record holds nothing to redact; what is found is kept for the search."""
-        self._searched = None
         texts = self._gatherer.joined(document)
         if texts is None:
             return False

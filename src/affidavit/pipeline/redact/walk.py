@@ -119,6 +119,12 @@ class Gatherer:
         self._mapping(document, None, UNTOUCHED if ours else UNTOUCHED - {"call_id"})
         return self.leaves
 
+    def forget(self) -> None:
+        """Let go of the last record's texts."""
+        self.leaves = []
+        self.withheld = []
+        self.nodes = {}
+
     def learn(self, name: str) -> None:
         """Remember that a name was searched and is harmless."""
         if len(name) <= _LONGEST_NAME:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from joserfc.jwk import RSAKey
 
+from affidavit.console.auth.throttle import Buckets
 from affidavit.console.visitor import Role, Scope
 from tests.conftest import with_database
 from tests.support.console import Served, serving
@@ -223,6 +224,18 @@ def test_an_answer_is_of_use_once_and_to_the_browser_that_began(
         assert browser.get(path, params=query).status_code == httpx.codes.SEE_OTHER
         assert browser.get(path, params=query).status_code == httpx.codes.UNAUTHORIZED
     assert len(served.backend.doorman.sessions.all()) == 1
+
+
+@pytest.mark.requirement("R13")
+def test_log_ins_that_are_begun_and_never_finished_are_braked(served: Served) -> None:
+    """Each is kept for a while: nobody fills the database with them."""
+    with httpx.Client(base_url=served.url, timeout=30) as browser:
+        served.backend.doorman.begins = Buckets(5, 1 / 3600)
+        answers = [browser.get("/login/oidc").status_code for _ in range(8)]
+    assert answers == [httpx.codes.SEE_OTHER] * 5 + [httpx.codes.TOO_MANY_REQUESTS] * 3
+    assert len(served.backend.service.all("oidc")) == 5
+    with served.browser() as browser:
+        assert browser.get("/calls").is_success, "a token goes on working"
 
 
 @pytest.mark.requirement("R13")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -183,3 +185,22 @@ def test_metrics_without_a_token_are_for_this_machine(beyond: dict[str, object])
     with pytest.raises(ConfigError, match="open_metrics"):
         ServeConfig(open_metrics=True, **beyond, **tls)  # type: ignore[arg-type]
     assert ServeConfig(open_metrics=True).open_metrics
+
+
+def test_tokens_and_settings_need_no_package_of_the_service() -> None:
+    """`affidavit tokens` and `affidavit config` work where the extra is not installed."""
+    script = """
+import sys
+for name in ("fastapi", "starlette", "jinja2", "joserfc", "uvicorn", "python_multipart", "anyio"):
+    sys.modules[name] = None
+import affidavit.console.settings, affidavit.console.auth.granting, affidavit.cli
+from affidavit.console.auth.sessions import Sessions
+assert affidavit.cli.run(["config", "--json"]) == 0
+assert affidavit.cli.run(["tokens", "create", "--help"]) == 0
+away = "mongodb://127.0.0.1:9/x?serverSelectionTimeoutMS=50"
+assert affidavit.cli.run(["tokens", "list", "--uri", away]) == 3
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

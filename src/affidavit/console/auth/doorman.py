@@ -86,6 +86,8 @@ class Doorman:
             store, idle_s=serve.session_idle_s, longest_s=serve.session_longest_s
         )
         self.attempts = Attempts()
+        self.begins = Buckets(60, 1)
+        """Log-ins at an issuer that an address begins: each is kept for ten minutes."""
         self.cookie = "__Host-affidavit" if serve.secure else "affidavit"
         """Name of the session's cookie."""
         self._known_tokens: _Known[Token] = _Known()
@@ -209,6 +211,17 @@ class Doorman:
                 429,
                 "Too many attempts",
                 f"Too many log-ins from here have failed. Wait {wait_s} s.",
+                {"Retry-After": str(wait_s)},
+            )
+
+    def check_begins(self, address: str) -> None:
+        """Raise Refusal where an address begins to log in at an issuer too often; counts it."""
+        wait_s = self.begins.take(address)
+        if wait_s:
+            raise Refusal(
+                429,
+                "Too many attempts",
+                f"Too many log-ins were begun from here. Wait {wait_s} s.",
                 {"Retry-After": str(wait_s)},
             )
 

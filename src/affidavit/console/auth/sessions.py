@@ -18,6 +18,9 @@ from affidavit.store.serving import ServiceStore
 KIND: Final = "session"
 IDLE_S: Final = 3600
 LONGEST_S: Final = 12 * 3600
+MOST_LISTED: Final = 5000
+"""Sessions that a list holds, the newest."""
+
 _SEEN_EVERY: Final = timedelta(minutes=1)
 _ID: Final = 12
 
@@ -116,7 +119,7 @@ class Sessions:
     def all(self) -> list[Session]:
         """List those that are open, newest first."""
         now = datetime.now(UTC)
-        found = [_read(document) for document in self._store.all(KIND)]
+        found = [_read(document) for document in self._store.all(KIND, limit=MOST_LISTED)]
         return [each for each in found if now - each.seen_at < self._idle]
 
 

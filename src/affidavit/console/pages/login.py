@@ -100,6 +100,7 @@ async def elsewhere(request: Request, next: str = "/") -> Response:  # noqa: A00
     oidc = backend.oidc
     if oidc is None:
         raise Refusal(404, "Not found", "Log-in at another place is not configured.")
+    backend.doorman.check_begins(address_of(request))
     backend.pulse.check()
     started = await run_elsewhere(oidc.start, local(next))
     answer = RedirectResponse(started.address, HTTPStatus.SEE_OTHER)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import date
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 
 from affidavit.event import Document
@@ -47,23 +48,25 @@ class AllCells(Cells):
         """Name the groups that can have the highest values of one counter; some more than asked."""
         waiting = {
             tuple(values[name] for name in question.by): getattr(sums, counter)
-            for values, sums in self._waiting(side, question, part)
+            for values, sums in self._waiting(side, question, part, counters=[counter])
         }
         if not waiting:
             return super().highest(side, question, part, counter, count)
         most = count + _MORE
         ranked = self.ranked(side, question, part, counter, most)
-        totals = {key: value + waiting.get(key, 0) for key, value in ranked}
-        # Whoever is not ranked has at most the last one's value, or nothing if all were ranked.
-        below = ranked[-1][1] if len(ranked) == most else 0
-        limit = sorted(totals.values(), reverse=True)[count - 1] if len(totals) >= count else None
+        totals = {key: value + waiting.pop(key, 0) for key, value in ranked}
+        below = 0
+        if len(ranked) < most:  # whoever is not ranked has nothing beside what waits
+            totals |= waiting
+            waiting = {}
+        else:  # whoever is not ranked has as much as the last one at most
+            below = ranked[-1][1]
+        if len(totals) < count:
+            return list(totals)
+        limit = sorted(totals.values(), reverse=True)[count - 1]
         return [
-            *totals,
-            *(
-                key
-                for key, value in waiting.items()
-                if key not in totals and (limit is None or value + below >= limit)
-            ),
+            *(key for key, value in totals.items() if value >= limit),
+            *(key for key, value in waiting.items() if value + below >= limit),
         ]
 
     def users(self, side: str, question: SumQuestion, part: Part) -> int:
@@ -72,61 +75,60 @@ class AllCells(Cells):
         def named(rows: Rows) -> set[str | None]:
             return {values["user_id"] for values, sums in rows if sums.calls} - {None}
 
-        newest = named(self._waiting(side, question, part))
+        newest = named(self._waiting(side, question, part, counters=["calls"]))
         if not newest:
             return super().users(side, question, part)
         return len(newest | named(super().of_users(side, question, part)))
 
     def _waiting(
-        self, side: str, question: SumQuestion, part: Part, only: Sequence[Key] | None = None
+        self,
+        side: str,
+        question: SumQuestion,
+        part: Part,
+        only: Sequence[Key] | None = None,
+        counters: Sequence[str] | None = None,
     ) -> Rows:
-        """Add up what bundles hold of whole days; each group once."""
+        """Add up what bundles hold of whole days; each group once.
+
+        With ``counters`` nothing but these is added up, and no times.
+        """
         with translated(f"read {self._states.name}"):
             state = self._states.find_one({"_id": side}, max_time_ms=MAX_TIME_MS) or {}
         if not state.get("bundles"):
             return
         names = [name for name in question.by if name not in UNITS]
-        timed = len(names) < len(question.by)
-        by_day = bool(set(question.by) & _BY_DAY)
-        counters = _counters(question)
-        days = {m.text: m.days for m in self._months(side, question.tz, part)}
-        found: dict[tuple[Any, ...], dict[str, Any]] = {}
-        for held in self._bundles(side, state, question, counters):
-            columns = [held[name] for name in names]
-            slots = held["slot"], held["day"]
-            counted = [(name, held[name]) for name in (*counters, FIRST, LAST) if name in held]
-            for place in _chosen(held, question, days, only):
-                at = (slots[0][place], slots[1][place] if by_day else "") if timed else None
-                key = (at, *(column[place] for column in columns))
-                row = found.setdefault(key, {})
-                for name, column in counted:
-                    _add(row, name, column[place])
-        for (at, *values), row in found.items():
-            said: dict[str, Any] = dict(zip(names, values, strict=True))
-            if at is not None:
-                year, month = int(at[0][1:5]), int(at[0][6:8])
+        slots = [] if len(names) == len(question.by) else ["slot"]
+        slots += ["day"] if set(question.by) & _BY_DAY else []
+        days = {month.text: month.days for month in self._months(side, question.tz, part)}
+        wanted = [*_counters(question), FIRST, LAST] if counters is None else counters
+        added = _Added(wanted)
+        for held in self._bundles(side, state, question, wanted):
+            added.add(held, _chosen(held, question, days, only), [*slots, *names])
+        for key, row in added.rows():
+            said: dict[str, Any] = dict(zip(names, key[len(slots) :], strict=True))
+            if slots:
+                year, month = int(key[0][1:5]), int(key[0][6:8])
                 said["at"] = (
-                    start_of_day(date(year, month, int(at[1])), question.tz)
-                    if by_day
-                    else start_of_month(year, month, question.tz)
+                    start_of_month(year, month, question.tz)
+                    if len(slots) == 1
+                    else start_of_day(date(year, month, int(key[1])), question.tz)
                 )
             yield said, _sums(row)
 
     def _bundles(
-        self, side: str, state: Document, question: SumQuestion, counters: Sequence[str]
+        self, side: str, state: Document, question: SumQuestion, wanted: Sequence[str]
     ) -> Iterator[Document]:
         """Give the bundles that are to be added: neither in the cells yet, nor left by the dead."""
         user = question.filters.get("user_id")
         pieces = state["bundles"] if user is None else [piece_of(user)]
         begin = {"$gte": f"b{min(pieces)}/", "$lt": f"b{max(pieces)}0"}
-        wanted = (
-            "piece", "serial", "slot", "day", *USERS.keys, *counters, FIRST, LAST,
-        )  # fmt: skip
+        keys = {*question.by, *question.filters, *question.within} & set(USERS.keys)
+        fields = ("piece", "serial", "slot", "day", *sorted(keys), *wanted)
         merged = state.get("merged") or {}
         with translated("read rollups"):
             for held in self._cells[side].find(
                 {"_id": begin},
-                dict.fromkeys(wanted, 1),
+                dict.fromkeys(fields, 1),
                 batch_size=_AT_ONCE,
                 max_time_ms=MAX_TIME_MS,
             ):
@@ -160,13 +162,37 @@ def _chosen(
     return places
 
 
-def _add(row: dict[str, Any], name: str, value: Any) -> None:
-    """Add a counter, or keep the first or the last time."""
-    if value is None:
-        return
-    if name == FIRST:
-        row[name] = min(row.get(name, value), value)
-    elif name == LAST:
-        row[name] = max(row.get(name, value), value)
-    else:
-        row[name] = row.get(name, 0) + int(value)
+class _Added:
+    """Entries of bundles added up by group: a column for each counter, as they come."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._groups: dict[tuple[Any, ...], int] = {}
+        self._columns: dict[str, list[Any]] = {name: [] for name in names}
+
+    def add(self, held: Document, places: Sequence[int], keys: Sequence[str]) -> None:
+        """Add the entries at some places of a bundle."""
+        found, begun = self._groups, len(self._groups)
+        named = [[held[key][n] for n in places] for key in keys]
+        each = zip(*named, strict=True) if named else repeat((), len(places))
+        groups = [found.setdefault(key, len(found)) for key in each]
+        for name, column in self._columns.items():
+            timed = name in {FIRST, LAST}
+            column.extend([None if timed else 0] * (len(found) - begun))
+            values = held.get(name)
+            if values is None:
+                continue
+            if timed:
+                outer = min if name == FIRST else max
+                for group, place in zip(groups, places, strict=True):
+                    value, known = values[place], column[group]
+                    if value is not None:
+                        column[group] = value if known is None else outer(known, value)
+            else:
+                for group, place in zip(groups, places, strict=True):
+                    column[group] += int(values[place])
+
+    def rows(self) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+        """Give each group, and what it adds up to."""
+        columns = zip(*self._columns.values(), strict=True)
+        for key, values in zip(self._groups, columns, strict=False):
+            yield key, dict(zip(self._columns, values, strict=True))

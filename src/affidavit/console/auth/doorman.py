@@ -36,6 +36,8 @@ TRUSTED_S: Final = 3600.0
 
 _MOST: Final = 10_000
 _CSRF: Final = "affidavit csrf"
+_NO_USE: Final = frozenset({"/live"})
+"""Paths that a page asks for by itself, for as long as it is open."""
 
 T = TypeVar("T")
 
@@ -103,7 +105,8 @@ class Doorman:
                 raise _nobody("Only `Authorization: Bearer <token>` is understood.")
             visitor = await self._by_token(given.strip(), address_of(request))
         else:
-            visitor = await self._by_cookie(request.cookies.get(self.cookie, ""))
+            uses = request.url.path not in _NO_USE
+            visitor = await self._by_cookie(request.cookies.get(self.cookie, ""), uses=uses)
         wait_s = self._asked.take(visitor.id)
         if wait_s:
             raise Refusal(
@@ -158,13 +161,15 @@ class Doorman:
             raise _nobody("The token is unknown, has expired, or was ended. Ask for a new one.")
         return Visitor(token.name, token.role, token.scope, "token", token.id, f"token:{token.id}")
 
-    async def _by_cookie(self, cookie: str) -> Visitor:
+    async def _by_cookie(self, cookie: str, *, uses: bool) -> Visitor:
         if not cookie:
             raise _nobody("Log in, or send `Authorization: Bearer <token>`.")
         session = self._known_sessions.fresh(cookie)
         if session is None:
             session = await self._asked_of_store(
-                lambda: _seen(self.sessions, cookie), self._known_sessions, cookie
+                lambda: (_seen if uses else Sessions.find)(self.sessions, cookie),
+                self._known_sessions,
+                cookie,
             )
         if session is None or datetime.now(UTC) >= session.until:
             raise _nobody("The session has ended. Log in again.")

@@ -24,6 +24,7 @@ from zoneinfo import ZoneInfo
 
 from affidavit import AuditLogger
 from affidavit.analytics.keeper import Keeper
+from affidavit.analytics.upkeep import EVERY_S
 from affidavit.config import AuditConfig
 from affidavit.demo.mongod import Mongod
 from affidavit.sealer import keys
@@ -36,6 +37,7 @@ from affidavit.store.mongo.analytics import MongoCalls
 from affidavit.store.mongo.log import MongoLog
 from affidavit.store.mongo.setup import ensure
 from affidavit.store.questions import SearchFilter
+from affidavit.tally.bundles import PIECES
 from affidavit.tally.times import start_of_day
 from bench.analytics_load import END, USERS, Calls, load, say
 from bench.measure import median
@@ -111,6 +113,7 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--text", type=int, default=600, help="characters of prompt and answer")
     parser.add_argument("--cache", default="4G", help="the server's cache")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the page here, too")
+    parser.add_argument("--only-upkeep", action="store_true", help="ask nothing, and print that")
     arguments = parser.parse_args(given)
     rollup_standing.SMALL = 0  # rollups are measured, also with few calls
     questions = read_questions()
@@ -127,6 +130,11 @@ def main(given: Sequence[str] | None = None) -> int:
         log = stack.enter_context(open_log(uri, settings))
         ensure(log.location, settings, 60)
         bench = _Bench(log, uri, settings, arguments.text, server.pid)
+        if arguments.only_upkeep:
+            bench.grow(arguments.calls)
+            upkeep, share = bench.upkeep(folder, min(24_000, arguments.calls // 2))
+            print("\n".join([*bench.notes, *upkeep]))
+            return int(share > UPKEEP)
         small = arguments.calls // 5
         bench.grow(small)
         before = bench.ask_all(questions, raw=False)
@@ -257,6 +265,14 @@ class _Bench:
                 )  # fmt: skip
         return rows
 
+    def _waiting(self) -> int:
+        """Count the users whose months wait to be written."""
+        location = self._log.location
+        cells = location.database[location.names.rollups("a")]
+        match = {"$match": {"_id": {"$gte": "b", "$lt": "c"}}}
+        group = {"$group": {"_id": None, "n": {"$sum": {"$size": "$k"}}}}
+        return sum(int(row["n"]) for row in cells.aggregate([match, group]))
+
     def upkeep(self, folder: str, count: int) -> tuple[list[str], float]:
         """Write at full speed, fold what was written; what to say of it, and the larger share."""
         say("upkeep: writing at full speed")
@@ -278,8 +294,18 @@ class _Bench:
         seal_once(self._sealer())
         keeper = Keeper(self._log.seals, self._log.rollups)
         clock = _Clock(self._pid)
-        folded = keeper.catch_up()
-        kept = clock.read(folded)
+        folded = groups = 0
+        while (more := keeper.step()) is not None:
+            folded, groups = folded + more, groups + (more > 0)
+        added = clock.read(folded)
+        waiting = self._waiting()
+        clock = _Clock(self._pid)
+        keeper.settle()
+        month = clock.read(max(1, waiting))
+        # Each group brings a sixteenth of all users up to date; after few groups, few of them wait.
+        done = waiting / max(1, len(PIECES) - groups)
+        months = max(0.0, USERS / len(PIECES) - done) / (EVERY_S * 1e6 / wrote.passed)
+        kept = added.plus(month, months)
         shares = [kept.passed / wrote.passed, kept.both / wrote.both]
         said = [
             (
@@ -290,6 +316,11 @@ class _Bench:
                 f"Keeping rollups up with them: {kept}. That is {shares[0]:.1%} of the time of "
                 f"writing, and {shares[1]:.1%} of its processor time "
                 f"(target ≤ {UPKEEP:.0%} of either)."
+            ),
+            (
+                f"That is the group itself ({added.both:.0f} µs of processor time a call), and the "
+                f"months of {USERS:,} users, each written once in {len(PIECES)} groups of "
+                f"{EVERY_S:g} s ({month.both:.0f} µs each, measured on {waiting:,})."
             ),
         ]
         return said, max(shares)
@@ -307,6 +338,14 @@ class _Took:
     def both(self) -> float:
         """Processor time of this process and the server's."""
         return self.own + self.server
+
+    def plus(self, other: _Took, times: float) -> _Took:
+        """Add what something else takes, so many times for each call."""
+        return _Took(
+            self.passed + times * other.passed,
+            self.own + times * other.own,
+            self.server + times * other.server,
+        )
 
     def __str__(self) -> str:
         return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import subprocess
 import sys
@@ -411,7 +412,7 @@ class Failing:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._store, name)
-        if name not in {"write_down", "add", "finish"}:
+        if name not in {"write_down", "add", "hold", "forget", "finish"}:
             return found
 
         def act(*arguments: Any, **named: Any) -> Any:
@@ -428,11 +429,25 @@ class Failing:
             raise CrashError
 
 
+def test_a_keeper_may_die_at_each_of_its_writes(log: MongoLog, database: Log) -> None:
+    """Before and after each step of adding a group and of bringing users up to date."""
+    for at in range(40):
+        store(database, writers=1, calls=3, seed=500 + at)
+        send_leaves(database)
+        seal_once(sealer_of(log.seals))
+        failing: Any = Failing(log.rollups, at)
+        with contextlib.suppress(CrashError):
+            Keeper(log.seals, failing).catch_up()
+    keeper(log).catch_up()
+    agree(log, database)
+    same_when_rebuilt(log, database)
+
+
 ACTIONS = st.one_of(
     st.tuples(st.just("store"), st.integers(0, 10**6)),
     st.tuples(st.just("seal"), st.just(0)),
     st.tuples(st.just("fold"), st.just(0)),
-    st.tuples(st.just("crash"), st.integers(0, 7)),
+    st.tuples(st.just("crash"), st.integers(0, 40)),
 )
 
 

@@ -11,10 +11,13 @@ from pymongo.errors import OperationFailure
 
 from affidavit.config import AuditConfig
 from affidavit.errors import StoreRefused, StoreUnavailable
+from affidavit.store import open_log
 from affidavit.store.mongo import indexes
 from affidavit.store.mongo.connect import locate
+from affidavit.store.mongo.filters import query
 from affidavit.store.mongo.setup import apply, ensure, plan_setup
 from affidavit.store.planning import State
+from affidavit.store.questions import SearchFilter
 from tests.support.documents import Numbered, old_call
 
 if TYPE_CHECKING:
@@ -288,6 +291,36 @@ def test_without_index_optimization_only_what_must_be_is_made(database: Log) -> 
     held = set(database.llm_audit.index_information())
     assert "outcome_costs" not in held
     assert {"timestamp_-1", "timestamp_1", "writer_1_seq_1", "call_id_1"} <= held
+
+
+@pytest.mark.requirement("R13")
+@pytest.mark.parametrize("name", ["department", "tenant"])
+def test_few_records_of_a_department_are_found_among_many(database: Log, name: str) -> None:
+    """A list of theirs, or of nobody's, reads no records of others, whatever the time asked for."""
+    set_up(database)
+    numbered = Numbered("w")
+    since = datetime(2026, 11, 1, tzinfo=UTC)
+    made = [numbered.intent(since + timedelta(seconds=n)) | {name: "many"} for n in range(500)]
+    for n in (3, 250):
+        made[n][name] = "few"
+    database.llm_audit.insert_many(made)
+    with open_log(database, AuditConfig(seal="off")) as log:
+        for wanted, count in (("few", 2), ("none", 0)):
+            chosen: dict[str, Any] = {name: wanted, "since": since}
+            shown = SearchFilter(**chosen, until=since + timedelta(days=30))
+            assert len(log.reader.search(shown).rows) == count
+            asked = {"find": "llm_audit", "filter": query(shown, None), "sort": {"timestamp": -1}}
+            told = database.command("explain", asked, verbosity="executionStats")
+            assert told["executionStats"]["totalDocsExamined"] == count
+
+
+def test_records_without_a_department_cost_no_bytes_of_its_index(database: Log) -> None:
+    """It holds those alone that have one."""
+    set_up(database)
+    held = database.llm_audit.index_information()
+    for name in ("department", "tenant"):
+        expected = {name: {"$exists": True}}
+        assert held[f"{name}_1_timestamp_-1"]["partialFilterExpression"] == expected
 
 
 def test_without_auto_setup_nothing_is_made(database: Log) -> None:

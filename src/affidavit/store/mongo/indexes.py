@@ -102,6 +102,16 @@ def of_records(ttl_days: int) -> tuple[Index, ...]:
             "corrections of the calls of a span",
             partial={"event_type": CORRECTION},
         ),
+        # Whoever sees a department alone asks for it with every page, however few its calls are.
+        *(
+            Index(
+                ((name, 1), ("timestamp", -1)),
+                f"records of one {name}, newest first; holds nothing where records name none",
+                partial={name: {"$exists": True}},
+                optional=True,
+            )
+            for name in ("department", "tenant")
+        ),
         Index(
             (("said.h", 1),),
             "which request had a text in it; holds nothing without the setting said_key",

@@ -16,7 +16,7 @@ from affidavit.store.mongo.shell import command_line
 from affidavit.store.planning import Plan, State, Step
 from affidavit.store.rollups import SIDES
 
-VERSION: Final = 5
+VERSION: Final = 6
 """Of what set-up makes; raised when an upgrade has something to add."""
 
 LARGE: Final = 200_000

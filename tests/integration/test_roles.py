@@ -414,3 +414,24 @@ def test_a_reader_asks_all_that_is_asked_after_an_incident(
     assert run(["report", "--month", "this", "--verify", *where]) in {0, 1}
     assert "not verified for this report" not in capsys.readouterr().out
     assert run(["reconcile", "--provider", "openai", str(bill), *where]) == 1
+
+
+@pytest.mark.requirement("R13")
+def test_the_console_without_its_role_says_which_command_grants_it(
+    guarded: Mongod, tmp_path: Path
+) -> None:
+    """As after an upgrade whose roles nobody has brought up to date: nothing crashes."""
+    from tests.support.console import serving
+
+    settings = {"spool_dir": str(tmp_path / "spool")}
+    with (
+        serving(
+            uri_of(guarded, "reader"), audit=settings, state_dir=tmp_path, with_token=False
+        ) as served,
+        served.client("") as client,
+    ):
+        assert client.get("/login").is_success
+        answer = client.post("/login", data={"token": "aff_0123456789_" + "x" * 43})
+        assert answer.status_code == 502
+        assert "affidavit setup --roles" in answer.text
+        assert "Traceback" not in answer.text

@@ -56,6 +56,7 @@ PAGES: Final[Mapping[str, str]] = {
     "integrity": "/integrity",
     "integrity, losses": "/integrity?view=losses&{span}",
     "integrity, readings": "/integrity?view=readings",
+    "reports": "/reports",
     "monitoring": "/monitoring",
     "monitoring, writers": "/monitoring?view=writers",
     "settings": "/settings",

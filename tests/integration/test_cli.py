@@ -101,7 +101,7 @@ def test_every_reading_is_noted_once_with_filter_and_count(
         ("show", 1),
         ("show", 0),
         ("tail", 1),
-        ("stats", 0),
+        ("analytics", 0),
     ]
     assert noted[0]["filter"]["user_id"] == "user_1"
     assert isinstance(noted[0]["filter"]["since"], datetime)
@@ -168,13 +168,14 @@ def test_stats_are_exact_and_end_with_the_sum(log: Log, capsys: pytest.CaptureFi
         outcome["response_data"]["cost_usd"] = Decimal128("0.1")
         log.llm_audit.insert_many([intent, outcome])
     found = asked(capsys, "stats", "--by", "user")
-    assert {g["group"]: (g["calls"], g["cost_usd"]) for g in found["groups"]} == {
+    assert {g["user"]: (g["calls"], g["cost_usd"]) for g in found["rows"]} == {
         "user_0": (5, "0.5"),
         "user_1": (5, "0.5"),
     }
     run(["stats", "--by", "user"])
-    last = capsys.readouterr().out.splitlines()[-1].split()
-    assert last[:5] == ["all", "10", "0", "12500", "1"]
+    lines = capsys.readouterr().out.splitlines()
+    last = next(line for line in lines if line.startswith("all"))
+    assert last.split()[:4] == ["all", "10", "12,500", "1"]
     assert run(["stats", "--by", "colour"]) == 2
 
 

@@ -210,15 +210,14 @@ def test_calls_at_another_models_prices(log: Log, capsys: pytest.CaptureFixture[
         (["stats", "cost", "--without", "colour"], "'colour' is no key"),
         (["stats", "cost", "--without", "user", "--where", "user=bob"], "has a user and has none"),
         (["stats", "cost", "--budget", "--without", "user"], "Budgets are by month"),
-        (["stats", "--without", "user"], "Say what is asked"),
         (["stats", "providers", "--what-if", "gpt-5"], "takes a provider and a model"),
         (["stats", "providers", "--what-if", "openai/gpt-0"], "no prices for 'gpt-0'"),
         (["stats", "cost", "--budget", "--by", "model"], "Use one of user, department"),
         (["stats", "cost", "--budget", "--last", "1d"], "Budgets are by month"),
         (["stats", "cost", "--calls", "--by", "user"], "Leave --by out"),
         (["stats", "cost", "--json", "--csv"], "two ways"),
-        (["stats", "--by", "provider,user"], "affidavit stats cost --by provider,user"),
-        (["stats", "--month", "2026-11"], "Say what is asked"),
+        (["stats", "--people"], "takes --calls or --budget"),
+        (["stats", "--month", "2026-11", "--last", "1d"], "month is a time by itself"),
     ],
 )
 def test_a_question_that_makes_no_sense_exits_with_2(
@@ -233,13 +232,27 @@ def test_a_question_that_makes_no_sense_exits_with_2(
 
 
 @pytest.mark.requirement("R13")
-def test_plain_sums_are_as_before(log: Log, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a question, stats adds up by one group, as it always has."""
-    found = asked(capsys, "stats", "--by", "provider")
-    assert [(g["group"], g["calls"], g["cost_usd"]) for g in found["groups"]] == [
-        ("anthropic", 5, "1.035")
+def test_without_an_argument_it_is_cost_by_provider(
+    log: Log, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same answer, whatever is chosen: corrections count, and time and zone are told."""
+    calls = Calls(writer="w2", start=NOW - timedelta(hours=1))
+    (priced,) = calls.add(cost="18", provider="llm.internal")
+    calls.correct(priced, 8 * 10**9)
+    log.llm_audit.insert_many(calls.records)
+    for chosen in ([], ["--by", "user"], ["--where", "user=bob"], ["--month", "this"]):
+        by = [] if "--by" in chosen else ["--by", "provider"]
+        plain = asked(capsys, "stats", *chosen)
+        whole = asked(capsys, "stats", "cost", *by, *chosen)
+        moving = ("as_of", "since", "until", "asked", "notes")
+        assert {**plain, **dict.fromkeys(moving)} == {**whole, **dict.fromkeys(moving)}
+    found = asked(capsys, "stats")
+    assert [(row["key"], row["cost_usd"]) for row in found["rows"]] == [
+        ("llm.internal", "26"),
+        ("anthropic", "1.035"),
     ]
-    assert asked(capsys, "stats", "--last", "1d")["by"] == "provider"
+    assert run(["stats"]) == 0
+    assert ", UTC; from records." in capsys.readouterr().out
 
 
 def test_each_question_is_noted_in_the_ledger(log: Log) -> None:

@@ -1,10 +1,9 @@
-"""``affidavit stats``: cost, use, performance, providers and limits; and plain sums by group."""
+"""``affidavit stats``: cost, use, performance, providers and limits."""
 
 from __future__ import annotations
 
 from datetime import date
-from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, Final, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -17,9 +16,7 @@ if TYPE_CHECKING:
 
     from affidavit.analytics.answers import Answer
     from affidavit.analytics.facade import Analytics
-    from affidavit.store.questions import GroupBy
 
-_NAMES = {"user": "user_id"}
 _KINDS: Final = ("cost", "usage", "performance", "providers", "limits")
 _LISTS: Final = {
     "cost": ("calls", "budget"),
@@ -39,7 +36,7 @@ def stats(  # noqa: PLR0913, PLR0917 - one parameter for each option
     what: Annotated[
         str | None,
         typer.Argument(
-            help="cost, usage, performance, providers or limits; nothing: plain sums.",
+            help="cost, usage, performance, providers or limits; cost when nothing is said.",
             show_default=False,
         ),
     ] = None,
@@ -101,25 +98,28 @@ def stats(  # noqa: PLR0913, PLR0917 - one parameter for each option
     """Show what was spent, who uses what, how quick and how good, how providers compare.
 
     Days and months are those of the reporting time zone, which is printed with each answer. Without
-    an argument: finished calls and their cost by provider, user, department, model or status. The
-    reading is noted in the ledger.
+    an argument it is what was spent, by provider. The reading is noted in the ledger.
     """
     keys = tuple(name.strip() for text in by or () for name in text.split(","))
     config = common.settings(collection, legacy_timezone)
-    if what is None:
-        if month or where or without or top or calls or budget or people or what_if or csv:
-            msg = f"Say what is asked: affidavit stats {', '.join(_KINDS)}. Plain sums take --by."
-            raise ConfigError(msg)
-        _plain(keys, last or since, until, uri, config, json=json)
-        return
+    if what is None:  # what was spent, and on which provider
+        what = "cost"
+        keys = keys if calls or budget else keys or ("provider",)
     common.checked(what, "stats", _KINDS)
     if json and csv:
         msg = "--json and --csv are two ways to print one answer. Leave one of them out."
         raise ConfigError(msg)
+    starts, ends = _when(since, "--since"), _when(until, "--until")
+    if starts and ends and type(starts) is type(ends) and starts >= ends:
+        msg = (
+            f"--since ({since}) does not lie before --until ({until}), so nothing can lie between "
+            "them. Exchange or correct them."
+        )
+        raise ConfigError(msg)
     asking: dict[str, Any] = {
         "last": last,
-        "since": _when(since, "--since"),
-        "until": _when(until, "--until"),
+        "since": starts,
+        "until": ends,
         "month": month,
         "where": _chosen(where or (), without or ()),
         "top": top,
@@ -207,47 +207,3 @@ def _when(text: str | None, option: str) -> datetime | date | None:
         return date.fromisoformat(text) if text is not None else None
     except ValueError:
         return common.when(text, option)
-
-
-def _plain(
-    keys: tuple[str, ...],
-    since: str | None,
-    until: str | None,
-    uri: str | None,
-    config: Any,
-    *,
-    json: bool,
-) -> None:
-    """Count finished calls and add up their cost by one group."""
-    from affidavit.cli import _output as output
-    from affidavit.store.questions import GroupBy
-
-    by = keys[0] if keys else "provider"
-    if len(keys) > 1:
-        msg = f"Plain sums take one key. With several: affidavit stats cost --by {','.join(keys)}."
-        raise ConfigError(msg)
-    name = _NAMES.get(by, by)
-    allowed = tuple(g for g in get_args(GroupBy) if g not in _NAMES.values())
-    group: GroupBy = common.checked(name, "--by", (*allowed, *_NAMES.values()))  # type: ignore[assignment]
-    start, end = common.span(since or "30d", until)
-    with common.opened(uri, config) as log:
-        rows = log.reader.usage(group, start, end)
-        log.note_access("stats", {"by": group, "since": start, "until": end}, len(rows))
-    if json:
-        output.as_json({"by": group, "since": start, "until": end, "groups": rows})
-        return
-    total = sum((row.cost_usd for row in rows), Decimal(0))
-    shown: list[tuple[object, ...]] = [
-        (row.group, row.calls, row.failed, row.tokens, row.cost_usd, row.mean_ms) for row in rows
-    ]
-    shown.append(
-        (
-            "all",
-            sum(r.calls for r in rows),
-            sum(r.failed for r in rows),
-            sum(r.tokens for r in rows),
-            total,
-            None,
-        )
-    )
-    output.table((by, "calls", "failed", "tokens", "cost USD", "mean ms"), shown)

@@ -363,6 +363,16 @@ def test_the_dearest_calls_come_first(filled: Fill) -> None:
         assert found[0].fact.provider == expected[0].fact.provider
 
 
+@pytest.mark.requirement("R16")
+def test_corrections_are_counted(filled: Fill) -> None:
+    """By group, and those of calls that may be seen only."""
+    engine, oracle = filled(odd_log(7))
+    for question in (ask(), ask(("provider", "model"), within={"department": ("research",)})):
+        found = dict(engine.corrected(question))
+        assert found == dict(oracle.corrected(question))
+    assert dict(engine.corrected(ask()))[()] > 0
+
+
 def test_scores_belong_to_their_calls(filled: Fill) -> None:
     """Scores count in the group and at the time of the call, whenever they were given."""
     engine, oracle = filled(odd_log(5))

@@ -103,6 +103,14 @@ class Oracle:
         ]
         return sorted(dear, key=lambda d: (-d.cost_nano, d.fact.call_id))[:count]
 
+    def corrected(self, question: SumQuestion) -> Iterator[tuple[Key, int]]:
+        """Count those whose call is wanted."""
+        found: dict[Key, int] = defaultdict(int)
+        for each in self.corrections:
+            if question.wants(each.call):
+                found[question.key(each.call)] += 1
+        yield from found.items()
+
     def scores(self, question: SumQuestion) -> Iterator[tuple[Key, str, Scores]]:
         """Look up the call of each score."""
         calls = {fact.call_id: fact for fact in self._wanted(question)}

@@ -32,9 +32,9 @@ class ProviderRow(Row):
     cost_per_call_usd: Decimal | None
     """By priced call."""
     cost_per_call: Interval | None
-    """The same with its interval, in dollars."""
+    """The same with its interval, in dollars; None with corrected costs, which it cannot tell."""
     cost_per_1k_tokens_usd: Decimal | None
-    """Unpriced calls are taken to use as many tokens as others; None where they are the half."""
+    """None where a call has no price: its tokens are counted, and its cost is not known."""
     latency_p50_ms: float | None
     latency_p95_ms: float | None
     latency_mean_ms: Interval | None
@@ -55,11 +55,13 @@ def providers(engine: Engine, request: Request) -> Answer[ProviderRow, ProviderR
     question = request.sums("cost", "tokens", "latency", "ttft", "speed", "spread")
     source = engine.source(question)
     scored = scores_by_key(engine, request)
+    corrected = dict(engine.corrected(question))
     total, all_scores = Sums(), dict[str, Scores]()
     rows = []
     for key, sums in engine.sums(question):
         total.merge(sums)
-        rows.append(_row(request.named(key), sums, scored.get(key, {})))
+        is_exact = key not in corrected
+        rows.append(_row(request.named(key), sums, scored.get(key, {}), is_exact=is_exact))
         for name, scores in scored.get(key, {}).items():
             all_scores[name] = added(all_scores.get(name), scores)
     notes = []
@@ -69,18 +71,29 @@ def providers(engine: Engine, request: Request) -> Answer[ProviderRow, ProviderR
             f"{len(few)} of {len(rows)} rows have fewer than {SMALL} calls: their intervals are "
             "wide, and say little."
         )
-    if total.unpriced:
-        notes.append(f"{total.unpriced} calls have no price; means of cost leave them out.")
+    if total.unpriced > 0:
+        notes.append(
+            f"{total.unpriced:,} calls have no price. The cost of a call is that of priced ones; "
+            "where calls have none, the cost of 1k tokens is not known."
+        )
+    if corrected:
+        notes.append(
+            f"{sum(corrected.values()):,} costs were corrected later: where they were, the mean "
+            "has the corrections and no interval."
+        )
     sizes = {id(row): row.calls for row in rows}
-    totals = _row({}, total, all_scores)
+    totals = _row({}, total, all_scores, is_exact=not corrected)
     return answer("providers", request, source, order(request, rows, sizes), totals, *notes)
 
 
-def _row(key: Mapping[str, str | None], sums: Sums, scores: Mapping[str, Scores]) -> ProviderRow:
+def _row(
+    key: Mapping[str, str | None], sums: Sums, scores: Mapping[str, Scores], *, is_exact: bool
+) -> ProviderRow:
     latency, done = sums.latency, sums.completed
     timed = latency.count
     per_call = mean_usd(sums)
-    dearness = sums.spread.spread()
+    # The spread is that of costs as they were recorded: with others it would be a wrong interval.
+    dearness = sums.spread.spread() if is_exact else None
     return ProviderRow(
         key=key,
         calls=sums.calls,
@@ -112,11 +125,10 @@ def _row(key: Mapping[str, str | None], sums: Sums, scores: Mapping[str, Scores]
 
 
 def _per_1k(sums: Sums) -> Decimal | None:
-    """Divide the cost by thousands of tokens, as if unpriced calls had used as many as others."""
-    if not sums.tokens or sums.priced <= sums.unpriced:
+    """Divide the cost by thousands of tokens, where all calls that used any have a price."""
+    if not sums.tokens or not sums.priced or sums.unpriced > 0:
         return None
-    tokens = Decimal(sums.tokens) * sums.priced / (sums.priced + sums.unpriced)
-    return (sums.cost_usd * 1000 / tokens).quantize(Decimal("1E-9"))
+    return (sums.cost_usd * 1000 / sums.tokens).quantize(Decimal("1E-9"))
 
 
 def _score(scores: Scores) -> Interval | None:

@@ -194,6 +194,8 @@ def _below(answer: Answer[Any, Any], columns: Shown) -> list[str]:
 def _cell(row: Row, name: str, columns: Shown) -> object:
     """Write one value; those whose column ends in percent are parts of one."""
     value = getattr(row, name, None)
+    if value is None:  # a mean without an interval is a mean still
+        value = getattr(row, f"{name}_usd", None)
     is_part = columns.get(name, "").endswith(_PERCENT)
     if hasattr(value, "low"):
         return _between(value, _percent if is_part else _figure)

@@ -203,6 +203,9 @@ class Engine(Totals, Protocol):
     def dearest(self, question: SumQuestion, count: int) -> list[Dear]:
         """List the calls that cost most, corrections included, the dearest first."""
 
+    def corrected(self, question: SumQuestion) -> Iterator[tuple[Key, int]]:
+        """Count the corrections of the calls' costs by group; groups without one are absent."""
+
     def scores(self, question: SumQuestion) -> Iterator[tuple[Key, str, Scores]]:
         """Add up the scores that annotations gave to the calls, by group and name of the score.
 

@@ -132,16 +132,38 @@ def test_the_same_kind_of_work_is_compared() -> None:
 
 @pytest.mark.requirement("R16")
 def test_calls_without_a_price_do_not_make_others_look_cheap() -> None:
-    """Their tokens are left out of the cost by tokens, as far as they are like the others."""
+    """Where calls have none, the cost by tokens is not known, and is not guessed."""
     calls = Calls()
     calls.add(cost="0.02", times=2)
-    calls.add(cost=None)
+    calls.add(cost="0.02", tokens_used=2000, model="dear")
+    calls.add(cost=None, tokens_used=90_000)
     found = providers(Oracle(calls.records), ask())
-    assert found.totals.cost_per_call_usd == Decimal("0.02")
-    assert found.totals.cost_per_1k_tokens_usd == Decimal("0.016")  # 0.02 by 1250 tokens
-    assert "1 calls have no price; means of cost leave them out." in found.notes
-    calls.add(cost=None)
-    assert providers(Oracle(calls.records), ask()).totals.cost_per_1k_tokens_usd is None
+    by_model = {row.key["model"]: row for row in found.rows}
+    assert by_model["dear"].cost_per_1k_tokens_usd == Decimal("0.01")
+    (mixed,) = (row for name, row in by_model.items() if name != "dear")
+    assert (mixed.cost_per_call_usd, mixed.cost_per_1k_tokens_usd) == (Decimal("0.02"), None)
+    assert found.totals.cost_per_1k_tokens_usd is None
+    assert any(
+        note.startswith("1 calls have no price.") and "1k tokens is not known" in note
+        for note in found.notes
+    )
+
+
+@pytest.mark.requirement("R16")
+def test_a_corrected_cost_has_no_interval_of_the_uncorrected_ones() -> None:
+    """The mean has the corrections; what is known of the spread has not, and is left out."""
+    calls = Calls()
+    first, *_rest = calls.add(cost="0.02", times=40, model="corrected")
+    calls.add(cost="0.01", times=20, model="as recorded")
+    calls.add(cost="0.03", times=20, model="as recorded")
+    calls.correct(first, 4 * 10**9)
+    found = providers(Oracle(calls.records), ask())
+    by_model = {row.key["model"]: row for row in found.rows}
+    assert by_model["corrected"].cost_per_call_usd == Decimal("0.12")
+    assert by_model["corrected"].cost_per_call is None
+    assert by_model["as recorded"].cost_per_call is not None
+    assert found.totals.cost_per_call is None
+    assert any("1 costs were corrected later" in note for note in found.notes)
 
 
 @pytest.mark.requirement("R16")

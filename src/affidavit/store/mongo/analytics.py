@@ -312,6 +312,19 @@ class MongoCalls:
         ranked = sorted(found.values(), key=lambda dear: (-dear.cost_nano, dear.fact.call_id))
         return ranked[:count]
 
+    def corrected(self, question: SumQuestion) -> Iterator[tuple[Key, int]]:
+        """Count corrections by group; where there is none, an index says so at once."""
+        stages: Stages = [
+            {"$match": self._corrections(question)},
+            *counting.named(question, None, correcting=True),
+            {"$group": {"_id": counting.grouped(question), "n": {"$sum": 1}}},
+        ]
+        found: dict[Key, int] = {}
+        for row in self._limited(question, stages):
+            key = counting.key(question, row["_id"])
+            found[key] = found.get(key, 0) + int(row["n"])
+        yield from found.items()
+
     def scores(self, question: SumQuestion) -> Iterator[tuple[Key, str, Scores]]:
         """Add up the scores that annotations gave to calls, by group and by the score's name."""
         number = "$details.value"

@@ -253,6 +253,10 @@ class RollupCalls:
         """List the calls that cost most, from the records."""
         return self._raw.dearest(question, count)
 
+    def corrected(self, question: SumQuestion) -> Iterator[tuple[Key, int]]:
+        """Count corrections, from the records."""
+        return self._raw.corrected(question)
+
     def scores(self, question: SumQuestion) -> Iterator[tuple[Key, str, Scores]]:
         """Add up scores, from the records."""
         return self._raw.scores(question)

@@ -68,10 +68,28 @@ def test_a_call_past_the_log_is_found(today: str, capsys: Any, tmp_path: Path) -
     told = capsys.readouterr().out
     assert "gpt-5-mini" in told
     assert "billed, not logged" in told
-    assert "1 requests, 999 + 1 tokens" in told
+    assert "1 requests, 999 input and 1 output tokens" in told
     assert (
         run(["reconcile", "--provider", "openai", "usage.csv", "--only", "project_id=proj_1"]) == 0
     )
+
+
+def test_where_nothing_was_billed_every_logged_call_differs(
+    today: str, capsys: Any, tmp_path: Path
+) -> None:
+    """A project that no row has is named; headings alone bill nothing of the days asked for."""
+    line = f"{today}T00:00:00+00:00,2,gpt-4o-mini-2024-07-18,1500,20,proj_1\n"
+    (tmp_path / "usage.csv").write_text(HEAD + line, "utf-8")
+    asked = ["reconcile", "--provider", "openai"]
+    assert run([*asked, "usage.csv", "--only", "project_id=nope"]) == 1
+    told = capsys.readouterr()
+    assert "logged, not billed" in told.out
+    assert "differs  -2 requests, -150 input and -20 output tokens, - USD" in told.out
+    assert "No row of usage.csv has project_id=nope" in told.err
+    (tmp_path / "usage.csv").write_text(HEAD, "utf-8")
+    after = datetime.fromisoformat(today) + timedelta(days=1)
+    assert run([*asked, "usage.csv", "--since", today, "--until", f"{after:%Y-%m-%d}"]) == 1
+    assert "logged, not billed" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -116,18 +116,25 @@ class Export:
     days: set[date] = field(default_factory=set)
     told: dict[str, set[date]] = field(default_factory=dict)
     """Which days each measure was told of, to notice a day that two files tell."""
+    covered: dict[str, set[date]] = field(default_factory=dict)
+    """Days of the files that have a column for the measure, whichever rows are taken.
+
+    A file may have the column and no day: then it tells of the days that :meth:`covers` names.
+    """
+    unmatched: list[str] = field(default_factory=list)
+    """Files of which no row was the one that was chosen by column."""
     rows: int = 0
 
     def covers(self, day: date) -> None:
         """Let every measure be told of a day: the export covers it, and has no line for it."""
         self.days.add(day)
-        for days in self.told.values():
+        for days in self.covered.values():
             days.add(day)
 
     @property
     def measures(self) -> list[str]:
         """What the export tells at all."""
-        return [name for name in _MEASURES if self.told.get(name)]
+        return [name for name in _MEASURES if name in self.covered]
 
 
 def family(model: str) -> str:
@@ -156,6 +163,7 @@ def read_export(
     columns = _columns(export.provider, name, header, only or {})
     told: dict[str, set[date]] = {}
     taken = Export(export.provider)
+    matched = False
     for line, cells in rows:
         if not any(cells):
             continue
@@ -163,7 +171,12 @@ def read_export(
             msg = f"{name}, line {line}: {len(cells)} cells, and the first line has {len(header)}."
             raise ConfigError(msg)
         row = _Row(name, line, dict(zip(header, cells, strict=True)))
-        _add(taken, row, columns, only or {}, told)
+        matched |= _add(taken, row, columns, only or {}, told)
+    if only and taken.days and not matched:
+        taken.unmatched.append(name)
+    for measure in _MEASURES:
+        if measure in columns:
+            taken.covered[measure] = set(taken.days)
     for measure, days in told.items():
         twice = days & export.told.get(measure, set())
         if twice:
@@ -183,6 +196,9 @@ def _merge(export: Export, taken: Export) -> None:
         _add_billed(export.by_day.setdefault(day, Billed()), billed)
     export.names = {**taken.names, **export.names}
     export.days |= taken.days
+    for measure, days in taken.covered.items():
+        export.covered.setdefault(measure, set()).update(days)
+    export.unmatched += taken.unmatched
     export.rows += taken.rows
 
 
@@ -312,11 +328,12 @@ def _add(
     columns: Mapping[str, str],
     only: Mapping[str, str],
     told: dict[str, set[date]],
-) -> None:
+) -> bool:
+    """Add a line; False where it is not one of those that were chosen."""
     day = row.day(columns[_TIME])
     taken.days.add(day)
     if any(row.cells[column] != value for column, value in only.items()):
-        return
+        return False
     said: dict[str, Any] = {
         measure: row.whole(columns[measure])
         for measure in ("requests", "input_tokens", "output_tokens")
@@ -336,15 +353,16 @@ def _add(
         if measure in columns:
             told.setdefault(measure, set()).add(day)
     if not any(said.values()):
-        return
+        return True
     taken.rows += 1
     name = _model(row, columns)
     if name is None:
         taken.by_day.setdefault(day, Billed()).add(said, rounding)
-        return
+        return True
     key = family(name)
     taken.names.setdefault(key, name)
     taken.by.setdefault((day, key), Billed()).add(said, rounding)
+    return True
 
 
 def _model(row: _Row, columns: Mapping[str, str]) -> str | None:

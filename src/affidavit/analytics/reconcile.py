@@ -24,6 +24,12 @@ Verdict = Literal["same", "differs", "billed_not_logged", "logged_not_billed"]
 _ZERO: Final = Decimal(0)
 _TOKENS: Final = ("input_tokens", "output_tokens")
 _MEASURES: Final = ("requests", *_TOKENS, "cost_usd")
+_WORDS: Final = {
+    "requests": "requests",
+    "input_tokens": "input tokens",
+    "output_tokens": "output tokens",
+    "cost_usd": "cost",
+}
 
 
 @dataclass(slots=True)
@@ -149,8 +155,8 @@ def reconcile(
     billed, whole = Billed(), Logged()
     for each in (*export.by.values(), *export.by_day.values()):
         billed.add({name: getattr(each, name) for name in _MEASURES}, each.rounding_usd)
-    for known in logged.values():
-        _sum_up(whole, known)
+    for (day, _), known in logged.items():
+        _sum_up(whole, _on_days_told(export, day, known))
     return Reconciliation(
         export.provider,
         min(export.days),
@@ -167,7 +173,23 @@ def reconcile(
 
 def _told(export: Export, day: date) -> set[str]:
     """Say which measures the export tells of a day: within its span, a day may have no line."""
-    return {name for name, days in export.told.items() if min(days) <= day <= max(days)}
+    return {name for name, days in export.covered.items()
+            if days and min(days) <= day <= max(days)}  # fmt: skip
+
+
+def _on_days_told(export: Export, day: date, known: Logged) -> Logged:
+    """Leave out of a day what the export tells of other days only: totals are of the same days."""
+    told, tells = _told(export, day), export.measures
+    kept = {name for name in _MEASURES if name in told or name not in tells}
+    of_calls, of_cost = "requests" in kept, "cost_usd" in kept
+    return Logged(
+        calls=known.calls if of_calls else 0,
+        failed=known.failed if of_calls else 0,
+        input_tokens=known.input_tokens if "input_tokens" in kept else 0,
+        output_tokens=known.output_tokens if "output_tokens" in kept else 0,
+        cost_usd=known.cost_usd if of_cost else _ZERO,
+        unpriced=known.unpriced if of_cost else 0,
+    )
 
 
 def _row(
@@ -271,6 +293,7 @@ def _notes(
     for name in missing:
         what = "cost" if name == "cost_usd" else "tokens"
         yield f"The export tells no {what}, so none is compared."
+    yield from _spans(export)
     if export.by_day:
         yield "The export does not say the model of each cost, so costs are compared by day."
     if logged.unpriced and "cost_usd" in export.measures:
@@ -285,6 +308,19 @@ def _notes(
     oldest = None if retention_days is None else now - timedelta(days=retention_days)
     if oldest is not None and _midnight(min(export.days)) < oldest:
         yield f"Records are kept for {retention_days} days: none are from before {oldest:%Y-%m-%d}."
+
+
+def _spans(export: Export) -> Iterable[str]:
+    """Say of which days each measure is, where the files cover different ones."""
+    spans: dict[tuple[date, date], list[str]] = {}
+    for name in export.measures:
+        if days := export.covered[name]:
+            spans.setdefault((min(days), max(days)), []).append(_WORDS[name])
+    if len(spans) > 1:
+        told = "; ".join(
+            f"{', '.join(names)}: {first} to {last}" for (first, last), names in spans.items()
+        )
+        yield f"The files cover different days, and each number is of its own: {told}."
 
 
 def _midnight(day: date) -> datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -77,6 +78,8 @@ def reconcile(  # noqa: PLR0913 - one parameter for each option
     with common.opened(uri, config) as log:
         sums = log.calls.sums(asked)
         found = compare.reconcile(export, sums, percent, datetime.now(UTC), config.ttl_days)
+        if export.unmatched:
+            found = replace(found, notes=(_unmatched(export, only or []), *found.notes))
         told = {"provider": provider, "since": asked.since, "until": asked.until}
         noted = told if service is None else {**told, "service": service}
         log.note_access("reconcile", noted, len(found.rows))
@@ -135,6 +138,15 @@ def _export(files: list[Path], provider: str, only: list[str]) -> Export:
     return export
 
 
+def _unmatched(export: Export, only: list[str]) -> str:
+    """Say that what was chosen is not there: most often it is mistyped."""
+    where, chosen = ", ".join(export.unmatched), " and ".join(only)
+    return (
+        f"No row of {where} has {chosen}, so nothing of it counts as billed. Look whether --only "
+        "names the column's value as the export writes it."
+    )
+
+
 def _cover(export: Export, since: str | None, until: str | None) -> None:
     first, last = (common.when(text, f"--{n}") for text, n in ((since, "since"), (until, "until")))
     days = [_day(first)] if first else []
@@ -164,18 +176,16 @@ def _print(found: Reconciliation, *, all_rows: bool) -> None:
     billed, logged, off = found.billed, found.logged, found.difference
     output.say(f"{found.provider}, {found.first} to {found.last} (UTC days)")
     output.say(
-        f"billed   {output.cell(billed.requests)} requests, "
-        f"{output.cell(billed.input_tokens)} + {output.cell(billed.output_tokens)} tokens, "
-        f"{output.cell(billed.cost_usd)} USD"
+        f"billed   {_count(billed.requests)} requests, "
+        f"{_both(billed.input_tokens, billed.output_tokens)}, {_usd(billed.cost_usd)}"
     )
     output.say(
-        f"logged   {logged.calls - logged.failed} calls and {logged.failed} failed, "
-        f"{logged.input_tokens} + {logged.output_tokens} tokens, {output.cell(logged.cost_usd)} USD"
+        f"logged   {_count(logged.calls - logged.failed)} calls and {_count(logged.failed)} "
+        f"failed, {_both(logged.input_tokens, logged.output_tokens)}, {_usd(logged.cost_usd)}"
     )
     output.say(
-        f"differs  {output.cell(off.requests)} requests, "
-        f"{output.cell(off.input_tokens)} + {output.cell(off.output_tokens)} tokens, "
-        f"{output.cell(off.cost_usd)} USD (billed less logged)"
+        f"differs  {_count(off.requests)} requests, "
+        f"{_both(off.input_tokens, off.output_tokens)}, {_usd(off.cost_usd)} (billed less logged)"
     )
     told = "; ".join(f"{count} {_WORDS[verdict]}" for verdict, count in found.verdicts.items())
     output.say(f"rows     {told}")
@@ -214,4 +224,18 @@ def _line(row: Row) -> tuple[object, ...]:
 
 
 def _tokens(came: int | None, went: int | None) -> str | None:
-    return None if came is None and went is None else f"{came or 0} + {went or 0}"
+    return None if came is None and went is None else f"{came or 0:,} + {went or 0:,}"
+
+
+def _both(came: int | None, went: int | None) -> str:
+    return f"{_count(came)} input and {_count(went)} output tokens"
+
+
+def _count(number: int | None) -> str:
+    return "-" if number is None else f"{number:,}"
+
+
+def _usd(amount: Decimal | None) -> str:
+    from affidavit.cli import _output as output
+
+    return f"{output.cell(amount)} USD"

@@ -288,3 +288,47 @@ def test_an_export_without_lines_is_an_error() -> None:
     """There is nothing to ask the log for."""
     with pytest.raises(ConfigError, match="no line with a day"):
         question(read("openai", "date,cost\n"), {})
+
+
+def test_an_export_of_which_no_line_was_chosen_bills_nothing_of_its_days() -> None:
+    """The days are told all the same: what the log has of them is nobody's bill."""
+    export = read("openai", OPENAI_USAGE, project_id="nope")
+    assert export.unmatched == ["0.csv"]
+    found = reconcile(export, [logged(NOV1, MINI, 5, (1500, 300))])
+    assert [row.verdict for row in found.rows] == ["logged_not_billed"]
+    assert (found.difference.requests, found.difference.input_tokens) == (-5, -1500)
+
+
+def test_a_chosen_project_is_told_on_days_of_others_too() -> None:
+    """A file of two days tells of both, though the project was billed on one."""
+    text = "date,model,requests,project_id\n2026-11-01,m,1,a\n2026-11-02,m,2,b\n"
+    found = reconcile(
+        read("openai", text, project_id="b"),
+        [logged(NOV1, "m", 7, (0, 0)), logged(NOV2, "m", 2, (0, 0))],
+    )
+    assert [(row.day, row.verdict) for row in found.rows] == [
+        (NOV1, "logged_not_billed"), (NOV2, "same"),
+    ]  # fmt: skip
+
+
+def test_an_export_of_headings_tells_that_nothing_was_billed_of_the_days_it_covers() -> None:
+    """The console leaves out days without use: a month without any is headings alone."""
+    export = read("openai", OPENAI_USAGE.splitlines()[0] + "\n")
+    export.covers(NOV1)
+    export.covers(NOV3)
+    found = reconcile(export, [logged(NOV2, MINI, 1, (5, 5))])
+    assert [(row.day, row.verdict) for row in found.rows] == [(NOV2, "logged_not_billed")]
+
+
+def test_totals_are_of_the_days_that_an_export_tells_a_measure_of() -> None:
+    """Costs of one day beside usage of two: the log's total cost is of that day; both are said."""
+    usage = "date,model,requests,input_tokens\n2026-11-01,m,1,10\n2026-11-02,m,1,10\n"
+    cost = "date,model,cost\n2026-11-01,m,0.5\n"
+    calls = [logged(day, "m", 1, (10, 0), "0.5") for day in (NOV1, NOV2)]
+    found = reconcile(read("openai", usage, cost), calls)
+    assert found.clean
+    assert (found.logged.calls, found.logged.input_tokens) == (2, 20)
+    assert found.logged.cost_usd == found.billed.cost_usd == Decimal("0.5")
+    assert found.difference.cost_usd == 0
+    told = " ".join(found.notes)
+    assert "requests, input tokens: 2026-11-01 to 2026-11-02; cost: 2026-11-01 to" in told

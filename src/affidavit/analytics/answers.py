@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,9 @@ from affidavit.tally.times import WEEKDAYS
 
 EMPTY: Final = '""'
 """How an empty text is written where none is an empty field."""
+
+_HOUR: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:00[+-]\d\d:\d\d", re.ASCII)
+"""How the key of an hour is written."""
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the beginning of a formula."""
@@ -168,7 +172,11 @@ def order(request: Request, rows: list[R], size: Mapping[int, int]) -> list[R]:
 
 
 def _place(text: str | None) -> tuple[int, str]:
-    return (WEEKDAYS.index(text), "") if text in WEEKDAYS else (7, text or "")
+    if text in WEEKDAYS:
+        return WEEKDAYS.index(text), ""
+    if text is not None and _HOUR.fullmatch(text):  # the clock shows one hour of a year twice
+        text = f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%dT%H:%M}"
+    return 7, text or ""
 
 
 def ratio(part: float, whole: float) -> float | None:

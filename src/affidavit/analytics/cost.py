@@ -126,6 +126,17 @@ def cost(engine: Engine, request: Request) -> Answer[CostRow, CostRow]:
         rows.append(_row(request.named(key), sums, was, total))
     sizes = {id(row): int(row.cost_usd.scaleb(9)) for row in rows}
     notes = _notes(engine, request, total, *models)
+    free = total.calls - total.priced - max(0, total.unpriced)
+    if free > 0:
+        notes.append(
+            f"{free:,} calls did not succeed and used no tokens: they cost nothing, and are "
+            "neither priced nor unpriced."
+        )
+    if request.span.since < request.now < request.span.until and not request.by_time:
+        notes.append(
+            "The time is not over, and the time before is compared as a whole: the change is not "
+            "of like with like until then."
+        )
     if more:
         notes.append("More rows are not shown; the totals include them.")
     kept = request.kept_since

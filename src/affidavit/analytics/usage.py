@@ -8,10 +8,12 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from affidavit.analytics.answers import Answer, Row, answer, order, ratio
-from affidavit.analytics.questions import Request
+from affidavit.analytics.questions import ALIASES, Request
+from affidavit.errors import ConfigError
 from affidavit.store.analytics import Different, Engine, Key, SumQuestion, TooManyGroups
 from affidavit.tally.sketch import Sketch
 from affidavit.tally.sums import Sums
+from affidavit.tally.times import UNITS
 
 LOOK_BACK: Final = timedelta(days=90)
 """So far back, at least, a user must have been silent to count as new."""
@@ -52,6 +54,11 @@ class UsageTotals(UsageRow):
     lapsed_users: int | None
     """With calls in the time before, of the same length, and none now."""
 
+
+_OF_HITS: Final = (
+    "user_id", "department", "tenant", "environment", "service", "session_id", "conversation_id",
+)  # fmt: skip
+_SHORT: Final = {name: short for short, name in ALIASES.items()}
 
 PersonState = Literal["new", "kept", "lapsed"]
 
@@ -156,7 +163,19 @@ def people(engine: Engine, request: Request) -> Answer[PersonRow, PersonTotals]:
 
 
 def limits(engine: Engine, request: Request) -> Answer[LimitRow, LimitRow]:
-    """Answer who hits rate limits, how often."""
+    """Answer who hits rate limits, how often.
+
+    Raises ConfigError for a key that a hit does not have: it tells who and when.
+    """
+    asked = ((name, ALIASES.get(name, name)) for name in (*request.names, *request.filters))
+    foreign = [name for name, key in asked if not (key in _OF_HITS or key in UNITS)]
+    if foreign:
+        known = ", ".join(_SHORT.get(name, name) for name in _OF_HITS)
+        msg = (
+            f"A hit of a rate limit tells who and when: a hit has no {', '.join(foreign)}. "
+            f"Use {known}, or a time."
+        )
+        raise ConfigError(msg)
     question = request.sums()
     source = engine.source(question)
     calls = {key: sums.calls for key, sums in engine.sums(question)}

@@ -6,6 +6,7 @@ envelope is stored with the content withheld and the reason in ``odd``.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 import bson
@@ -25,6 +26,8 @@ _decode = msgspec.msgpack.Decoder().decode
 _bson_encode = bson.encode
 
 _CONTENT: Final = ("request_data", "response_data", "details")
+_IMPOSSIBLE_USD: Final = Decimal(10**12)
+"""Sums take a cost from there on for an error; see :mod:`affidavit.tally.facts`."""
 
 
 class Finished(NamedTuple):
@@ -87,12 +90,7 @@ class Chain:
             document[FIELD] = said
         document["timestamp"] = utc_from_ms(epoch_ms)
         if dest == Dest.RECORDS:
-            response = document.get("response_data")
-            if response is not None and "cost_usd" in response:
-                cost = response["cost_usd"]
-                response["cost_usd"] = money(cost) if type(cost) is str else None
-                if cost is not None and response["cost_usd"] is None:
-                    document["odd"] = sorted({*document.get("odd", ()), "cost_not_a_number"})
+            _quantise(document)
             if self._pricer is not None:
                 self._pricer.price(document, epoch_ms)
         whole = {
@@ -108,6 +106,24 @@ class Chain:
                 if name in whole:
                     whole[name] = compress_fields(whole[name], self.compression_level)
         return Finished(_bson_encode(whole), leaf, epoch_ms)
+
+
+def _quantise(document: Document) -> None:
+    response = document.get("response_data")
+    if response is None or "cost_usd" not in response:
+        return
+    cost = response["cost_usd"]
+    response["cost_usd"] = money(cost) if type(cost) is str else None
+    if cost is None:
+        return
+    if response["cost_usd"] is None:
+        _mark(document, "cost_not_a_number")
+    elif Decimal(cost).copy_abs() >= _IMPOSSIBLE_USD:
+        _mark(document, "cost_out_of_range")
+
+
+def _mark(document: Document, odd: str) -> None:
+    document["odd"] = sorted({*document.get("odd", ()), odd})
 
 
 def _envelope(said: Any) -> Document:

@@ -48,7 +48,7 @@ def test_rows_have_sums_shares_and_averages() -> None:
         Decimal("0.08"),
         1.0,
     )
-    assert not found.notes
+    assert [note[:22] for note in found.notes] == ["1 calls did not succee"]
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 10**12)), max_size=20))
@@ -97,6 +97,41 @@ def test_a_trading_day_in_madrid_is_no_utc_day() -> None:
     asked = ask("day", zone="Europe/Madrid", now=calls.start + 3 * DAY)
     found = cost(Oracle(calls.records), asked)
     assert [(r.key["day"], r.calls) for r in found.rows] == [("2026-10-25", 2), ("2026-10-26", 1)]
+
+
+def test_the_hour_that_comes_twice_stands_in_its_order() -> None:
+    """When summer ends, the hour with the offset of summer comes first."""
+    calls = Calls(start=datetime(2026, 10, 24, 23, 30, tzinfo=UTC))
+    for hours in (2, 0, 1, 3):
+        calls.add(after=timedelta(hours=hours))
+    asked = ask("hour", zone="Europe/Madrid", now=calls.start + 3 * DAY)
+    assert [row.key["hour"] for row in cost(Oracle(calls.records), asked).rows] == [
+        "2026-10-25T01:00+02:00",
+        "2026-10-25T02:00+02:00",
+        "2026-10-25T02:00+01:00",
+        "2026-10-25T03:00+01:00",
+    ]
+
+
+def test_a_note_tells_of_calls_that_are_neither_priced_nor_unpriced() -> None:
+    """A failed call without tokens costs nothing, and misses no price."""
+    calls = Calls()
+    calls.add()
+    calls.add(cost=None)
+    calls.add(cost=None, status="failed", tokens_used=0, input_tokens=0, output_tokens=0)
+    found = cost(Oracle(calls.records), ask())
+    assert (found.totals.calls, found.totals.priced, found.totals.unpriced) == (3, 1, 1)
+    assert any(note.startswith("1 calls did not succeed and used no") for note in found.notes)
+
+
+def test_a_month_under_way_is_not_compared_in_silence() -> None:
+    """The month before is a whole one, and this one is not: a note says so."""
+    calls = Calls(start=datetime(2026, 11, 3, tzinfo=UTC))
+    calls.add()
+    asked = ask("user", month="2026-11", now=datetime(2026, 11, 16, tzinfo=UTC))
+    said = "the time before is compared as a whole"
+    assert any(said in note for note in cost(Oracle(calls.records), asked).notes)
+    assert not any(said in note for note in cost(Oracle(calls.records), ask()).notes)
 
 
 def test_corrections_count_at_the_time_of_the_call() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from affidavit.analytics.questions import Request, read
 from affidavit.analytics.usage import limits, people, usage
+from affidavit.errors import ConfigError
 from affidavit.store.analytics import SumQuestion, TooManyGroups
 from tests.support.calls import Calls
 from tests.support.documents import START
@@ -117,3 +118,14 @@ def test_limits_by_user_and_kind() -> None:
     assert rows == [("ana", "requests", 2, 4, 50.0), ("bob", "tokens", 1, 0, None)]
     assert found.rows[0].last_at == START + DAY
     assert (found.totals.hits, found.totals.calls) == (3, 4)
+
+
+@pytest.mark.requirement("R18")
+@pytest.mark.parametrize(
+    ("by", "where"),
+    [("model", {}), ("user", {"provider": "anthropic"}), ("field:symbol", {})],
+)
+def test_limits_by_what_a_hit_does_not_have_are_refused(by: str, where: dict[str, str]) -> None:
+    """A hit tells who and when: hits of a model would all be of none."""
+    with pytest.raises(ConfigError, match="a hit has no"):
+        limits(Oracle([]), ask(by, where=where))

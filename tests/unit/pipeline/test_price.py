@@ -84,6 +84,23 @@ def test_a_cost_that_is_no_number_is_priced_instead() -> None:
     assert (stored["cost_status"], stored["odd"]) == ("priced", ["cost_not_a_number"])
 
 
+@pytest.mark.parametrize(
+    ("cost", "odd"),
+    [
+        ("1e18", True),
+        ("-1000000000000", True),
+        (str(10**24), True),
+        ("0E+20", False),
+        ("999999999999.99", False),
+    ],
+)
+def test_a_cost_that_no_call_can_have_stands_and_is_marked(cost: str, odd: bool) -> None:
+    """Sums take a trillion dollars and more for an error, and the record says so."""
+    stored = finish(changed(answer={"cost_usd": cost}))
+    assert stored["response_data"]["cost_usd"] == money(cost)
+    assert ("cost_out_of_range" in stored.get("odd", ())) is odd
+
+
 def test_an_unpriced_call_has_no_cost() -> None:
     """Null, and never 0; the book that did not know it is noted."""
     stored = finish(changed(model="llm-of-ours"))

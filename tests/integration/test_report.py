@@ -281,6 +281,15 @@ def test_budgets_are_held_against_what_was_spent(
     assert "| user\\_0 | 0.1 |" in report(capsys)
 
 
+def test_a_user_without_a_name_is_not_all(log: Log, capsys: Any) -> None:
+    """An empty text is shown as one; "all" are all."""
+    log.llm_audit.update_many({"user_id": "user_0"}, {"$set": {"user_id": ""}})
+    out = report(capsys)
+    assert '| "" |' in out
+    section = out.partition("### By user")[2].partition("###")[0]
+    assert section.count("| all |") == 1
+
+
 def test_an_empty_month_is_a_report_too(log: Log, capsys: Any) -> None:
     """All zero, and no error."""
     capsys.readouterr()

@@ -18,7 +18,7 @@ from affidavit.analytics import providers as comparisons
 from affidavit.analytics import usage as usages
 from affidavit.analytics import whatif as alternatives
 from affidavit.analytics.answers import Answer, Row
-from affidavit.analytics.questions import ALIASES, Asking, Request, month_span, read
+from affidavit.analytics.questions import ALIASES, Asking, Request, chosen, month_span, read
 from affidavit.config import AuditConfig
 from affidavit.errors import ConfigError
 from affidavit.pricing import load, read_overrides
@@ -178,10 +178,9 @@ class Analytics:
         log = self._reach()
         zone = log.reporting_timezone
         given = dict(asking)
-        if given.get("month") in {"this", "last"}:
+        if given.get("month") in ("this", "last"):
             given["month"] = _month(given["month"], zone)
-        if given.get("where"):
-            given["where"] = _tokens(given["where"], log.config)
+        given["where"] = _tokens(chosen(given.get("where")), log.config)
         request = read(by, given, zone, kept=log.kept, within=self._within)
         made = found(log, request)
         config = log.config

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from affidavit.analytics.answers import Answer, Row, money, plain
+from affidavit.analytics.answers import EMPTY, Answer, Row, money, plain
 from affidavit.analytics.month import NONE, TOP, Figures, Integrity
 from affidavit.event import Document, LedgerEvent
 
@@ -393,7 +393,9 @@ def _watched(integrity: Integrity) -> str:
 
 
 def _key(row: Row) -> str:
-    return ", ".join(value if value is not None else NONE for value in row.key.values()) or _ALL
+    if not row.key:
+        return _ALL
+    return ", ".join(NONE if value is None else value or EMPTY for value in row.key.values())
 
 
 def _usd(amount: Decimal | None) -> str:

@@ -75,8 +75,12 @@ class SumQuestion:
                 f"({self.since:%Y-%m-%d %H:%M:%S%z}). Exchange or correct the two."
             )
             raise ConfigError(msg)
-        if len(set(self.by)) != len(self.by) or len(self.by) > MAX_KEYS:
-            msg = f"Group by at most {MAX_KEYS} keys, each once; these are {', '.join(self.by)}."
+        twice = next((name for n, name in enumerate(self.by) if name in self.by[:n]), None)
+        if twice is not None:
+            msg = f"Group by each key once: {twice} is named twice."
+            raise ConfigError(msg)
+        if len(self.by) > MAX_KEYS:
+            msg = f"Group by at most {MAX_KEYS} keys; these are {', '.join(self.by)}."
             raise ConfigError(msg)
         for name in self.by:
             check_key(name)

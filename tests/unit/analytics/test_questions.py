@@ -79,15 +79,33 @@ def test_months_follow_each_other(year: int, month: int, zone: str) -> None:
     [
         ({"last": "soon"}, "last='soon' is no time"),
         ({"last": "0d"}, "last='0d' is no time"),
-        ({"last": "99999w"}, "is no time"),
+        ({"last": "99999w"}, "ten years. at most"),
         ({"last": "1d", "since": NOW}, "Leave one of them out"),
         ({"month": "2026-13"}, "month='2026-13' is no month"),
-        ({"month": "9999-12"}, "month='9999-12' is no month"),
+        ({"month": "9999-12"}, "can be asked for: 1980 to 2999"),
+        ({"month": "0000-01"}, "can be asked for: 1980 to 2999"),
+        ({"month": 11}, "is no month"),
+        ({"last": 30}, "last=30 is no time"),
+        ({"last": timedelta(days=-3)}, "is no time that has passed"),
+        ({"since": 5}, "since=5 is no time"),
+        ({"since": "yesterday"}, "since='yesterday' is no time"),
+        ({"until": datetime.max.replace(tzinfo=UTC)}, "out of range"),
+        ({"until": datetime.min.replace(tzinfo=UTC)}, "out of range"),
+        ({"until": date.max}, "out of range"),
+        ({"since": date.min}, "out of range"),
+        ({"top": 1.5}, "top=1.5 is no number of rows"),
+        ({"top": True}, "is no number of rows"),
+        ({"where": ["user"]}, "where is a mapping"),
+        ({"where": {"user": ["ana"]}}, "is a list. Write one text"),
+        ({"where": {"user": {"$ne": None}}}, "is a dict. Write one text"),
+        ({"where": {"user": 5}}, "is a int. Write one text"),
+        ({"where": {5: "x"}}, "where has a key that is a int"),
+        ({"where": {"user": "\ud800"}}, "half a character"),
         ({"month": "November"}, "Write it as 2026-11"),
         ({"month": "2026-11", "last": "3d"}, "month is a time by itself"),
         ({"since": NOW, "until": NOW - timedelta(days=1)}, "does not lie before until"),
         ({"since": date(2026, 11, 2), "until": date(2026, 11, 2)}, "nothing can lie between"),
-        ({"since": date(1, 1, 1)}, "ten years at most"),
+        ({"since": date(1990, 1, 1)}, "ten years at most"),
         ({"since": datetime(2026, 1, 1)}, "since has no time zone"),  # noqa: DTZ001 - that is it
         ({"where": {"colour": "red"}}, "'colour' is no key"),
         ({"where": {"day": "2026-11-01"}}, "'day' is no key"),
@@ -134,4 +152,27 @@ def test_the_ledger_gets_plain_values() -> None:
         "user_id": "ana",
         "since": NOW - timedelta(days=1),
         "until": NOW,
+    }
+
+
+@pytest.mark.parametrize("by", [5, None, [None], ["user", 3]])
+def test_keys_are_names(by: Any) -> None:
+    """Anything else is told what to write."""
+    with pytest.raises(ConfigError, match="by is the name of a key"):
+        read(by, {}, "UTC", NOW)
+
+
+def test_what_python_has_for_times_is_understood() -> None:
+    """A timedelta, a day for its month, and texts as RFC 3339 writes them."""
+    assert span(last=timedelta(days=3)) == span(last="3d")
+    assert span("Europe/Madrid", month=date(2026, 3, 17)) == span("Europe/Madrid", month="2026-03")
+    assert span(since="2026-11-01") == span(since=date(2026, 11, 1))
+    assert span(since="2026-11-01T02:00:00+02:00") == span(since=date(2026, 11, 1))
+
+
+@pytest.mark.parametrize(("value", "text"), [(5, "5"), (5.0, "5"), (2.5, "2.5"), (True, "true")])
+def test_numbers_of_own_fields_are_chosen_by_their_text(value: Any, text: str) -> None:
+    """As they are written as keys, so that 5 and 5.0 are the same."""
+    assert read("user", {"where": {"field:size": value}}, "UTC", NOW).filters == {
+        "field:size": text
     }

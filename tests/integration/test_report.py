@@ -304,6 +304,7 @@ def test_an_empty_month_is_a_report_too(log: Log, capsys: Any) -> None:
     [
         (["--month", "2026-13"], "is no month"),
         (["--month", "yesterday"], "is no month"),
+        (["--month", "2099-01"], "has not begun"),
         (["--format", "pdf"], "Use one of md, html"),
         (["--check", "absent"], "is no report"),
         (["--out", "."], "Name a folder that does not exist yet"),

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
 
@@ -90,12 +91,16 @@ def _write(
 ) -> Integrity:
     from affidavit.analytics import month as months
     from affidavit.analytics import rendering
+    from affidavit.analytics.questions import month_span
     from affidavit.cli import _output as output
     from affidavit.evidence.monthly import handed_over, written
     from affidavit.evidence.report import write_report
 
     now = datetime.now(UTC)
     chosen = months.month_of(month, log.reporting_timezone, now)
+    if month_span(chosen, ZoneInfo(log.reporting_timezone)).since > now:
+        msg = f"{chosen} has not begun, so there is nothing to report. Write this or last."
+        raise ConfigError(msg)
     asked = {"month": chosen, "format": format_, "verify": trusted is not None}
     log.note_access("report", asked, None)
     integrity = _integrity(log, config, trusted, now)

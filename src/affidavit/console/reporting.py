@@ -24,7 +24,7 @@ from affidavit.analytics.questions import month_span
 from affidavit.anchors.configured import anchors_of
 from affidavit.anchors.health import look, words
 from affidavit.console.api.problems import not_found
-from affidavit.errors import StoreRefused
+from affidavit.errors import ConfigError, StoreRefused
 from affidavit.evidence.monthly import FORMS, Written, handed_over, written
 from affidavit.evidence.report import integrity_of
 from affidavit.store.questions import SearchFilter
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from affidavit.analytics.report import Table
     from affidavit.config import AuditConfig
     from affidavit.console.backend import Backend
-    from affidavit.console.jobs import Tell, Work
+    from affidavit.console.jobs import Job, Tell, Work
     from affidavit.console.visitor import Visitor
     from affidavit.event import Document
     from affidavit.store.mongo.log import MongoLog
@@ -101,7 +101,7 @@ def made(
 
 def begin_work(backend: Backend, visitor: Visitor, month: str) -> Work:
     """Give the work of a report on demand. Raises ConfigError for a month that is none."""
-    chosen = month_of(month, backend.log.reporting_timezone, datetime.now(UTC))
+    chosen = checked_month(backend.log, month, datetime.now(UTC))
     by = visitor.as_actor()
 
     def work(tell: Tell) -> Mapping[str, Any]:
@@ -136,6 +136,18 @@ def download(backend: Backend, visitor: Visitor, name: str) -> Response:
     return Response(as_zip(document), 200, headers, "application/zip")
 
 
+def checked_month(log: MongoLog, month: str, now: datetime) -> str:
+    """Read a month that can have a report. Raises ConfigError for others, and StoreError."""
+    chosen = month_of(month, log.reporting_timezone, now)
+    if month_span(chosen, ZoneInfo(log.reporting_timezone)).since > now:
+        msg = f"{chosen} has not begun. Write this, last, or a month that has, as 2026-11."
+        raise ConfigError(msg)
+    if not _had_records(log, chosen):
+        msg = f"The log has no record from before the end of {chosen}, so there is no report of it."
+        raise ConfigError(msg)
+    return chosen
+
+
 def listed(backend: Backend) -> list[dict[str, Any]]:
     """List the reports there are, for whoever asks the service. Raises StoreError."""
     return kept(backend.service)
@@ -149,6 +161,18 @@ def kept(service: ServiceStore) -> list[dict[str, Any]]:
 def shown(document: Mapping[str, Any]) -> dict[str, Any]:
     """Give what a report is, as plain values."""
     return {name: document.get(name) for name in ("name", "made_at", *_TOLD)}
+
+
+def job_shown(job: Job) -> dict[str, Any]:
+    """Give the making of a report as plain values."""
+    return {
+        "job": job.name,
+        "month": job.wanted.get("month"),
+        "state": job.state.replace(" ", "_"),
+        "by": job.by,
+        "error": job.error,
+        "report": (job.result or {}).get("report"),
+    }
 
 
 def as_zip(document: Mapping[str, Any]) -> bytes:

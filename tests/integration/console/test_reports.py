@@ -160,10 +160,11 @@ def test_where_the_logs_key_is_a_report_is_signed(mongodb_uri: str, tmp_path: Pa
         with served.client() as client:
             begun = client.post("/api/v1/reports", json={"month": "this"})
         assert begun.status_code == httpx.codes.ACCEPTED, begun.text
-        while not (reports := got(served, "/api/v1/reports").json()["reports"]):
+        while (job := got(served, begun.headers["Location"]).json())["state"] == "running":
             assert time.monotonic() < until_s
             time.sleep(0.2)
-        assert reports[0]["signed"]
+        assert job["state"] == "done"
+        assert got(served, f"/api/v1/reports/{job['report']}").json()["signed"]
 
 
 @pytest.mark.requirement("R20")
@@ -189,6 +190,18 @@ def test_a_month_that_is_none_is_refused(log: Given, month: str) -> None:
     assert answer.status_code == httpx.codes.BAD_REQUEST, answer.text
     assert "is no month" in answer.json()["detail"]
     assert got(served, "/api/v1/reports/2020-01").status_code == httpx.codes.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("month", "told"), [("2099-01", "has not begun"), ("1999-01", "no record")]
+)
+def test_a_month_without_anything_gets_no_report(log: Given, month: str, told: str) -> None:
+    """One that has not begun, and one from before the log: no signed paper about nothing."""
+    served, _, _ = log
+    with served.client() as client:
+        answer = client.post("/api/v1/reports", json={"month": month})
+    assert answer.status_code == httpx.codes.BAD_REQUEST, answer.text
+    assert told in answer.json()["detail"]
 
 
 def test_a_months_report_tells_what_the_verification_beside_sealing_found(log: Given) -> None:

@@ -12,6 +12,7 @@ from affidavit.console import reporting
 from affidavit.console.api import paging
 from affidavit.console.api.calls import backend_of
 from affidavit.console.api.exports import jobs_of
+from affidavit.console.api.problems import not_found
 from affidavit.console.api.writing import answer
 from affidavit.console.doors import Allowed, Refusal
 from affidavit.console.roles import Right
@@ -27,6 +28,8 @@ Name = Annotated[
         description="The report's name: its month, and more where somebody asked for it.",
     ),
 ]
+
+JobName = Annotated[str, Path(pattern="^[0-9a-f]{1,32}$", description="The work's name.")]
 
 _MISSING: Final = {"description": "There is none of that name."}
 
@@ -56,13 +59,35 @@ async def list_(request: Request, visitor: Visitor = Allowed(Right.INTEGRITY)) -
 async def start(
     request: Request, wanted: NewReport, visitor: Visitor = Allowed(Right.INTEGRITY)
 ) -> Response:
-    """Begin to make a report beside those there are; it is listed when it is done."""
+    """Begin to make a report beside those there are.
+
+    Answers with the work; look at it again, where Location says, until its state is `done`.
+    """
     _whole_log_only(visitor)
     paging.single(request.query_params, ())
     work = await run(reporting.begin_work, backend_of(request), visitor, wanted.month)
     by, asked = (visitor.name, visitor.account), {"month": wanted.month}
     job = await run(jobs_of(request).begin, reporting.JOB, by, asked, work)
-    return answer({"state": job.state, "month": wanted.month}, 202, {"Location": "/api/v1/reports"})
+    place = f"/api/v1/reports/jobs/{job.name}"
+    return answer(reporting.job_shown(job), 202, {"Location": place})
+
+
+@router.get(
+    "/reports/jobs/{job}", summary="How far the making of a report is", responses={404: _MISSING}
+)
+async def making(
+    request: Request, job: JobName, visitor: Visitor = Allowed(Right.INTEGRITY)
+) -> Response:
+    """Give its state, and the report's name when it is done.
+
+    `running`, `done`, `failed`, or `cut_off` where its process ended before it.
+    """
+    _whole_log_only(visitor)
+    paging.single(request.query_params, ())
+    found = await run(jobs_of(request).find, reporting.JOB, job)
+    if found is None:
+        raise not_found("There is no such work, or it was too long ago.")
+    return answer(reporting.job_shown(found))
 
 
 @router.get("/reports/{name}", summary="A monthly report", responses={404: _MISSING})

@@ -17,7 +17,7 @@ from affidavit.console.render import render, words_of
 from affidavit.console.roles import Right
 from affidavit.console.threads import run
 from affidavit.console.visitor import Visitor
-from affidavit.errors import AffidavitError
+from affidavit.errors import AffidavitError, StoreUnavailable
 
 if TYPE_CHECKING:
     from affidavit.console.backend import Backend
@@ -83,9 +83,12 @@ async def _page(
 ) -> Response:
     backend = cast("Backend", request.app.state.backend)
     known: dict[str, Any] = {"month": "last", "wrong": None}
-    found: dict[str, Any] = {"reports": [], "jobs": [], "running": False}
+    found: dict[str, Any] = {"reports": [], "jobs": [], "running": False, "missing": None}
     if visitor.scope.everything:
-        found = await run(partial(_ask, request, backend))
+        try:
+            found |= await run(partial(_ask, request, backend))
+        except StoreUnavailable as error:  # the page says what is missing
+            found["missing"] = str(error)
     return render(
         request,
         "reports.html",

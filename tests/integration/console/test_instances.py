@@ -16,7 +16,7 @@ import pytest
 from affidavit import AuditConfig
 from affidavit.store import open_log
 from bench.analytics_load import Calls, Writer
-from tests.integration.console.test_serve import LINK, TOLD, Running, service, wait_until
+from tests.integration.console.test_serve import LINK, TOLD, Running, is_ready, service, wait_until
 from tests.support.pages import csrf, words
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _send(client: httpx.Client, form: dict[str, str]) -> None:
 def ready(running: Running) -> str:
     """Wait until it serves; its address."""
     url = running.found(TOLD)
-    wait_until(lambda: httpx.get(f"{url}/readyz", timeout=10).is_success, 60)
+    wait_until(lambda: is_ready(url), 60)
     return url
 
 

@@ -13,7 +13,7 @@ from affidavit import AuditLogger
 from affidavit.config import AuditConfig
 from affidavit.errors import ConfigError
 from affidavit.store import alerts_of, open_log
-from tests.integration.console.test_serve import TOLD, service, wait_until
+from tests.integration.console.test_serve import TOLD, is_ready, service, wait_until
 from tests.support.console import serving
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def test_of_several_instances_one_acts(mongodb_uri: str, tmp_path: Path) -> None
         ]
         for each in both:
             url = each.found(TOLD)
-            wait_until(lambda url=url: _is_ready(url), 90)
+            wait_until(lambda url=url: is_ready(url), 90)
         with (
             AuditLogger(mongodb_uri, seal="off") as audit,
             open_log(mongodb_uri, AuditConfig()) as log,
@@ -100,13 +100,6 @@ def test_of_several_instances_one_acts(mongodb_uri: str, tmp_path: Path) -> None
             wait_until(lambda: alerts_of(log).peek()[1] is not None, 60)
         assert [each.end() for each in both] == [0, 0]
         assert "Traceback" not in both[0].err + both[1].err
-
-
-def _is_ready(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/readyz", timeout=10).is_success
-    except httpx.HTTPError:
-        return False
 
 
 @pytest.mark.requirement("R9", "R13")

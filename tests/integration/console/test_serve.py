@@ -34,6 +34,14 @@ def wait_until(ready: Callable[[], object], timeout_s: float) -> None:
         time.sleep(0.05)
 
 
+def is_ready(url: str) -> bool:
+    """Whether a service answers, and its database does."""
+    try:
+        return httpx.get(f"{url}/readyz", timeout=10).is_success
+    except httpx.HTTPError:
+        return False
+
+
 class Running:
     """A service in a process of its own, and what it prints."""
 

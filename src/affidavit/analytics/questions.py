@@ -162,7 +162,12 @@ def read(
         check_key(name, times=False, known=_KNOWN)
     moment = now or datetime.now(UTC)
     span = read_span(asking, ZoneInfo(zone), moment)
-    details: dict[str, Any] = {"by": list(names), **filters, "since": span.since, "until": span.until}
+    details: dict[str, Any] = {
+        "by": list(names),
+        **filters,
+        "since": span.since,
+        "until": span.until,
+    }
     if within:
         details["within"] = {name: list(values) for name, values in within.items()}
     kept_since = None if kept is None else moment - kept

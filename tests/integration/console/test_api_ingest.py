@@ -197,6 +197,66 @@ def test_only_writers_record_and_only_within_their_scope(api: Api) -> None:
     assert writer.post(RECORDS, json={**about, "call_id": new_id()}).status_code == 201
 
 
+def test_a_whole_call_under_the_id_of_another_department_s_is_refused(api: Api) -> None:
+    """It would be that call's second outcome: of one without an outcome yet, its first."""
+    theirs = {"type": "intent", "_id": new_id(), "provider": "openai", "department": "research"}
+    assert api.as_().post(RECORDS, json=theirs).status_code == 201
+    writer = api.as_("writer", departments=("sales",))
+    planted = writer.post(RECORDS, json=call(_id=theirs["_id"], department="sales"))
+    assert planted.status_code == 403
+    assert planted.json()["errors"][0]["field"] == "_id"
+    assert api.as_().get(f"/api/v1/calls/{theirs['_id']}").json()["outcomes"] == []
+    own = call(department="sales")
+    assert writer.post(RECORDS, json=own).status_code == 201
+    assert writer.post(RECORDS, json=own).json()["stored"] == "duplicate"
+
+
+@pytest.mark.requirement("R9")
+def test_nobody_writes_about_another_department_s_call_while_the_database_is_away(
+    private_mongod: Mongod, tmp_path: Path
+) -> None:
+    """What cannot be checked is asked for again later; whole calls are taken, and one's own."""
+    uri = f"{private_mongod.uri.rstrip('/')}/unchecked"
+    audit = {"spool_dir": str(tmp_path / "spool"), "write_timeout": 1.0}
+    with ready(uri, audit=audit) as api:
+        theirs = call()
+        assert api.as_().post(RECORDS, json=theirs).status_code == 201
+        writer = api.as_("writer", departments=("sales",))
+        mine = {"type": "intent", "_id": new_id(), "provider": "openai"}
+        assert writer.post(RECORDS, json=mine).status_code == 201
+        others = api.as_("writer", departments=("hr",))
+        assert others.post(RECORDS, json=call(department="hr")).status_code == 201
+        private_mongod.kill()
+        about = {"call_id": theirs["_id"], "provider": "planted", "department": "sales"}
+        planted = [
+            {"type": "outcome", **about},
+            {"type": "annotation", "call_id": theirs["_id"], "kind": "score", "name": "planted"},
+            {"type": "security", "call_id": theirs["_id"], "kind": "x", "severity": "low"},
+        ]
+        intent = {"type": "intent", "_id": theirs["_id"], "provider": "p", "department": "sales"}
+        for body in (*planted, [call(department="sales"), planted[0]], [intent, planted[0]]):
+            refused = writer.post(RECORDS, json=body)
+            assert refused.status_code == 503, refused.text
+            assert int(refused.headers["Retry-After"]) > 0
+            assert refused.headers["content-type"] == "application/problem+json"
+            assert "cannot be checked whose call it is" in refused.json()["detail"]
+            assert theirs["_id"] not in refused.text
+        api.served.app.state.intake._known.clear()  # as another instance, which did not store it
+        assert writer.post(RECORDS, json=intent).status_code == 202
+        assert writer.post(RECORDS, json=planted[0]).status_code == 503
+        assert writer.post(RECORDS, json=call(department="sales")).json()["stored"] == "spooled"
+        begun = writer.post(RECORDS, json={"type": "intent", "provider": "openai"})
+        for call_id in (mine["_id"], begun.json()["id"]):
+            outcome = {"type": "outcome", "call_id": call_id, "provider": "openai"}
+            assert writer.post(RECORDS, json=outcome).json()["stored"] == "spooled"
+        assert others.post(RECORDS, json={**planted[1], "call_id": mine["_id"]}).status_code == 403
+        assert api.as_().post(RECORDS, json=planted[1]).json()["stored"] == "spooled"
+        private_mongod.restart()
+        deadline_s = time.monotonic() + 60
+        while writer.post(RECORDS, json=planted[0]).status_code != 403:
+            assert time.monotonic() < deadline_s
+
+
 def test_a_token_that_asks_too_often_is_told_when_to_come_again(mongodb_uri: str) -> None:
     """429 with Retry-After; another token is not held up by it."""
     with ready(mongodb_uri, requests_per_minute=5) as api:

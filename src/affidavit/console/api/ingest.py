@@ -81,7 +81,10 @@ def intake_of(request: Request) -> Intake:
         403: {"description": "The token may not write this; nothing was recorded."},
         413: {"description": "Too large; the member limit_bytes says how large it may be."},
         415: {"description": "A media type or an encoding that is not known."},
-        503: {"description": "No room, or a loss; Retry-After says when to send it again."},
+        503: {
+            "description": "No room, a loss, or a limited token names a call while the database "
+            "is away; Retry-After says when to send it again."
+        },
     },
 )
 async def records(
@@ -138,19 +141,47 @@ def _made(body: bytes, lines: bool, scope: Scope) -> tuple[list[Made], bool]:
 
 
 async def _check_calls(intake: Intake, documents: list[Made], scope: Scope) -> None:
-    """Let nobody write about a call that they may not see; one that is not there yet may be."""
+    """Let nobody write about a call that they may not see; one that is not there yet may be.
+
+    A whole call under an id that another call has would give that one a second outcome. While the
+    database is away, what names another document's call waits: whose that is, nobody can tell.
+    """
     if scope.everything:
         return
-    about = {each.about for each in documents if each.about is not None}
-    seen = await intake.existing(about)
+    named = {each.about for each in documents if each.about is not None}
+    whole = {each.id for each in documents if each.type == "call" and each.chosen}
+    seen, certain = await intake.whose(named | whole)
     wrong = {each for each, (dept, tenant) in seen.items() if not scope.sees(dept, tenant)}
     if wrong:
         errors = [
-            {"record": number, "field": "call_id", "what": "this token may not write about it"}
+            {
+                "record": number,
+                "field": "_id" if each.about is None else "call_id",
+                "what": "this token may not write about it",
+            }
             for number, each in enumerate(documents)
-            if each.about in wrong
+            if each.about in wrong or (each.type == "call" and each.id in wrong)
         ]
         raise _unreadable(errors[: shapes.MOST_ERRORS], 403)
+    unknown = set() if certain else named - seen.keys()
+    if unknown:
+        raise _uncertain([n for n, each in enumerate(documents) if each.about in unknown])
+
+
+def _uncertain(numbers: list[int]) -> Problem:
+    what = "it cannot be checked whose call it is"
+    errors = [
+        {"record": number, "field": "call_id", "what": what}
+        for number in numbers[: shapes.MOST_ERRORS]
+    ]
+    detail = (
+        f"In record {numbers[0]}, call_id: {what}, because the database does not answer, and this "
+        "token is limited to departments or tenants. Nothing was recorded. Send it again after "
+        f"{RETRY_S} s; whole calls (type call) are taken meanwhile."
+    )
+    headers = {"Retry-After": str(RETRY_S)}
+    more = {"errors": errors, "retry_after_s": RETRY_S}
+    return Problem(503, "Not checked", detail, headers, more=more)
 
 
 def _unreadable(errors: list[dict[str, Any]], status: int = 400) -> Problem:

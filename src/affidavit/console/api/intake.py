@@ -19,7 +19,7 @@ from affidavit._awaiting import GRACE_S
 from affidavit._engine.inbox import ITEM_OVERHEAD, Item
 from affidavit._engine.ticket import State, Ticket
 from affidavit.console.api.problems import Problem, busy
-from affidavit.console.api.recording import Made
+from affidavit.console.api.recording import Made, Whose
 from affidavit.console.threads import run
 from affidavit.errors import StoreError
 from affidavit.event import Dest
@@ -122,17 +122,35 @@ class Intake:
         self._backend = backend
         self._audit = backend.audit
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        self._begun: OrderedDict[bytes, Whose] = OrderedDict()
         self._wait_s = max(LONGEST_WAIT_S, backend.config.write_timeout + GRACE_S)
 
-    async def existing(self, ids: Iterable[bytes]) -> dict[bytes, tuple[str | None, str | None]]:
-        """Tell which of these records the store has; nothing where it does not answer now."""
+    async def existing(self, ids: Iterable[bytes]) -> dict[bytes, Whose] | None:
+        """Tell which of these records the store has; None where it does not answer now."""
         wanted = list(ids)
-        if not wanted or not self._audit._engine.store_is_up:  # noqa: SLF001 - the logger's own half
+        if not wanted:
             return {}
+        if not self._audit._engine.store_is_up:  # noqa: SLF001 - the logger's own half
+            return None
+        return await self._ask(wanted)
+
+    async def whose(self, ids: Iterable[bytes]) -> tuple[dict[bytes, Whose], bool]:
+        """Tell whose these calls are, and whether that is all that can be known.
+
+        Intents that this process took in are known without the store. It is asked also while the
+        writer has given it up for the moment: that may be over.
+        """
+        wanted = set(ids)
+        found = {each: self._begun[each] for each in wanted if each in self._begun}
+        rest = list(wanted - found.keys())
+        stored = await self._ask(rest) if rest else {}
+        return (found, False) if stored is None else (found | stored, True)
+
+    async def _ask(self, wanted: list[bytes]) -> dict[bytes, Whose] | None:
         try:
             return await run(self._backend.log.reader.known, wanted)
         except StoreError:
-            return {}
+            return None
 
     async def record(self, documents: Sequence[Made], ack: Ack) -> list[Taken]:
         """Hand over what is new, and wait as asked. Raises Problem where there is no room.
@@ -142,7 +160,8 @@ class Intake:
         if not self._audit.config.enabled:
             raise Problem(503, "Recording is off", "The setting enabled is false.")
         chosen = [part.id for each in documents if each.chosen for part in each.parts]
-        stored = await self.existing(each for each in chosen if self._remembered(each) is None)
+        known = await self.existing(each for each in chosen if self._remembered(each) is None)
+        stored = known or {}
         # From here to the end of the loop below nothing else runs on this event loop.
         fresh = self._fresh(documents, stored)
         snapshots = [(part.id, take(part.said, plain=part.plain)) for part in fresh.values()]
@@ -153,6 +172,7 @@ class Intake:
         for each in chosen:
             if each in mine:
                 self._remember(each, mine[each])
+        self._note_begun(documents, mine, asked=known is not None)
         if ack == "queued":
             return [self._taken(each, mine, frozenset()) for each in documents]
         give_up_s = time.monotonic() + self._wait_s
@@ -160,9 +180,9 @@ class Intake:
             await settling.wait(max(0.0, give_up_s - time.monotonic()))
         # The store refuses a second record of an id that another instance took in meanwhile.
         dead = [each for each in chosen if each in mine and mine[each].state is State.DEAD]
-        twice = frozenset(await self.existing(dead))
-        for known in mine.values():
-            known.let_go()
+        twice = frozenset(await self.existing(dead) or ())
+        for held in mine.values():
+            held.let_go()
         return [self._taken(each, mine, twice) for each in documents]
 
     def _fresh(self, documents: Sequence[Made], stored: Mapping[bytes, Any]) -> dict[bytes, Any]:
@@ -232,6 +252,19 @@ class Intake:
         self._known[each] = known
         while len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
+
+    def _note_begun(
+        self, documents: Sequence[Made], mine: Container[bytes], *, asked: bool
+    ) -> None:
+        """Note whose the intents are that are new for certain.
+
+        An id that a client chose while the store could not be asked may be another's call.
+        """
+        for each in documents:
+            if each.type == "intent" and each.id in mine and (asked or not each.chosen):
+                self._begun[each.id] = each.whose
+        while len(self._begun) > REMEMBERED:
+            self._begun.popitem(last=False)
 
     def _taken(self, each: Made, mine: Mapping[bytes, _Known], twice: Container[bytes]) -> Taken:
         words = []

@@ -24,6 +24,10 @@ MAX_USD: Final = 10**9
 _NOTHING: Final[Mapping[str, Any]] = {}
 
 
+Whose = tuple[str | None, str | None]
+"""The department and the tenant of a call."""
+
+
 class NotRecordable(ValueError):  # noqa: N818 - what the document is
     """A document that is well formed and makes no sense, or is not this client's to write."""
 
@@ -53,6 +57,8 @@ class Made:
     """Whether the client chose the id, so that the same may come again."""
     about: bytes | None = None
     """The call that it is about, if that is another document's."""
+    whose: Whose = (None, None)
+    """Of an intent or a whole call: the department and tenant that it names."""
 
 
 def made(record: shapes.Record, scope: Scope, now: datetime) -> Made:
@@ -103,7 +109,9 @@ def _asked(
         outcome_id = _records.new_id() if given is None else later_id(call_id)
         said = _outcome_parts(record, call_id, end, who, length)
         parts.append(Part(outcome_id, said, plain and _answer_is_plain(record.answer)))
-    return Made("call" if finished else "intent", call_id, tuple(parts), given is not None)
+    whose = who.get("department"), who.get("tenant")
+    kind = "call" if finished else "intent"
+    return Made(kind, call_id, tuple(parts), given is not None, whose=whose)
 
 
 def _outcome(record: shapes.Outcome, given: bytes | None, who: Document, now: datetime) -> Made:

@@ -31,6 +31,7 @@ class Accounts:
 
 def accounts(backend: Backend, visitor: Visitor) -> Accounts:
     """Give those that see nothing which the visitor does not. Raises StoreError."""
+    backend.pulse.check()  # the doorman's own questions do not look at it
     doorman, scope = backend.doorman, visitor.scope
     return Accounts(
         [each for each in doorman.tokens.all() if scope.covers(each.scope)],
@@ -40,6 +41,7 @@ def accounts(backend: Backend, visitor: Visitor) -> Accounts:
 
 def make(backend: Backend, visitor: Visitor, wanted: Grant) -> tuple[str, Token]:
     """Make a token; gives its text, told this once. Raises ConfigError, StoreError."""
+    backend.pulse.check()
     return granting.grant(
         backend.doorman.tokens,
         wanted,
@@ -51,6 +53,7 @@ def make(backend: Backend, visitor: Visitor, wanted: Grant) -> tuple[str, Token]
 
 def end(backend: Backend, visitor: Visitor, public: str) -> Token:
     """End a token, and the sessions that it opened. Raises Refusal, StoreError."""
+    backend.pulse.check()
     doorman = backend.doorman
     try:
         ended = granting.revoke(
@@ -71,6 +74,7 @@ def end(backend: Backend, visitor: Visitor, public: str) -> Token:
 
 def end_session(backend: Backend, visitor: Visitor, public: str) -> None:
     """End somebody's session. Raises Refusal, StoreError."""
+    backend.pulse.check()
     sessions = backend.doorman.sessions
     for each in sessions.all():
         if each.id == public and not visitor.scope.covers(each.scope):

@@ -302,6 +302,21 @@ def test_the_first_administrators_link_works_once(mongodb_uri: str) -> None:
 
 
 @pytest.mark.requirement("R13")
+def test_no_first_link_where_an_administrator_has_a_token(mongodb_uri: str) -> None:
+    """Made by the command, too; one with limits, of another role, or that ended is none."""
+    with serving(mongodb_uri, with_token=False) as fresh:
+        bootstrap, tokens = fresh.backend.bootstrap, fresh.backend.doorman.tokens
+        fresh.token_of(Role.AUDITOR)
+        fresh.token_of(Role.ADMIN, departments=("research",))
+        assert bootstrap.is_needed()
+        token = tokens.find(fresh.token_of(Role.ADMIN))
+        assert token is not None
+        assert not bootstrap.is_needed()
+        tokens.end(token.id, by="the tests")
+        assert bootstrap.is_needed()
+
+
+@pytest.mark.requirement("R13")
 def test_the_first_administrators_link_ends_after_an_hour(mongodb_uri: str) -> None:
     """By its own time, whether the store has removed it or not."""
     with serving(mongodb_uri, with_token=False) as fresh:

@@ -29,6 +29,7 @@ PAGES = (
 )
 ROUTES = (
     *("/api/v1/calls", "/api/v1/alerts", "/api/v1/exports", "/api/v1/analytics/cost"),
+    "/api/v1/tokens",
     *("/api/v1/log/checkpoint", "/api/v1/log/identity", "/metrics", "/readyz"),
 )
 INSIDE = re.compile(r"pymongo|Traceback|\b[A-Z]\w+(?:Error|Timeout|Reconnect|Failure)\b")
@@ -58,6 +59,9 @@ def test_no_page_route_or_log_names_a_class_of_the_driver(
                 assert found is None, (path, answer.text[found.start() - 200 :][:400])
             if served.backend.pulse.away_since is None:
                 time.sleep(5)
+        began_s = time.monotonic()
+        assert api.get("/api/v1/tokens").status_code == httpx.codes.SERVICE_UNAVAILABLE
+        assert time.monotonic() - began_s < 2  # seconds; it takes five to find it out
         answer = client.get("/settings")
         assert answer.status_code == httpx.codes.OK
         read = words(answer.text)

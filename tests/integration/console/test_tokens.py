@@ -127,6 +127,21 @@ def test_the_page_shows_a_limited_administrator_their_own_scope(served: Served) 
         assert served.token.split("_")[1] not in page
 
 
+@pytest.mark.parametrize("blank", [" ", " , ", ","])
+def test_a_field_of_blanks_makes_no_token_without_limits(served: Served, blank: str) -> None:
+    """It is refused; a field that is left empty means all, as stands beside it."""
+    form = {"name": f"form {blank!r}", "role": "viewer", "days": "1"}
+    with served.client() as admin:
+        for name in ("departments", "tenants"):
+            answer = admin.post("/settings/tokens", data={**form, name: blank})
+            assert answer.status_code == 400, answer.text
+            assert f"The {name} that were given name none" in answer.text
+        assert "Empty: all." in answer.text
+        assert form["name"] not in {t["name"] for t in admin.get(PATH).json()["tokens"]}
+        empty = {"departments": "", "tenants": ""}
+        assert admin.post("/settings/tokens", data={**form, **empty}).status_code == 200
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -214,6 +229,8 @@ def test_the_command_lists_and_ends_tokens(
         (("create", "x", "--role", "king"), "writer, viewer"),
         (("create", "x", "--role", "viewer", "--days", "400"), "1 to 366"),
         (("create", " ", "--role", "viewer"), "A name has"),
+        (("create", "x", "--role", "viewer", "--department", ""), "departments that were given"),
+        (("create", "x", "--role", "viewer", "--tenant", " "), "tenants that were given"),
     ],
 )
 def test_the_command_says_what_is_wrong(

@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from affidavit.console import accounts
 from affidavit.console.api import paging
 from affidavit.console.api.calls import backend_of
-from affidavit.console.api.problems import bad_request
 from affidavit.console.api.writing import answer
 from affidavit.console.auth.granting import LONGEST, MOST_NAMES, Grant, names, shown
 from affidavit.console.auth.tokens import DEFAULT_DAYS, MOST_DAYS, MOST_NAME
@@ -114,10 +113,4 @@ async def end(
 
 
 def _read(given: list[str] | None, what: str) -> tuple[str, ...] | None:
-    """Read limits: a list of blanks is none that could be meant."""
-    if given is None:
-        return None
-    found = names(given, what)
-    if found is None:
-        raise bad_request(f"The member {what} names none. Name some, or leave it out for all.")
-    return found
+    return None if given is None else names(given, what)

@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from affidavit.console.auth import secret
+from affidavit.console.auth.tokens import Tokens
+from affidavit.console.visitor import Role
 from affidavit.store.serving import ServiceStore
 
 KIND: Final = "bootstrap"
@@ -25,8 +27,14 @@ class Bootstrap:
         self._store = store
 
     def is_needed(self) -> bool:
-        """Whether nobody has ever come in by one."""
-        return self._store.get(USED, _FIRST) is None
+        """Whether nobody has ever come in by one, and no administrator's token works."""
+        if self._store.get(USED, _FIRST) is not None:
+            return False
+        now = datetime.now(UTC)
+        return not any(
+            token.role is Role.ADMIN and token.scope.everything and token.works(now)
+            for token in Tokens(self._store).all()
+        )
 
     def make(self) -> str:
         """Make a link's secret; several may be open, as of instances that start together."""

@@ -95,8 +95,18 @@ def revoke(
 
 
 def names(given: Iterable[str], what: str) -> tuple[str, ...] | None:
-    """Read departments or tenants; none: no limit. Raises ConfigError."""
-    found = tuple(dict.fromkeys(name for part in given if (name := part.strip())))
+    """Read departments or tenants; none: no limit. Raises ConfigError, also for blanks alone.
+
+    Blanks are no limit that could be meant, as of a variable of a script that was never set.
+    """
+    parts = list(given)
+    found = tuple(dict.fromkeys(name for part in parts if (name := part.strip())))
+    if parts and not found:
+        msg = (
+            f"The {what} that were given name none, which would be a token without that limit. "
+            "Name some, or leave them out for all."
+        )
+        raise ConfigError(msg)
     if len(found) > MOST_NAMES or any(len(name) > LONGEST for name in found):
         msg = (
             f"A token is limited to {MOST_NAMES} {what} at most, each of up to {LONGEST} "

@@ -143,7 +143,9 @@ def _asked(form: Mapping[str, str]) -> Grant:
         days = int(form.get("days", ""))
     except ValueError as error:
         raise ConfigError("Choose a role, and how many days the token lasts.") from error
-    scope = Scope(*(names(form.get(n, "").split(","), n) for n in ("departments", "tenants")))
+    limits = ((name, form.get(name, "")) for name in ("departments", "tenants"))
+    # A field that was left empty means all, as stands beside it; blanks and commas mean nothing.
+    scope = Scope(*(names(text.split(","), name) if text else None for name, text in limits))
     return Grant(form.get("name", ""), role, scope, days)
 
 

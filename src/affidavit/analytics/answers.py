@@ -22,8 +22,11 @@ EMPTY: Final = '""'
 _HOUR: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:00[+-]\d\d:\d\d", re.ASCII)
 """How the key of an hour is written."""
 
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for the beginning of a formula."""
+FORMULA: Final = (
+    *("=", "+", "-", "@", "\t", "\r"),
+    *("\uff1d", "\uff0b", "\uff0d", "\uff20"),
+)
+"""What a spreadsheet takes for the beginning of a formula: full-width signs, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +195,7 @@ def _cell(value: Any) -> Any:
     if not value:
         return EMPTY
     shown = value if value.isprintable() else "".join(map(_printable, value))
-    return f"'{shown}" if value.startswith(_FORMULA) and not _is_number(value) else shown
+    return f"'{shown}" if value.startswith(FORMULA) and not _is_number(value) else shown
 
 
 def _printable(character: str) -> str:

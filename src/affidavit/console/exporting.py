@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Literal
 from uuid import uuid4
 
+from affidavit.analytics.answers import FORMULA
 from affidavit.console.api.paging import read_filter
 from affidavit.console.api.problems import Problem, busy, not_found
 from affidavit.console.api.writing import encode
@@ -46,7 +47,6 @@ MOST_ROWS: Final = 1_000_000
 
 _FORMAT: Final = "affidavit calls v1"
 _MEDIA: Final[Mapping[str, str]] = {".jsonl": "application/x-ndjson", ".csv": "text/csv"}
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _COLUMNS: Final = (
     *("timestamp", "call_id", "_id", "event_type", "status", "user_id", "department", "tenant"),
     *("environment", "service", "session_id", "conversation_id", "provider", "model"),
@@ -295,7 +295,7 @@ def _cell(value: Any) -> Any:
         return ""
     if isinstance(value, str):
         printable = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in value)
-        return f"'{printable}" if value.startswith(_FORMULA) else printable
+        return f"'{printable}" if value.startswith(FORMULA) else printable
     plain = json.loads(encode(value))
     return plain if isinstance(plain, str | int | float) else json.dumps(plain)
 

@@ -334,6 +334,14 @@ def test_csv_has_names_rows_and_no_formulas() -> None:
     assert rows[1][header.index("cost_usd")] == "-0.25"
 
 
+@pytest.mark.parametrize("sign", "=+-@\uff1d\uff0b\uff0d\uff20")
+def test_no_sign_of_a_formula_begins_a_cell(sign: str) -> None:
+    """Spreadsheets of East Asia read full-width signs as the others."""
+    calls = Calls()
+    calls.add(user_id=f"{sign}cmd()")
+    assert f"\n'{sign}cmd()," in cost(Oracle(calls.records), ask()).as_csv().replace("\r", "")
+
+
 def test_content_cannot_steer_the_terminal() -> None:
     """Control characters and bidirectional marks of a name come out as escapes."""
     calls = Calls()

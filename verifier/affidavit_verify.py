@@ -304,7 +304,7 @@ def reason(record, kept):
         kept.append(details.get("ttl_s"))
         return f"records are kept for {kept[-1]} s" if kept[-2:-1] != kept[-1:] else None
     about = {"spool_adopted": "lost_seqs", "dead_letter": "seqs", "erasure": "records"}.get(kind)
-    return kind if about and details.get(about) else None
+    return kind if about and (details.get(about) or details.get("refused_seqs")) else None
 
 
 def verify_export(path, pinned, saved):

@@ -47,6 +47,8 @@ class _Orphan:
     missing: list[int] | None = None
     """Numbers that were nowhere when the store was asked last."""
     ask_at_s: float = math.inf
+    refused_told: bool = False
+    """The ledger names what the store refused of it."""
 
 
 class _Lost(NamedTuple):
@@ -133,7 +135,10 @@ class Adopter:
             owned.counters.add(Slot.REPLAYED, Dest.RECORDS, shipped[0])
         try:
             lost = self._count_lost(orphan)
-            if lost is None or not self._ship_leaves(owned.spool) or not self._report(owned, lost):
+            # The leaves come last but one: a leaf without a record wants its reason in the ledger.
+            told = lost is not None and self._tell_refused(orphan)
+            safe = told and self._ship_leaves(owned.spool)
+            if lost is None or not safe or not self._report(owned, lost):
                 return False
         except StoreError as error:
             core.breaker.trip(str(error))
@@ -176,6 +181,34 @@ class Adopter:
         lost_ledger = min(lost, max(0, counters.get(Slot.RECORDED, Dest.LEDGER) - known_ledger))
         by_dest = {Dest.RECORDS: lost - lost_ledger, Dest.LEDGER: lost_ledger}
         return _Lost(_ranges(missing), not_taken, by_dest)
+
+    def _tell_refused(self, orphan: _Orphan) -> bool:
+        """Name in the ledger every dead letter of the writer that is gone, also its own.
+
+        It may have been killed before it could. False if the records are not safe.
+        """
+        core, owned = self._core, orphan.owned
+        if orphan.refused_told:
+            return True
+        letters = DeadLetters(owned.folder).all(owned.writer)
+        reasons = sorted({letter.reason for letter in letters})
+        ranges = _ranges(sorted(letter.record.seq for letter in letters))
+        tickets = [
+            # Not as ``seqs``: those are numbers of the one who says so.
+            core.ledger(
+                LedgerEvent.DEAD_LETTER,
+                {
+                    "writer": owned.writer,
+                    "refused_seqs": ranges[at : at + MAX_RANGES],
+                    "reasons": reasons,
+                },
+            )
+            for at in range(0, len(ranges), MAX_RANGES)
+        ]
+        if any(ticket.wait(QUESTION_TIMEOUT_S) < State.SPOOLED for ticket in tickets):
+            return False
+        orphan.refused_told = True
+        return True
 
     def _report(self, owned: OwnedSpool, lost: _Lost) -> bool:
         """Write the last numbers; False if they are not safe, and so the files must stay."""

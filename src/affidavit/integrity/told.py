@@ -98,6 +98,10 @@ class Told:
             of = str(details.get("writer"))
             text = f"records of the writer {plain(of)} were lost"
             self._lose(document, index, of, details.get("lost_seqs"), text)
+        elif kind == "dead_letter" and "refused_seqs" in details:
+            of = str(details.get("writer"))  # told by whoever took over its spool
+            text = f"records of the writer {plain(of)} were refused"
+            self._lose(document, index, of, details["refused_seqs"], text)
         elif kind == "dead_letter":
             seqs = details.get("seqs")
             pairs = [[s, s] for s in seqs] if isinstance(seqs, list) else None

@@ -195,6 +195,52 @@ def test_only_who_started_as_a_writer_can_have_taken_over(log: SmallLog) -> None
     assert "NOT BELIEVED" in str(report.excuses[-1])
 
 
+def call_it_refused(log: SmallLog, by: str = "w-c") -> Docs:
+    """Delete a record, and say that it was refused from a spool that was taken over."""
+    gone = log.held["records"].pop(30)
+    details = {"writer": gone["writer"], "refused_seqs": [[gone["seq"]] * 2]}
+    if by in log.writers:
+        log.say(by, "dead_letter", details)
+    else:
+        log.command(details, "dead_letter")
+    return gone
+
+
+def test_what_was_refused_of_a_spool_taken_over_is_explained(log: SmallLog) -> None:
+    """Whoever took it over names the numbers; after the checkpoint that is not confirmed."""
+    call_it_refused(log)
+    report = checked(log, saved=log.checkpoint)
+    assert (report.findings, report.verdict) == ([], Verdict.EXCUSED)
+    assert report.counts["explained"] == 1
+    assert "were refused" in str(report.excuses[-1])
+    assert checked(log).verdict is Verdict.UNCONFIRMED
+
+
+def test_a_refusal_is_believed_only_as_a_loss_is(log: SmallLog) -> None:
+    """Of a silent writer, from one that has started as a writer, and of no number of its own."""
+    other = log.copy()
+    call_it_refused(other, "a command")
+    report = checked(other, saved=other.checkpoint)
+    assert report.kinds == {Kind.MISSING: 1}
+    assert "has never started as a writer" in report.findings[0].text
+    gone = call_it_refused(log)
+    log.at += timedelta(minutes=10)
+    log.seal([log.calls(log.writers[gone["writer"]], 2)])
+    report = checked(log, saved=log.checkpoint)
+    assert report.kinds == {Kind.MISSING: 1}
+    assert "went on recording after that" in report.findings[0].text
+
+
+def test_numbers_of_another_writer_are_none_of_ones_own(log: SmallLog) -> None:
+    """A record of the one who took over, with a number that it calls refused, is missing."""
+    writer = log.writers["w-c"]
+    log.seal([log.calls(writer, 3)])
+    gone = log.held["records"].pop()
+    told = {"writer": "w-a", "refused_seqs": [[gone["seq"]] * 2]}
+    log.say("w-c", "dead_letter", told)
+    assert checked(log, saved=log.checkpoint).kinds == {Kind.MISSING: 1}
+
+
 def test_only_a_writer_that_is_silent_has_lost_something(log: SmallLog) -> None:
     """One that goes on recording was not taken over."""
     excuse_a_loss(log)
@@ -256,8 +302,8 @@ _VALUES = st.recursive(
     max_leaves=6,
 )  # fmt: skip
 _NAMES = [
-    "ttl_s", "writer", "lost_seqs", "seqs", "records", "groups", "closing", "part", "parts",
-    "rows", "leaf_key",
+    "ttl_s", "writer", "lost_seqs", "seqs", "refused_seqs", "records", "groups", "closing", "part",
+    "parts", "rows", "leaf_key",
 ]  # fmt: skip
 
 

@@ -125,7 +125,7 @@ def test_only_what_was_asked_is_kept(many: list[Fact]) -> None:
         ({"by": ("colour",)}, "'colour' is no key"),
         ({"by": ("field:message",)}, "holds content"),
         ({"by": ("field:a.b",)}, "'field:a.b' is no key"),
-        ({"by": ("model", "model")}, "each once"),
+        ({"by": ("model", "model")}, "named twice"),
         ({"filters": {"day": "2026-11-01"}}, "'day' is no key"),
         ({"until": AT - timedelta(days=1)}, "before it"),
         ({"since": AT.replace(tzinfo=None)}, "time zone"),

@@ -149,13 +149,8 @@ def checked_month(log: MongoLog, month: str, now: datetime) -> str:
 
 
 def listed(backend: Backend) -> list[dict[str, Any]]:
-    """List the reports there are, for whoever asks the service. Raises StoreError."""
-    return kept(backend.service)
-
-
-def kept(service: ServiceStore) -> list[dict[str, Any]]:
     """List the reports there are, newest first, without their texts. Raises StoreError."""
-    return [shown(document) for document in service.all(KIND, limit=LISTED)]
+    return [shown(document) for document in backend.service.all(KIND, limit=LISTED)]
 
 
 def shown(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -177,6 +178,7 @@ def test_marks_of_sealers_are_no_heartbeats(store: Store, seals: SealStore) -> N
         store.heartbeat(bson.encode(beat), 10)
     for k in (1, 2):
         seals.mark_sealer({"host": "h", "k": k})
+        time.sleep(0.002)
     assert {writer: beat["at"] for writer, beat in seals.writers().items()} == {
         "w": at - timedelta(seconds=10)
     }

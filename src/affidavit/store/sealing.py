@@ -161,7 +161,10 @@ class SealStore(Protocol):
         """Give the newest heartbeat of each writer of the last 24 hours."""
 
     def sealer_seen(self) -> Document | None:
-        """Give the newest mark that a sealer has left, or None; a seal is no mark."""
+        """Give the newest mark that a sealer has left, or None; a seal is no mark.
+
+        Marks are told apart by the millisecond; of two in the same one, either is given.
+        """
 
     def mark_sealer(self, document: Document) -> None:
         """Leave a mark that a sealer works here; it is kept for 24 hours. ``at`` is added."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, Final, Literal, TypedDict, Unpack
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from affidavit import _monitor_settings
+from affidavit._key_settings import INLINE, key_bytes, public_key_bytes
 from affidavit._masks import masked, without_password, without_secrets
 from affidavit._settings import FOREIGN_VARIABLES, Setting, from_text, parse_bytes
 from affidavit._settings import SETTINGS as _CORE
@@ -45,10 +45,6 @@ _SERVICE: Final = "serve"
 
 SETTINGS: Final = _CORE | {each.name: each for each in _monitor_settings.SETTINGS}
 """Every setting by its name."""
-
-_INLINE: Final = "hex:"
-_KEY_BYTES: Final = 32
-_HEX_KEY: Final = re.compile(r"[0-9a-fA-F]{64}")
 
 
 class Settings(TypedDict, total=False):
@@ -234,8 +230,8 @@ class AuditConfig:
         values = dict(self._values)
         for name in ("redaction_key", "said_key"):
             key = values[name]
-            if key and key.startswith(_INLINE):
-                values[name] = f"{_INLINE}***"
+            if key and key.startswith(INLINE):
+                values[name] = f"{INLINE}***"
         for name, setting in SETTINGS.items():
             if setting.hidden and values[name]:
                 values[name] = masked(values[name], setting.hidden)
@@ -304,57 +300,6 @@ def mongodb_uri(argument: str | None = None) -> str | None:
     for _origin_name, layer in _outside_layers():
         found = layer.get("mongodb_uri", found)
     return found
-
-
-def key_bytes(setting: str, name: str = "redaction_key") -> bytes:
-    """Read ``redaction_key``: a file with at least 32 bytes, or ``hex:`` and at least 64 digits.
-
-    ``name`` is that of another setting of the same kind. The key is what the file holds, byte for
-    byte but for white space around it: the digits in a file that `affidavit redact key` made are
-    not read as hexadecimal.
-    """
-    if setting.startswith(_INLINE):
-        try:
-            key = bytes.fromhex(setting[len(_INLINE) :])
-        except ValueError as error:
-            msg = (
-                f"{name}: after {_INLINE} come hexadecimal digits, two for each byte, and "
-                "something else stands there. `affidavit redact key` makes a file with a key."
-            )
-            raise ConfigError(msg) from error
-    else:
-        try:
-            key = Path(setting).expanduser().read_bytes().strip()
-        except OSError as error:
-            msg = (
-                f"{name}: {setting} cannot be read ({error.strerror}). "
-                "`affidavit redact key` makes such a file."
-            )
-            raise ConfigError(msg) from error
-    if len(key) < _KEY_BYTES:
-        msg = (
-            f"{name}: {_KEY_BYTES} bytes or more are needed, and these are {len(key)}. "
-            "`affidavit redact key` makes a file with a good one."
-        )
-        raise ConfigError(msg)
-    return key
-
-
-def public_key_bytes(setting: str) -> bytes:
-    """Read ``seal_public_key``: 64 hexadecimal digits, or a file with them."""
-    text = setting
-    if not _HEX_KEY.fullmatch(text):
-        try:
-            text = Path(setting).expanduser().read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError):
-            text = ""
-    if not _HEX_KEY.fullmatch(text):
-        msg = (
-            f"seal_public_key: {setting} is neither 64 hexadecimal digits nor a file with them. "
-            "`affidavit redact keypair` makes a pair."
-        )
-        raise ConfigError(msg)
-    return bytes.fromhex(text)
 
 
 def _shown(value: Any) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
@@ -30,7 +30,7 @@ from affidavit.store.analytics import (
     TooManyGroups,
     highest_of,
 )
-from affidavit.store.mongo import counting
+from affidavit.store.mongo import adding, counting
 from affidavit.store.mongo.connect import Location
 from affidavit.store.mongo.counting import Stages
 from affidavit.store.mongo.driver import translated
@@ -47,8 +47,6 @@ MAX_TIME_MS: Final = 60_000
 _FRESH_S: Final = 1.0
 """So long it is known which record is the oldest."""
 
-_NANO: Final = Decimal(10**9)
-_DONE: Final = {"$eq": ["$status_", "completed"]}
 _COMPLETED_ONLY: Final = frozenset({"latency", "ttft", "speed"})
 _CALL_CONTENT: Final = tuple(CONTENT - {"cost_usd", "processing_time_ms"})
 
@@ -72,7 +70,7 @@ class MongoCalls:
         """Give the sums of each group; see :class:`affidavit.store.analytics.Totals`."""
         found: dict[Key, Sums] = {}
         for row in self._added(question):
-            sums = _read(row)
+            sums = adding.read(row)
             held = found.setdefault(counting.key(question, row["_id"]), sums)
             if held is not sums:
                 held.merge(sums)
@@ -118,13 +116,13 @@ class MongoCalls:
     def _summed(self, question: SumQuestion) -> Stages:
         """Add up the counters that are wanted; what costs are made of, the index alone has."""
         wanted = question.counters
-        added = {_NAMES.get(name, name): _ADDED[name] for name in sorted(wanted)}
+        added = {adding.NAMES.get(name, name): adding.ADDED[name] for name in sorted(wanted)}
         if not question.needs:
             added |= {"first": {"$min": "$at"}, "last": {"$max": "$at"}}
-        used = {name for counter in wanted for name in _USED.get(counter, ())}
+        used = {name for counter in wanted for name in adding.USED.get(counter, ())}
         second = {"tokens": counting.tokens()} if "tokens" in used else {}
         used |= {"incoming", "outgoing"} if second else set()
-        values = {name: value for name, value in _VALUES.items() if name in used}
+        values = {name: value for name, value in adding.VALUES.items() if name in used}
         return [
             *self._calls(question),
             *([{"$set": values}] if values else []),
@@ -155,7 +153,7 @@ class MongoCalls:
         each = [
             {
                 "m": {"$literal": n},
-                "v": {"$cond": [_DONE, f"${m}", None]} if m in _COMPLETED_ONLY else f"${m}",
+                "v": {"$cond": [adding.DONE, f"${m}", None]} if m in _COMPLETED_ONLY else f"${m}",
             }
             for n, m in enumerate(wanted)
         ]
@@ -386,7 +384,7 @@ class MongoCalls:
             },
         ]
         for row in self._limited(question, stages):
-            scores = Scores(int(row["n"]), _whole(row["total"]), _whole(row["squares"]))
+            scores = Scores(int(row["n"]), adding.whole(row["total"]), adding.whole(row["squares"]))
             yield counting.key(question, row["_id"]), str(row["_id"].get("name") or ""), scores
 
     def limits(self, question: SumQuestion) -> Iterator[tuple[Key, str, Limits]]:
@@ -441,116 +439,6 @@ def oldest_record(records: Collection[dict[str, Any]]) -> datetime | None:
 
 _ANSWER: Final = EventType.LLM_RESPONSE.value
 _BOTH: Final = [True, False]
-_RETRIES: Final = {"$ifNull": [counting.count("$response_data.retries"), 0]}
-
-
-def _comparable(value: Any) -> dict[str, Any]:
-    """Write a value as a text; numbers that are equal are one value, whatever their kind."""
-    equal = {"$cond": [{"$isNumber": value}, {"$toDouble": value}, value]}
-    return {"$convert": {"input": equal, "to": "string", "onError": "?", "onNull": None}}
-
-
-def _sum_if(condition: Any) -> dict[str, Any]:
-    return {"$sum": {"$cond": [condition, 1, 0]}}
-
-
-_VALUES: Final[dict[str, Any]] = {
-    "status_": counting.status(),
-    "retries": _RETRIES,
-    "answer_chars": counting.count("$response_data.response_length"),
-    "prompt_chars": counting.count("$request_data.message_length"),
-    "incoming": counting.count("$input_tokens"),
-    "outgoing": counting.count("$output_tokens"),
-    "cached": counting.count("$cached_tokens"),
-    "reasoning": counting.count("$reasoning_tokens"),
-    "cost": counting.dollars("$response_data.cost_usd"),
-    "latency": counting.ms("$response_data.processing_time_ms"),
-    "ttft": counting.ms("$time_to_first_token_ms"),
-}
-"""What is read of a call before it is added up; the total of tokens is made of two of these."""
-
-_UNKNOWN: Final = {"$eq": ["$cost", None]}
-_KNOWN: Final = {"$ne": ["$cost", None]}
-
-
-def _whole_us(name: str) -> dict[str, Any]:
-    whole = {"$toLong": {"$round": [{"$multiply": [f"${name}", 1000.0]}, 0]}}
-    return {"$sum": {"$cond": [_DONE, whole, 0]}}
-
-
-_ADDED: Final[dict[str, Any]] = {
-    "calls": {"$sum": 1},
-    "completed": _sum_if(_DONE),
-    "failed": _sum_if({"$eq": ["$status_", "failed"]}),
-    "aborted": _sum_if({"$eq": ["$status_", "aborted"]}),
-    "retried": _sum_if({"$gt": ["$retries", 0]}),
-    "retries": {"$sum": "$retries"},
-    "empty": _sum_if(
-        {
-            "$and": [
-                _DONE,
-                {"$eq": ["$answer_chars", 0]},
-                {"$eq": [{"$ifNull": ["$response_data.tool_calls", None]}, None]},
-            ]
-        }
-    ),
-    "cut": _sum_if(counting.is_cut()),
-    "cost_nano": {"$sum": "$cost"},
-    "priced": _sum_if(_KNOWN),
-    "unpriced": _sum_if({"$and": [_UNKNOWN, {"$or": [_DONE, {"$gt": ["$tokens", 0]}]}]}),
-    "estimated": _sum_if({"$and": [_KNOWN, {"$eq": ["$cost_status", "estimated"]}]}),
-    "tokens": {"$sum": "$tokens"},
-    "input_tokens": {"$sum": "$incoming"},
-    "output_tokens": {"$sum": "$outgoing"},
-    "cached_tokens": {"$sum": "$cached"},
-    "reasoning_tokens": {"$sum": "$reasoning"},
-    "latency_us": _whole_us("latency"),
-    "ttft_us": _whole_us("ttft"),
-    "prompt_chars": {"$sum": "$prompt_chars"},
-    "answer_chars": {"$sum": "$answer_chars"},
-}
-"""How each counter is added up."""
-
-_USED: Final[dict[str, tuple[str, ...]]] = {
-    "completed": ("status_",),
-    "failed": ("status_",),
-    "aborted": ("status_",),
-    "retried": ("retries",),
-    "retries": ("retries",),
-    "empty": ("status_", "answer_chars"),
-    "cost_nano": ("cost",),
-    "priced": ("cost",),
-    "unpriced": ("cost", "status_", "tokens"),
-    "estimated": ("cost",),
-    "tokens": ("tokens",),
-    "input_tokens": ("incoming",),
-    "output_tokens": ("outgoing",),
-    "cached_tokens": ("cached",),
-    "reasoning_tokens": ("reasoning",),
-    "latency_us": ("latency", "status_"),
-    "ttft_us": ("ttft", "status_"),
-    "prompt_chars": ("prompt_chars",),
-    "answer_chars": ("answer_chars",),
-}
-"""What each counter is added up from."""
-
-_NAMES: Final = {"cost_nano": "dollars"}
-"""Dollars are added up as decimals, and read as whole nano-dollars."""
-
-
-def _read(row: Mapping[str, Any]) -> Sums:
-    sums = Sums()
-    for name, value in row.items():
-        if name in _SLOTS:
-            setattr(sums, name, _whole(value))
-    if "dollars" in row:
-        sums.cost_nano = int(Decimal(str(row["dollars"])) * _NANO)
-    if isinstance(row.get("first"), datetime):
-        sums.first_ms, sums.last_ms = (_epoch_ms(row[name]) for name in ("first", "last"))
-    return sums
-
-
-_SLOTS: Final = frozenset(Sums.__slots__) - frozenset(SKETCHES)
 
 
 def _answers(call_ids: list[str]) -> dict[str, Any]:
@@ -563,9 +451,7 @@ def _old(call_ids: list[str]) -> dict[str, Any]:
     return {"_id": {"$in": [*ids, *call_ids]}}
 
 
-def _whole(value: Any) -> int:
-    return int(value.to_decimal()) if isinstance(value, Decimal128) else int(value)
-
-
-def _epoch_ms(at: datetime) -> int:
-    return (at - EPOCH) // timedelta(milliseconds=1)
+def _comparable(value: Any) -> dict[str, Any]:
+    """Write a value as a text; numbers that are equal are one value, whatever their kind."""
+    equal = {"$cond": [{"$isNumber": value}, {"$toDouble": value}, value]}
+    return {"$convert": {"input": equal, "to": "string", "onError": "?", "onNull": None}}

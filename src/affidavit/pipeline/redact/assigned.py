@@ -4,6 +4,8 @@
 Where one of the words stands, the pattern of an assignment is tried at that place only, and then
 whether the value looks like a secret at all (:mod:`.secretive`): most texts that say "token" or
 "key" hold none.
+
+Longer than most files here: one table of words at its end, and what is looked at for each of them.
 """
 
 from __future__ import annotations

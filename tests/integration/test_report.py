@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from bson.decimal128 import Decimal128
 
 from affidavit import AuditConfig, AuditLogger
 from affidavit.cli import run
@@ -288,6 +289,16 @@ def test_a_user_without_a_name_is_not_all(log: Log, capsys: Any) -> None:
     assert '| "" |' in out
     section = out.partition("### By user")[2].partition("###")[0]
     assert section.count("| all |") == 1
+
+
+def test_large_amounts_have_marks_between_their_thousands(log: Log, capsys: Any) -> None:
+    """In sentences and in tables, as the counts beside them; no place of an amount is lost."""
+    dear = {"response_data.cost_usd": Decimal128("1234567.125")}
+    log.llm_audit.update_one({"event_type": "llm_response", "user_id": HOSTILE}, {"$set": dear})
+    out = report(capsys)
+    assert "cost 1,234,568.025 USD" in out
+    assert "| 1,234,568.025 |" in out
+    assert "1234568" not in out
 
 
 def test_an_empty_month_is_a_report_too(log: Log, capsys: Any) -> None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from affidavit.analytics.answers import EMPTY, Answer, Row, money, plain
+from affidavit.analytics.answers import EMPTY, Answer, Row, plain
 from affidavit.analytics.month import NONE, TOP, Figures, Integrity
 from affidavit.event import Document, LedgerEvent
 
@@ -96,7 +96,7 @@ def _summary(found: Figures, integrity: Integrity) -> Section:
     every = sum(n for _, _, n in found.happened.security)
     rows = (
         ("calls", f"{cost.calls:,}"),
-        ("cost", f"{money(cost.cost_usd)} USD{_against(cost.change)}"),
+        ("cost", f"{_money(cost.cost_usd)} USD{_against(cost.change)}"),
         ("calls without a price", f"{cost.unpriced:,}"),
         ("users", f"{use.users:,}"),
         ("tokens", f"{use.tokens:,}"),
@@ -134,7 +134,7 @@ def _costs(found: Figures) -> Section:
             numbers = frozenset({1, 2, 3, 4})
             tables.append(Table(name.capitalize(), columns, tuple(rows), numbers))
     total = found.answers["cost by model"].totals
-    spent = f"The calls of the month cost {money(total.cost_usd)} USD{_against(total.change)}."
+    spent = f"The calls of the month cost {_money(total.cost_usd)} USD{_against(total.change)}."
     lines = [f"{spent} Amounts are exact sums of what each call cost."]
     if total.unpriced:
         lines.append(
@@ -399,7 +399,13 @@ def _key(row: Row) -> str:
 
 
 def _usd(amount: Decimal | None) -> str:
-    return "-" if amount is None else money(amount)
+    return "-" if amount is None else _money(amount)
+
+
+def _money(amount: Decimal) -> str:
+    """Write an exact amount with marks between thousands, without the zeros at its end."""
+    text = f"{amount:,f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _share(part: float | None) -> str:

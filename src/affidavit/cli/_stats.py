@@ -103,6 +103,7 @@ _PROVIDERS: Final = {
 }
 _WHAT_IF: Final = {
     "calls": "calls",
+    "compared": "compared calls",
     "input_tokens": "in tokens",
     "cached_tokens": "cached tokens",
     "output_tokens": "out tokens",

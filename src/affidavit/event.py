@@ -78,6 +78,9 @@ class Dest(StrEnum):
 NO_OUTCOME: Final = "no_outcome"
 """``kind`` of the annotation by which the sweep flags a call that nothing ended."""
 
+CALL_UNCHECKED: Final = "call_unchecked"
+"""First field, true, of an outcome that was taken in while nobody could tell whose call it is."""
+
 DIMENSIONS: Final = (
     "user_id",
     "department",

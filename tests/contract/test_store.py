@@ -11,7 +11,7 @@ import pytest
 from bson.objectid import ObjectId
 
 from affidavit.config import AuditConfig
-from affidavit.event import Dest
+from affidavit.event import CALL_UNCHECKED, Dest
 from affidavit.store import Store, connect, seals_beside
 from affidavit.store.base import Encoded, Outcome
 
@@ -89,6 +89,57 @@ def test_the_same_id_with_other_content_is_a_conflict(store: Store) -> None:
     assert outcomes(store, [forged]) == ["id_conflict"]
     assert outcomes(store, [record(1), forged]) == ["stored", "id_conflict"]
     assert outcomes(store, [first]) == ["stored"]
+
+
+def call_of(seq: int, department: str, tenant: str | None = None) -> tuple[Encoded, ObjectId]:
+    """The intent of a call, and its id."""
+    identity = ObjectId()
+    who = {"department": department} | ({} if tenant is None else {"tenant": tenant})
+    more = {"event_type": "llm_request", "status": "initiated", "call_id": str(identity), **who}
+    intent = record(seq, **more, request_data={})
+    body = bson.encode(bson.decode(intent.body) | {"_id": identity})
+    return Encoded(Dest.RECORDS, identity.binary, seq, body), identity
+
+
+def unchecked(seq: int, call: ObjectId, **who: str) -> Encoded:
+    """An outcome as the service makes it while it cannot tell whose the call is."""
+    plain = bson.decode(record(seq, event_type="llm_response", status="completed").body)
+    identity = plain.pop("_id")
+    marked = {"_id": identity, CALL_UNCHECKED: True, **plain, "call_id": str(call), **who}
+    return Encoded(Dest.RECORDS, identity.binary, seq, bson.encode(marked))
+
+
+@pytest.mark.requirement("R9")
+def test_an_unchecked_outcome_of_another_s_call_is_refused(store: Store) -> None:
+    """Alone, in a batch with others, behind a refused intent; its own call's is stored."""
+    theirs, call = call_of(0, "research", "north")
+    assert outcomes(store, [theirs]) == ["stored"]
+    planted = unchecked(1, call, department="sales", tenant="north")
+    assert outcomes(store, [planted]) == ["call_conflict"]
+    other_tenant = unchecked(2, call, department="research")
+    intent = theirs._replace(seq=3, body=bson.encode(bson.decode(theirs.body) | {"seq": 3}))
+    mine, own = call_of(4, "sales")
+    honest = unchecked(5, own, department="sales")
+    batch = [record(6), intent, planted, mine, honest, other_tenant, record(7, Dest.LEDGER)]
+    assert outcomes(store, batch) == [
+        *("stored", "id_conflict", "call_conflict", "stored", "stored", "call_conflict", "stored")
+    ]
+    assert outcomes(store, [honest]) == ["stored"]
+    assert outcomes(store, [unchecked(8, call, department="research", tenant="north")]) == [
+        "stored"
+    ]
+    assert store.present(WRITER, Dest.RECORDS, 0, 10) == {0, 4, 5, 6, 8}
+
+
+@pytest.mark.requirement("R9")
+def test_an_unchecked_outcome_that_is_stored_is_found_again(store: Store) -> None:
+    """Its call came later, and is another's: what is stored does not become a dead letter too."""
+    theirs, call = call_of(0, "research")
+    early = unchecked(1, call, department="sales")
+    assert outcomes(store, [early]) == ["stored"]
+    assert outcomes(store, [theirs]) == ["stored"]
+    assert outcomes(store, [early]) == ["stored"]
+    assert outcomes(store, [record(2), early]) == ["stored"] * 2
 
 
 def test_a_number_is_used_once(store: Store) -> None:

@@ -42,8 +42,8 @@ class Verdict(NamedTuple):
 
     outcome: Outcome
     reason: str = ""
-    """For ``REJECTED``: ``validation``, ``too_large``, ``id_conflict``, ``seq_conflict`` or
-    ``code <n>``."""
+    """For ``REJECTED``: ``validation``, ``too_large``, ``id_conflict``, ``seq_conflict``,
+    ``call_conflict`` or ``code <n>``."""
 
 
 STORED = Verdict(Outcome.STORED)
@@ -61,6 +61,8 @@ class Store(Protocol):
     def append(self, batch: Sequence[Encoded], timeout_s: float) -> list[Verdict]:
         """Insert the records and wait until they are durable; one verdict for each, in order.
 
+        An outcome that is marked (see :mod:`affidavit.store.unchecked`) is refused where its call
+        is stored, and is another department's or tenant's than the outcome says.
         Raises StoreUnavailable when the answer did not come within ``timeout_s``.
         """
 

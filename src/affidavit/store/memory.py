@@ -17,6 +17,7 @@ import bson
 from affidavit.errors import StoreUnavailable
 from affidavit.event import NO_OUTCOME, Dest, Document, EventType, LedgerEvent
 from affidavit.store.base import STORED, Encoded, Outcome, Verdict
+from affidavit.store.unchecked import OF_ANOTHER, claim_of, is_unchecked
 
 
 def closes(record: dict[str, Any]) -> bool:
@@ -147,6 +148,8 @@ class MemoryStore:
         known = bodies.get(record.record_id)
         if known is not None:
             return STORED if known == record.body else Verdict(Outcome.REJECTED, "id_conflict")
+        if is_unchecked(record) and self._is_of_another(record):
+            return OF_ANOTHER
         document = bson.decode(record.body)
         place = (record.dest, document["writer"], document["seq"])
         if place in self._seqs:
@@ -154,3 +157,11 @@ class MemoryStore:
         bodies[record.record_id] = record.body
         self._seqs[place] = record.record_id
         return STORED
+
+    def _is_of_another(self, record: Encoded) -> bool:
+        claim = claim_of(record)
+        call = self._bodies[Dest.RECORDS].get(claim.call) if claim is not None else None
+        if claim is None or call is None:
+            return False
+        document = bson.decode(call)
+        return claim.whose != (document.get("department"), document.get("tenant"))

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, Response
 
 from affidavit.console.api import shapes
 from affidavit.console.api.bodies import Bodies
-from affidavit.console.api.intake import Ack, Intake, Taken, worst
+from affidavit.console.api.intake import Ack, Intake, Taken, judge, worst
 from affidavit.console.api.problems import RETRY_S, Problem
 from affidavit.console.api.recording import Made, NotRecordable, made
 from affidavit.console.doors import Allowed
@@ -115,7 +115,7 @@ async def records(
     else:
         documents, single = await run(_made, body, kind in _LINES, visitor.scope)
     intake = intake_of(request)
-    await _check_calls(intake, documents, visitor.scope)
+    documents = await _checked(intake, documents, visitor.scope)
     return _answer(await intake.record(documents, ack), documents, single=single)
 
 
@@ -140,32 +140,26 @@ def _made(body: bytes, lines: bool, scope: Scope) -> tuple[list[Made], bool]:
     return documents, single
 
 
-async def _check_calls(intake: Intake, documents: list[Made], scope: Scope) -> None:
+async def _checked(intake: Intake, documents: list[Made], scope: Scope) -> list[Made]:
     """Let nobody write about a call that they may not see; one that is not there yet may be.
 
-    A whole call under an id that another call has would give that one a second outcome. While the
-    database is away, what names another document's call waits: whose that is, nobody can tell.
+    While the database is away, what names another document's call waits: whose that is, nobody can
+    tell. Whole calls are taken, and marked.
     """
-    if scope.everything:
-        return
-    named = {each.about for each in documents if each.about is not None}
-    whole = {each.id for each in documents if each.type == "call" and each.chosen}
-    seen, certain = await intake.whose(named | whole)
-    wrong = {each for each, (dept, tenant) in seen.items() if not scope.sees(dept, tenant)}
-    if wrong:
+    judged = await judge(intake, documents, scope)
+    if judged.wrong:
         errors = [
             {
                 "record": number,
-                "field": "_id" if each.about is None else "call_id",
+                "field": "_id" if documents[number].about is None else "call_id",
                 "what": "this token may not write about it",
             }
-            for number, each in enumerate(documents)
-            if each.about in wrong or (each.type == "call" and each.id in wrong)
+            for number in judged.wrong
         ]
         raise _unreadable(errors[: shapes.MOST_ERRORS], 403)
-    unknown = set() if certain else named - seen.keys()
-    if unknown:
-        raise _uncertain([n for n, each in enumerate(documents) if each.about in unknown])
+    if judged.uncertain:
+        raise _uncertain(judged.uncertain)
+    return judged.documents
 
 
 def _uncertain(numbers: list[int]) -> Problem:

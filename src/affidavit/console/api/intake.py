@@ -13,13 +13,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from affidavit._awaiting import GRACE_S
 from affidavit._engine.inbox import ITEM_OVERHEAD, Item
 from affidavit._engine.ticket import State, Ticket
 from affidavit.console.api.problems import Problem, busy
-from affidavit.console.api.recording import Made, Whose
+from affidavit.console.api.recording import Made, Whose, unchecked
 from affidavit.console.threads import run
 from affidavit.errors import StoreError
 from affidavit.event import Dest
@@ -27,6 +27,7 @@ from affidavit.pipeline.snapshot import take
 
 if TYPE_CHECKING:
     from affidavit.console.backend import Backend
+    from affidavit.console.visitor import Scope
 
 Ack = Literal["durable", "queued"]
 
@@ -102,6 +103,8 @@ class _Known:
     ticket: Ticket | None
     settling: Settling | None
     settled: State | None = None
+    claimed: Whose | None = None
+    """Of an unchecked call: whose it says that it is. It may be somebody else's."""
 
     @property
     def state(self) -> State:
@@ -159,19 +162,21 @@ class Intake:
         """
         if not self._audit.config.enabled:
             raise Problem(503, "Recording is off", "The setting enabled is false.")
-        chosen = [part.id for each in documents if each.chosen for part in each.parts]
-        known = await self.existing(each for each in chosen if self._remembered(each) is None)
+        chosen = {part.id: each for each in documents if each.chosen for part in each.parts}
+        known = await self.existing(
+            part for part, each in chosen.items() if self._remembered(part, each) is None
+        )
         stored = known or {}
         # From here to the end of the loop below nothing else runs on this event loop.
         fresh = self._fresh(documents, stored)
         snapshots = [(part.id, take(part.said, plain=part.plain)) for part in fresh.values()]
         self._check_room(sum(len(snapshot) + ITEM_OVERHEAD for _, snapshot in snapshots))
-        names = set(chosen)
-        watched = {each for each in fresh if ack == "durable" or each in names}
+        watched = {each for each in fresh if ack == "durable" or each in chosen}
         mine = self._submit(snapshots, watched)
-        for each in chosen:
-            if each in mine:
-                self._remember(each, mine[each])
+        for part, each in chosen.items():
+            if part in mine:
+                mine[part].claimed = each.whose if each.unchecked else None
+                self._remember(part, mine[part])
         self._note_begun(documents, mine, asked=known is not None)
         if ack == "queued":
             return [self._taken(each, mine, frozenset()) for each in documents]
@@ -189,7 +194,8 @@ class Intake:
         found: dict[bytes, Any] = {}
         for each in documents:
             for part in each.parts:
-                if not each.chosen or (part.id not in stored and self._remembered(part.id) is None):
+                known = part.id in stored or self._remembered(part.id, each) is not None
+                if not (each.chosen and known):
                     found.setdefault(part.id, part)
         return found
 
@@ -241,10 +247,17 @@ class Intake:
                     found[id(known.settling)] = known.settling
         return list(found.values())
 
-    def _remembered(self, each: bytes) -> _Known | None:
-        known = self._known.get(each)
+    def _remembered(self, part: bytes, document: Made) -> _Known | None:
+        """Tell what became of this before, if it is no other's.
+
+        What was taken in unchecked, and is perhaps refused later, must not stand for what somebody
+        else says of the same call.
+        """
+        known = self._known.get(part)
         if known is not None and known.state in _GONE:
-            del self._known[each]
+            del self._known[part]
+            return None
+        if known is None or known.claimed not in {None, document.whose}:
             return None
         return known
 
@@ -274,12 +287,49 @@ class Intake:
                 words.append("duplicate")
             elif known is None:
                 # It was there already; if only in this process's hands, no safer than that.
-                before = self._known.get(part.id)
+                before = self._remembered(part.id, each)
                 waits = before is not None and before.state not in {State.SPOOLED, State.STORED}
                 words.append(_WORDS[before.state] if before is not None and waits else "duplicate")
             else:
                 words.append(_WORDS[known.state])
         return Taken(each.id.hex(), min(words, key=_ORDER.index))
+
+
+class Judged(NamedTuple):
+    """What of several documents may be written, by who sent them."""
+
+    documents: list[Made]
+    """All of them; whole calls that may be another's are marked."""
+    wrong: list[int]
+    """Numbers of those that are about calls which the sender may not see."""
+    uncertain: list[int]
+    """Numbers of those that name a call of which nobody can tell now whose it is."""
+
+
+async def judge(intake: Intake, documents: list[Made], scope: Scope) -> Judged:
+    """Find what is about another's call; a call that is not there yet is nobody's.
+
+    A whole call under an id that another call has would give that one a second outcome.
+    """
+    if scope.everything:
+        return Judged(documents, [], [])
+    # What of each names a call, where the client chose which.
+    calls = [each.id if each.type == "call" and each.chosen else each.about for each in documents]
+    seen, certain = await intake.whose({call for call in calls if call is not None})
+    wrong = {call for call, whose in seen.items() if not scope.sees(*whose)}
+    open_ = set() if certain else {call for call in calls if call is not None} - seen.keys()
+    return Judged(
+        [
+            unchecked(each) if each.type == "call" and call in open_ else each
+            for each, call in zip(documents, calls, strict=True)
+        ],
+        [number for number, call in enumerate(calls) if call in wrong],
+        [
+            number
+            for number, (each, call) in enumerate(zip(documents, calls, strict=True))
+            if each.type != "call" and call in open_
+        ],
+    )
 
 
 def worst(taken: Iterable[Taken]) -> str:

@@ -19,7 +19,7 @@ from affidavit.capture.otel.read import read
 from affidavit.capture.otel.receive import SCOPE, dimensions, parts
 from affidavit.console.api import spans
 from affidavit.console.api.ingest import IN_THREAD, bodies_of, intake_of
-from affidavit.console.api.intake import worst
+from affidavit.console.api.intake import judge, worst
 from affidavit.console.api.problems import RETRY_S
 from affidavit.console.api.recording import AHEAD, EARLIEST, Made, Part, later_id
 from affidavit.console.doors import Allowed, Refusal
@@ -77,7 +77,11 @@ async def traces(request: Request, visitor: Visitor = Allowed(Right.INGEST)) -> 
         reader = spans.from_json if as_json else spans.from_protobuf
         found = reader(body) if len(body) < IN_THREAD else await run(reader, body)
         documents, refused = calls_of(found, visitor.scope, datetime.now(UTC))
-        taken = await intake_of(request).record(documents, "durable") if documents else []
+        intake = intake_of(request)
+        judged = await judge(intake, documents, visitor.scope)
+        refused += ["the token may not write about its call"] * len(judged.wrong)
+        documents = [e for n, e in enumerate(judged.documents) if n not in set(judged.wrong)]
+        taken = await intake.record(documents, "durable") if documents else []
     except spans.NotOtlp as error:
         return _status(400, _INVALID, str(error), as_json=as_json)
     except Refusal as error:
@@ -116,7 +120,8 @@ def calls_of(found: list[spans.Span], scope: Scope, now: datetime) -> tuple[list
             refused.append(f"it could not be read ({type(error).__name__})")
         else:
             both = (Part(call_id, intent, False), Part(later_id(call_id), outcome, False))
-            documents.append(Made("call", call_id, both, chosen=True))
+            whose = who.get("department"), who.get("tenant")
+            documents.append(Made("call", call_id, both, chosen=True, whose=whose))
     return documents, refused
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
@@ -12,7 +12,7 @@ from affidavit import _records
 from affidavit.console.api import shapes
 from affidavit.console.visitor import Scope
 from affidavit.context import KNOWN
-from affidavit.event import Document, EventType
+from affidavit.event import CALL_UNCHECKED, Document, EventType
 from affidavit.pipeline import build
 from affidavit.pipeline.snapshot import is_plain
 
@@ -58,7 +58,10 @@ class Made:
     about: bytes | None = None
     """The call that it is about, if that is another document's."""
     whose: Whose = (None, None)
-    """Of an intent or a whole call: the department and tenant that it names."""
+    """Of a call or an outcome: the department and tenant that it names."""
+    unchecked: bool = False
+    """Whether it is a whole call that may be another's: its outcome is marked, and looked at again
+    where it is stored."""
 
 
 def made(record: shapes.Record, scope: Scope, now: datetime) -> Made:
@@ -70,6 +73,15 @@ def made(record: shapes.Record, scope: Scope, now: datetime) -> Made:
     if isinstance(record, shapes.Outcome):
         return _outcome(record, given, who, now)
     return _event(record, given, who, now)
+
+
+def unchecked(made: Made) -> Made:
+    """Mark a whole call of which nobody can tell whose it is."""
+    intent, outcome = made.parts
+    said = outcome.said if isinstance(outcome.said, dict) else build.document(outcome.said)
+    # The mark stands first: the store looks for it there (see store.unchecked).
+    marked = Part(outcome.id, {CALL_UNCHECKED: True, **said}, plain=False)
+    return replace(made, parts=(intent, marked), unchecked=True)
 
 
 def later_id(call_id: bytes, what: str = "outcome") -> bytes:
@@ -121,7 +133,8 @@ def _outcome(record: shapes.Outcome, given: bytes | None, who: Document, now: da
     plain = (record.fields is None or is_plain(record.fields)) and _answer_is_plain(record.answer)
     # A call has one outcome: without an id of its own it has the one that a repetition has.
     part = Part(given or later_id(call_id), said, plain)
-    return Made("outcome", part.id, (part,), chosen=True, about=call_id)
+    whose = who.get("department"), who.get("tenant")
+    return Made("outcome", part.id, (part,), chosen=True, about=call_id, whose=whose)
 
 
 def _outcome_parts(

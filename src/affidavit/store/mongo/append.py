@@ -40,6 +40,7 @@ from affidavit.store.mongo.driver import cause
 # Loaded with this module, by the application's own thread: a fork while a background thread is
 # importing leaves the module's lock held in the child, which then waits for it for ever.
 from affidavit.store.mongo.setup import ensure
+from affidavit.store.unchecked import OF_ANOTHER, claim_of, is_unchecked
 
 if TYPE_CHECKING:
     from pymongo.collection import Collection
@@ -140,6 +141,35 @@ class MongoStore:
 
     def append(self, batch: Sequence[Encoded], timeout_s: float) -> list[Verdict]:
         """Insert the records, journaled and by majority; see the contract."""
+        marked = [place for place, record in enumerate(batch) if is_unchecked(record)]
+        if not marked:
+            return self._append(batch, timeout_s)
+        with _translated(), pymongo.timeout(timeout_s):  # one time-out for the look and the rest
+            wrong = self._of_others(batch, marked)
+            rest = [record for place, record in enumerate(batch) if place not in wrong]
+            found = iter(self._append(rest, timeout_s) if rest else ())
+        return [OF_ANOTHER if place in wrong else next(found) for place in range(len(batch))]
+
+    def _of_others(self, batch: Sequence[Encoded], marked: Iterable[int]) -> set[int]:
+        """Tell which of these marked outcomes are about a call that is stored, and not theirs.
+
+        Not one that is stored already and is sent again: what is there is compared later.
+        """
+        claims = {p: claim for p in marked if (claim := claim_of(batch[p])) is not None}
+        ids = {*(batch[p].record_id for p in claims), *(claim.call for claim in claims.values())}
+        asked = {"_id": {"$in": [ObjectId(each) for each in ids]}}
+        known = {
+            cast("ObjectId", found["_id"]).binary: (found.get("department"), found.get("tenant"))
+            for found in self._collections[Dest.RECORDS].find(asked, {"department": 1, "tenant": 1})
+        }
+        return {
+            place
+            for place, claim in claims.items()
+            if known.get(claim.call, claim.whose) != claim.whose
+            and batch[place].record_id not in known
+        }
+
+    def _append(self, batch: Sequence[Encoded], timeout_s: float) -> list[Verdict]:
         if len(batch) == 1:
             return [self._append_one(batch[0], timeout_s)]
         verdicts: list[Verdict | None] = [None] * len(batch)

@@ -103,6 +103,14 @@ def opened(uri: str | None, config: AuditConfig) -> Iterator[MongoLog]:
         yield log
 
 
+@contextmanager
+def reading(uri: str | None, config: AuditConfig) -> Iterator[MongoLog]:
+    """Open a log that is to be read; raises ConfigError where none is, and writes nothing there."""
+    with opened(uri, config) as log:
+        log.check_there()
+        yield log
+
+
 def when(text: str | None, option: str) -> datetime | None:
     """Read a time: ``2h`` ago, a date, or ISO 8601; without a zone it is UTC."""
     if text is None:

@@ -143,7 +143,7 @@ def unpriced(
 
     config = common.settings(collection)
     book, span = _book(config), _span(since, until, provider, model)
-    with common.opened(uri, config) as log:
+    with common.reading(uri, config) as log:
         found = prices_of(log).unpriced(span)
         log.note_access("prices unpriced", _asked(span), len(found))
     rows = []
@@ -221,7 +221,7 @@ def reprice(
     config = common.settings(collection)
     book, span = _book(config), _span(since, until, provider, model)
     where = common.address(uri)
-    with common.opened(uri, config) as log:
+    with common.reading(uri, config) as log:
         log.note_access("prices reprice", {**_asked(span), "dry_run": dry_run}, None)
         store, progress = prices_of(log), _progress(span, output.note)
         done = Repriced(book.name)

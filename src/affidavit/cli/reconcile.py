@@ -75,7 +75,7 @@ def reconcile(  # noqa: PLR0913 - one parameter for each option
     _cover(export, since, until)
     config = common.settings(collection, legacy_timezone)
     asked = compare.question(export, {} if service is None else {"service": service})
-    with common.opened(uri, config) as log:
+    with common.reading(uri, config) as log:
         sums = log.calls.sums(asked)
         found = compare.reconcile(export, sums, percent, datetime.now(UTC), config.ttl_days)
         if export.unmatched:

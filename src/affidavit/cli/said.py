@@ -51,7 +51,7 @@ def said(  # noqa: PLR0913 - one parameter for each option
     start, end = common.span(since, until)
     config = common.settings(collection, legacy_timezone)
     prints = fingerprints_of(config)
-    with common.opened(uri, config) as log:
+    with common.reading(uri, config) as log:
         by = None if stored else prints
         found = forensics.said(log.forensics, wanted, by, start, end)
         asked = {**forensics.asked_of(wanted, prints), "since": start, "until": end}

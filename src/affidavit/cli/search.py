@@ -113,7 +113,7 @@ def search(  # noqa: PLR0913, PLR0917 - one parameter for each option
         tokens_max=None if tokens_to is None else int(tokens_to),
         fields=dict(_own(each) for each in field or ()),
     )
-    with common.opened(uri, common.settings(collection, legacy_timezone)) as log:
+    with common.reading(uri, common.settings(collection, legacy_timezone)) as log:
         page = log.reader.search(wanted, limit, cursor)
         log.note_access("search", wanted.as_details(), len(page.rows))
     if json:

@@ -25,7 +25,7 @@ def show(
     from affidavit.cli import _output as output
     from affidavit.cli._errors import FOUND_WRONG
 
-    with common.opened(uri, common.settings(collection, legacy_timezone)) as log:
+    with common.reading(uri, common.settings(collection, legacy_timezone)) as log:
         found = log.reader.call(call_id)
         log.note_access("show", {"call_id": call_id}, int(found is not None))
     if found is None:

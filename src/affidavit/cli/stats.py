@@ -128,7 +128,7 @@ def stats(  # noqa: PLR0913, PLR0917 - one parameter for each option
     from affidavit.analytics.facade import Analytics
     from affidavit.cli import _stats as shown
 
-    with common.opened(uri, config) as log:
+    with common.reading(uri, config) as log:
         answer = _ask(Analytics(lambda: log), what, keys, asking, listed)
     if csv:
         shown.as_csv(answer)

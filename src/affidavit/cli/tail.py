@@ -38,7 +38,7 @@ def tail(  # noqa: PLR0913, PLR0917 - one parameter for each option
         user_id=user, department=department, event_type=event_type, provider=provider, model=model
     )
     seen: set[Any] = set()
-    with common.opened(uri, common.settings(collection, legacy_timezone)) as log:
+    with common.reading(uri, common.settings(collection, legacy_timezone)) as log:
         rows, since = log.reader.tail(wanted, seen, None, limit)
         asked = {**wanted.as_details(), "lines": limit, "follow": follow}
         log.note_access("tail", asked, len(rows))

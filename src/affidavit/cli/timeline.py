@@ -76,7 +76,7 @@ def timeline(  # noqa: PLR0913, PLR0917 - one parameter for each option
     start, end = common.span(since, until)
     trail = Trail(user, session, ip, ref, start, end)
     _check(trail, around, shared=shared)
-    with common.opened(uri, common.settings(collection, legacy_timezone)) as log:
+    with common.reading(uri, common.settings(collection, legacy_timezone)) as log:
         store = log.forensics
         if around is not None:
             trail = forensics.around(_moment(store, around), _length(window))

@@ -15,7 +15,7 @@ from affidavit.store.analytics import Engine
 from affidavit.store.erasing import ErasableStore
 from affidavit.store.findings import Finding
 from affidavit.store.forensics import Forensics
-from affidavit.store.mongo import adoption, doctor, setup, zone
+from affidavit.store.mongo import absent, adoption, doctor, setup, zone
 from affidavit.store.mongo.connect import POOL_SIZE, locate
 from affidavit.store.mongo.driver import translated
 from affidavit.store.mongo.erasing import MongoErasing
@@ -139,6 +139,10 @@ class MongoLog:
     def forensics(self) -> Forensics:
         """What is asked after an incident; over the same connections."""
         return MongoForensics(self.location, self.config)
+
+    def check_there(self) -> None:
+        """Raise ConfigError where there is no log; see :mod:`affidavit.store.mongo.absent`."""
+        absent.check(self.location)
 
     @property
     def dataset(self) -> str:

@@ -337,3 +337,28 @@ def test_the_command_in_words(
     own_prices(tmp_path, monkeypatch, "[[price]]\ninput = 1")
     assert run(["prices", "reprice", "--since", "1h"]) == 2
     assert "number 1: provider" in capsys.readouterr().err
+
+
+def test_a_corrected_call_is_shown_with_what_it_counts_for(
+    log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """First the cost by the newest correction, then what was recorded; lists mark it."""
+    own_prices(tmp_path, monkeypatch)
+    assert run(["search", "--model", "gpt-5", "-n", "1", "--cost", "0.001..0.01"]) == 0
+    assert "corrected" not in "".join(capsys.readouterr())
+    asked(capsys, "reprice", "--since", "1h")
+    call = log.llm_audit.find_one({"event_type": "correction", "model": "gpt-5"})
+    assert call is not None
+    assert run(["show", call["call_id"]]) == 0
+    first, second, third, *rest = capsys.readouterr().out.splitlines()
+    assert first.split() == ["cost", "USD", "0.0015,", "corrected"]
+    assert second.split()[:3] == ["0.00225", "was", "recorded;"]
+    assert "UTC by the price book" in third
+    assert any(line.startswith("── correction at") for line in rest)
+    assert run(["search", "--model", "gpt-5", "--cost", "0.001..0.01"]) == 0
+    found = capsys.readouterr()
+    assert " 0.0015* " in found.out
+    assert " 0.00225 " not in found.out
+    assert "* corrected; `affidavit show`" in found.err
+    assert run(["search", "--model", "gpt-5", "--cost", "5.."]) == 0
+    assert "corrected" not in "".join(capsys.readouterr())

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Final
 
-from affidavit.cli._output import moment
+from affidavit.cli._output import cell, moment
 from affidavit.cli._text import excerpt
 
 COLUMNS: Final = (
@@ -27,16 +28,32 @@ KINDS: Final = {
     "security_event": "security",
 }
 """Short names of kinds of records."""
+CALLS: Final = ("llm_request", "llm_response")
+"""Kinds of records that have a cost."""
+CORRECTED: Final = "*"
 _TEXT: Final = 60
 
 
-def line(record: Mapping[str, Any]) -> tuple[object, ...]:
-    """Choose and shorten what a line shows."""
+def counted(record: Mapping[str, Any], corrections: Sequence[Mapping[str, Any]]) -> Decimal | None:
+    """Give what a call counts for in US dollars with its corrections; None without a cost."""
+    from affidavit.analytics.reprice import standing
+
+    nano = standing(record, corrections).cost_nano
+    return None if nano is None else Decimal(f"{nano}E-9")
+
+
+def line(
+    record: Mapping[str, Any], corrections: Mapping[str, Sequence[Mapping[str, Any]]] | None = None
+) -> tuple[object, ...]:
+    """Choose and shorten what a line shows; a corrected cost has a mark."""
     kind = str(record.get("event_type"))
     response = _part(record, "response_data")
     took = response.get("processing_time_ms")
     # A call has an id of its own; what is no call is shown by the id of its record.
     identity = record.get("call_id") or record.get("_id")
+    cost, fixed = response.get("cost_usd"), (corrections or {}).get(str(identity))
+    if fixed and kind in CALLS:
+        cost = f"{cell(counted(record, fixed))}{CORRECTED}"
     return (
         moment(record.get("timestamp")),
         KINDS.get(kind, kind),
@@ -44,7 +61,7 @@ def line(record: Mapping[str, Any]) -> tuple[object, ...]:
         record.get("user_id"),
         _short(record.get("model") or record.get("provider") or response.get("provider_used"), 28),
         response.get("tokens_used"),
-        response.get("cost_usd"),
+        cost,
         round(took) if isinstance(took, int | float) else None,
         identity,
         summary(record),

@@ -81,7 +81,8 @@ def search(  # noqa: PLR0913, PLR0917 - one parameter for each option
 ) -> None:
     """Find calls and events, newest first. The reading is noted in the ledger."""
     from affidavit.cli import _output as output
-    from affidavit.cli._rows import COLUMNS, line
+    from affidavit.cli._rows import CALLS, COLUMNS, CORRECTED, line
+    from affidavit.store import prices_of
     from affidavit.store.questions import SearchFilter
 
     start, end = common.span(since, until)
@@ -116,10 +117,14 @@ def search(  # noqa: PLR0913, PLR0917 - one parameter for each option
     with common.reading(uri, common.settings(collection, legacy_timezone)) as log:
         page = log.reader.search(wanted, limit, cursor)
         log.note_access("search", wanted.as_details(), len(page.rows))
+        calls = [str(row.get("call_id")) for row in page.rows if row.get("event_type") in CALLS]
+        fixed = {} if json or not calls else prices_of(log).corrections(calls)
     if json:
         output.as_json({"rows": page.rows, "next": page.next})
         return
-    output.table(COLUMNS, map(line, page.rows))
+    output.table(COLUMNS, (line(row, fixed) for row in page.rows))
+    if fixed:
+        output.note(f"{CORRECTED} corrected; `affidavit show` of the id has what was recorded.")
     if not page.rows:
         output.note("Nothing found." if page.next is None else "Nothing found so far.")
     if page.next is not None:

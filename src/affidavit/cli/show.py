@@ -9,7 +9,7 @@ import typer
 from affidavit.cli import _common as common
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from affidavit.store.questions import CallRecords
 
@@ -39,8 +39,11 @@ def show(
 
 def _print(found: CallRecords) -> None:
     from affidavit.cli import _output as output
+    from affidavit.tally.facts import CORRECTION
 
     call = dict(found.call)
+    for text in _cost(found):
+        output.say(text)
     request, response = call.pop("request_data", None), call.pop("response_data", None)
     details = call.pop("details", None)
     for name, value in call.items():
@@ -50,12 +53,30 @@ def _print(found: CallRecords) -> None:
         if isinstance(part, dict) and part:
             _section(title, part)
     for record in found.annotations:
-        title = f"annotation at {output.moment(record.get('timestamp'))}"
+        kind = "correction" if record.get("event_type") == CORRECTION else "annotation"
+        title = f"{kind} at {output.moment(record.get('timestamp'))}"
         _section(title, record.get("details") or {})
     if found.intent is not None and call.get("status") == "initiated":
         output.note("There is no outcome: the call is under way, or its process ended before it.")
     if len(found.outcomes) > 1:
         output.note(f"There are {len(found.outcomes)} outcomes; --json shows them all.")
+
+
+def _cost(found: CallRecords) -> Iterator[str]:
+    """Tell first what a call counts for where its price was corrected, then what was recorded."""
+    from affidavit.cli import _output as output
+    from affidavit.cli._rows import counted
+    from affidavit.tally.facts import CORRECTION
+
+    corrections = [r for r in found.annotations if r.get("event_type") == CORRECTION]
+    if not corrections:
+        return
+    before, now = counted(found.call, ()), counted(found.call, corrections)
+    last = corrections[-1]
+    book = f" by the price book {last['price_book']}" if last.get("price_book") else ""
+    yield f"{'cost USD':22s} {output.cell(now)}, corrected"
+    yield f"{'':22s} {output.cell(before)} was recorded; corrected last at"
+    yield f"{'':22s} {output.moment(last.get('timestamp'))} UTC{book}"
 
 
 def _section(title: str, part: Mapping[str, Any]) -> None:

@@ -415,3 +415,42 @@ def test_a_database_that_is_away_is_said(tmp_path: Any) -> None:
     )
     with audit, pytest.raises(StoreUnavailable):
         audit.analytics.cost()
+
+
+@pytest.mark.requirement("R13")
+def test_shares_of_a_table_add_up(log: Log, capsys: pytest.CaptureFixture[str]) -> None:
+    """To what the line of all says; a note tells that one was moved, --json has it whole."""
+    calls = Calls(writer="w2", start=NOW - timedelta(hours=1))
+    for name in "abc":
+        calls.add(tenant=name, cost="1", user_id=name)
+    log.llm_audit.insert_many(calls.records)
+    by = ["stats", "cost", "--by", "tenant,user", "--last", "65m"]
+    assert run(by) == 0
+    lines = capsys.readouterr().out.splitlines()
+    at = lines[0].split("  ")
+    assert "share %" in [name.strip() for name in at]
+    shares = [line.split()[5] for line in lines[1:4]]
+    assert sorted(shares) == ["33.3", "33.3", "33.4"]
+    assert any("Shares are rounded so that they add up" in line for line in lines)
+    assert asked(capsys, *by)["rows"][0]["share"] == 0.333333
+
+
+@pytest.mark.requirement("R13")
+def test_long_names_are_shortened_in_tables_and_stay_distinct(
+    log: Log, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beginning and end are kept, --json has them whole, and no line is wider than the screen."""
+    calls = Calls(writer="w2", start=NOW - timedelta(hours=1))
+    users = [f"{'u' * 150}{n}{'v' * 150}" for n in range(3)]
+    for name in users:
+        calls.add(user_id=name, model=f"m{'n' * 300}", cost="3")
+    log.llm_audit.insert_many(calls.records)
+    for command in (["--by", "user,model"], ["--calls"]):
+        assert run(["stats", "cost", *command]) == 0
+        out = capsys.readouterr().out
+        rows = [line for line in out.splitlines() if "uuuu" in line]
+        assert len(rows) == len({line.split("vvv")[0] for line in rows}) == 3
+        assert max(map(len, out.splitlines())) <= 200
+        assert "Long names are shortened in their middle" in out
+    found = asked(capsys, "stats", "cost", "--by", "user")
+    assert {row["user"] for row in found["rows"]} >= {*users}

@@ -120,12 +120,12 @@ def cell(value: object) -> str:
 
 def figure(value: float) -> str:
     """Write a measured number for people: no power of ten where there is none in their heads."""
-    return f"{value:,.0f}" if abs(value) >= _GROUPED else f"{value:g}"
+    return f"{value:,.0f}" if abs(value) >= _GROUPED else f"{value + 0.0:g}"
 
 
 def money(value: Decimal) -> str:
     """Write an exact amount without the zeros at its end."""
-    text = f"{value:f}"
+    text = f"{value:f}" if value else "0"  # an amount may be a zero with a sign
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 

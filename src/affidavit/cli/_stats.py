@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from decimal import Decimal
 from typing import Any, Final
@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from affidavit.analytics.answers import EMPTY, Answer, Row
 from affidavit.cli import _output as output
+from affidavit.cli._fitting import CUT, distinct, percent, percents
 
 Shown = Mapping[str, str]
 
@@ -53,10 +54,10 @@ _USAGE: Final = {
     "tokens": "tokens",
     "input_tokens": "in tokens",
     "output_tokens": "out tokens",
-    "prompt_chars_p50": "prompt p50",
-    "prompt_chars_p99": "prompt p99",
-    "answer_chars_p50": "answer p50",
-    "answer_chars_p99": "answer p99",
+    "prompt_chars_p50": "prompt p50 chars",
+    "prompt_chars_p99": "prompt p99 chars",
+    "answer_chars_p50": "answer p50 chars",
+    "answer_chars_p99": "answer p99 chars",
 }
 _PEOPLE: Final = {
     "state": "state",
@@ -69,7 +70,7 @@ _LIMITS: Final = {
     "limit_type": "limit",
     "hits": "hits",
     "calls": "calls",
-    "per_100_calls": "per 100 calls",
+    "per_100_calls": "hits per 100 calls",
     "last_at": "last (UTC)",
 }
 _PERFORMANCE: Final = {
@@ -83,7 +84,7 @@ _PERFORMANCE: Final = {
     "latency_p99_ms": "p99 ms",
     "first_token_p50_ms": "first token p50 ms",
     "first_token_p95_ms": "first token p95 ms",
-    "tokens_per_s_p50": "tokens/s",
+    "tokens_per_s_p50": "tokens/s p50",
     "retried": "retried",
     "empty": "empty",
     "cut": "cut off",
@@ -124,6 +125,8 @@ _COLUMNS: Final[Mapping[str, Shown]] = {
     "what_if": _WHAT_IF,
 }
 _PERCENT: Final = " %"
+_CHOSEN: Final = ("user", "model")
+"""Columns of the dearest calls that hold names."""
 _LEFT: Final = frozenset({"state", "status", "user", "model", "call", "limit", "scores"})
 
 
@@ -148,10 +151,15 @@ def table(answer: Answer[Any, Any]) -> None:
     known = {f.name for f in fields(answer.rows[0] if answer.rows else answer.totals)}
     listed = [name for name in columns if name in known]
     heads = [*names, *(columns[name] for name in listed)]
+    short = distinct(text for row in answer.rows for text in _names(row))
     lines: list[list[object]] = [
-        [*map(_named, row.key.values()), *(_cell(row, name, columns) for name in listed)]
+        [
+            *(_named(text and short[text]) for text in row.key.values()),
+            *(_shortened(row, name, columns, short) for name in listed),
+        ]
         for row in answer.rows
     ]
+    moved = _add_up(answer, listed, lines)
     if answer.rows and answer.question not in {"people", "calls"}:
         total = [_cell(answer.totals, name, columns) for name in listed]
         lines.append([*(["all", *[""] * (len(names) - 1)] if names else []), *total])
@@ -163,6 +171,33 @@ def table(answer: Answer[Any, Any]) -> None:
         output.say("No rate limit was hit." if answer.question == "limits" else "No calls.")
     for line in _below(answer, columns):
         output.say(line)
+    if moved:
+        output.say("Shares are rounded so that they add up; --json has more digits.")
+    if any(text.count(CUT) > name.count(CUT) for name, text in short.items()):
+        output.say("Long names are shortened in their middle; --json has them whole.")
+
+
+def _add_up(answer: Answer[Any, Any], listed: list[str], lines: list[list[object]]) -> bool:
+    """Write the shares so that they add up; tell whether one is not what it would be alone."""
+    if "share" not in listed:
+        return False
+    at = listed.index("share") - len(listed)
+    alone = [row.share for row in answer.rows]
+    shares = percents(alone)
+    for line, share in zip(lines, shares, strict=False):
+        line[at] = share
+    return shares != [None if part is None else percent(part) for part in alone]
+
+
+def _names(row: Row) -> Iterator[str]:
+    """Give the names of a row that others chose, and that may be of any length."""
+    values = (*row.key.values(), *(getattr(row, name, None) for name in _CHOSEN))
+    yield from (value for value in values if isinstance(value, str))
+
+
+def _shortened(row: Row, name: str, columns: Shown, short: Mapping[str, str]) -> object:
+    value = _cell(row, name, columns)
+    return short[value] if name in _CHOSEN and isinstance(value, str) else value
 
 
 def _named(value: object) -> object:
@@ -199,11 +234,11 @@ def _cell(row: Row, name: str, columns: Shown) -> object:
         value = getattr(row, f"{name}_usd", None)
     is_part = columns.get(name, "").endswith(_PERCENT)
     if hasattr(value, "low"):
-        return _between(value, _percent if is_part else _figure)
+        return _between(value, percent if is_part else _figure)
     if isinstance(value, Mapping):
         return _scores(value)
     if is_part:
-        return None if value is None else _percent(float(value))
+        return None if value is None else percent(float(value))
     if isinstance(value, Decimal):
         return _grouped(value.quantize(Decimal("1E-6")) if abs(value) >= 1 else value)
     if isinstance(value, int) and not isinstance(value, bool):
@@ -220,10 +255,6 @@ def _grouped(value: Decimal) -> str:
 def _between(found: Any, write: Callable[[float], str]) -> str:
     # Without spaces: where the line breaks, it breaks before the interval and not inside it.
     return f"{write(found.value)} ({write(found.low)}\N{EN DASH}{write(found.high)})"
-
-
-def _percent(part: float) -> str:
-    return f"{100 * part:.1f}"
 
 
 def _figure(value: float) -> str:

@@ -393,3 +393,40 @@ def test_what_asks_for_seals_does_not_wait_long_for_a_server_that_is_away(
     started_s = time.monotonic()
     assert run([*command, "--uri", uri]) == 3
     assert time.monotonic() - started_s < 10
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (["said", ""], "The text is empty"),
+        (["said", " \n"], "The text is empty"),
+        (["search", ""], "leave it out to see all calls"),
+        (["show", " "], "`affidavit search` lists calls"),
+    ],
+)
+def test_an_empty_text_or_id_is_an_error_and_not_everything(
+    log: Log, capsys: pytest.CaptureFixture[str], command: list[str], says: str
+) -> None:
+    """The text names the cause and what to do, and nothing is read."""
+    before = len(accesses(log))
+    capsys.readouterr()
+    assert run(command) == 2
+    assert says in capsys.readouterr().err
+    assert len(accesses(log)) == before
+
+
+def test_what_was_said_of_a_call_that_is_not_there_is_told_from_a_call(
+    log: Log, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An annotation of a mistyped id is shown, with a note that there is no such call."""
+    with AuditLogger(log, seal="off") as audit:
+        audit.annotate("f" * 24, kind="score", name="helpful", value=4)
+        with audit.call(provider="p", message="hi") as call:
+            call.complete(text="ho")
+        audit.annotate(call.call_id, kind="score", name="helpful", value=4)
+    assert run(["show", "f" * 24]) == 0
+    found = capsys.readouterr()
+    assert "helpful" in found.out
+    assert "The call itself is not stored" in found.err
+    assert run(["show", call.call_id]) == 0
+    assert "not stored" not in capsys.readouterr().err

@@ -333,6 +333,9 @@ def test_the_command_in_words(
     assert run(["prices", "reprice", "--since", "1h"]) == 0
     assert "Difference: -0.00475 US dollars" in capsys.readouterr().out
     assert run(["prices", "reprice"]) == 2
+    told = capsys.readouterr().err
+    assert "--since 30d" in told
+    assert "--dry-run" in told
     assert run(["prices", "reprice", "--since", "now-ish"]) == 2
     own_prices(tmp_path, monkeypatch, "[[price]]\ninput = 1")
     assert run(["prices", "reprice", "--since", "1h"]) == 2

@@ -193,8 +193,13 @@ def unpriced(
 @commands.command("reprice")
 def reprice(
     since: Annotated[
-        str, typer.Option("--since", help="From: 30m, 24h, 7d, 2026-11-01 or a full time (UTC).")
-    ],
+        str | None,
+        typer.Option(
+            "--since",
+            help="From: 30m, 24h, 7d, 2026-11-01 or a full time (UTC); must be given.",
+            show_default=False,
+        ),
+    ] = None,
     until: common.Until = None,
     provider: common.Provider = None,
     model: common.Model = None,
@@ -255,7 +260,10 @@ def _span(since: str | None, until: str | None, provider: str | None, model: str
 
     start, end = common.span(since, until)
     if start is None:
-        msg = "--since is needed: 30m, 24h, 7d, 2026-11-01 or 2026-11-01T09:30."
+        msg = (
+            "Say with --since from when on calls are meant: --since 24h, --since 30d or --since "
+            "2026-11-01. With `prices reprice`, --dry-run first says what would change."
+        )
         raise ConfigError(msg)
     return Span(start, end or datetime.now(UTC) + _SOON, provider, model)
 

@@ -48,6 +48,12 @@ def said(  # noqa: PLR0913 - one parameter for each option
     from affidavit.pipeline.said import fingerprints_of
 
     wanted = _given(text, file)
+    if not wanted.strip():
+        msg = (
+            "The text is empty, and every request would have it. Give some words of it, or a file "
+            "that holds them."
+        )
+        raise ConfigError(msg)
     start, end = common.span(since, until)
     config = common.settings(collection, legacy_timezone)
     prints = fingerprints_of(config)

@@ -85,6 +85,9 @@ def search(  # noqa: PLR0913, PLR0917 - one parameter for each option
     from affidavit.store import prices_of
     from affidavit.store.questions import SearchFilter
 
+    if text is not None and not text.strip():
+        msg = "The text to look for is empty. Give a word of it, or leave it out to see all calls."
+        raise ConfigError(msg)
     start, end = common.span(since, until)
     cost_from, cost_to = _range(cost, "--cost")
     took_from, took_to = _range(took, "--took")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from affidavit.cli import _common as common
+from affidavit.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,6 +26,9 @@ def show(
     from affidavit.cli import _output as output
     from affidavit.cli._errors import FOUND_WRONG
 
+    if not call_id.strip():
+        msg = "The call's id is empty. `affidavit search` lists calls with theirs, in column id."
+        raise ConfigError(msg)
     with common.reading(uri, common.settings(collection, legacy_timezone)) as log:
         found = log.reader.call(call_id)
         log.note_access("show", {"call_id": call_id}, int(found is not None))
@@ -56,6 +60,11 @@ def _print(found: CallRecords) -> None:
         kind = "correction" if record.get("event_type") == CORRECTION else "annotation"
         title = f"{kind} at {output.moment(record.get('timestamp'))}"
         _section(title, record.get("details") or {})
+    if found.intent is None and not found.outcomes:
+        output.note(
+            "The call itself is not stored: only what was recorded about this id. It may have "
+            "expired, or `annotate` was given an id that is none; `affidavit search` lists calls."
+        )
     if found.intent is not None and call.get("status") == "initiated":
         output.note("There is no outcome: the call is under way, or its process ended before it.")
     if len(found.outcomes) > 1:

@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from affidavit import __version__
-from affidavit.console import api, pages
+from affidavit.console import api, pages, phrases
 from affidavit.console.api import problems
 from affidavit.console.api.describe import describe
 from affidavit.console.backend import Backend, run
@@ -129,7 +129,7 @@ def _title(t: Words, refusal: Refusal) -> str:
     if refusal.status in _AWAY:
         return t("trouble.away")
     titles = {403: t("trouble.forbidden"), 404: t("trouble.missing"), 429: t("trouble.often")}
-    return titles.get(refusal.status, refusal.title)
+    return titles.get(refusal.status) or phrases.said(refusal.title, t.language)
 
 
 def _to_login(request: Request, path: str) -> Response:

@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse
 
 from affidavit import __version__
-from affidavit.console import assets, figures, visible
+from affidavit.console import assets, figures, phrases, visible
 from affidavit.console.language import LANGUAGES, Words, chosen
 from affidavit.console.pages import NAV
 from affidavit.console.roles import Right, may
@@ -139,6 +139,8 @@ def environment() -> Environment:
         "chart_top": _chart_top,
         "iso": figures.iso,
         "when": _when,
+        "spoken": _spoken(phrases.said),
+        "told": _told,
         "shown": visible.isolated,
         "mark": visible.mark,
         "said": visible.said,
@@ -163,6 +165,19 @@ def _chart_top(data: Mapping[str, Any]) -> float:
     known = ([value for value in row if value is not None] for row in rows)
     join = sum if data["kind"] == "stacked" else max
     return max((float(join(row)) for row in known if row), default=0.0)
+
+
+@pass_context
+def _told(context: Context, value: Any, limit: int = visible.LONGEST) -> Markup:
+    """Write a sentence of the program in the visitor's language, as safe as one of a record.
+
+    One that is not known in that language is marked as English, for those who hear the page.
+    """
+    text, language = str(value), str(context.get("language", "en"))
+    said = phrases.said(text, language)
+    known = language == "en" or said != text or " " not in text
+    opened = Markup("<bdi>") if known else Markup('<bdi lang="en">')
+    return opened + visible.mark(said, limit) + Markup("</bdi>")
 
 
 def _spoken(written: Callable[..., str]) -> Callable[..., str]:

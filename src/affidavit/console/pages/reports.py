@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
-from affidavit.console import reporting
+from affidavit.console import phrases, reporting
 from affidavit.console.api.exports import jobs_of
 from affidavit.console.doors import Allowed, Refusal
 from affidavit.console.forms import form_of
@@ -59,7 +59,7 @@ async def one(request: Request, name: str, visitor: Visitor = Allowed(Right.INTE
         "report.html",
         visitor=visitor,
         report=reporting.shown(document),
-        sections=document["sections"],
+        sections=phrases.sections(document["sections"], words_of(request).language),
     )
 
 

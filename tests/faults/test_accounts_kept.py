@@ -62,6 +62,11 @@ def adopted(store: MemoryStore) -> list[dict[str, Any]]:
     return [beat for beat in store.heartbeats if beat["state"] == "adopted"]
 
 
+def told_of_adoption(store: MemoryStore) -> list[dict[str, Any]]:
+    """What the ledger says of spools taken over; it is told a moment after the heartbeat."""
+    return [d for d in store.documents(Dest.LEDGER) if d["event_type"] == "spool_adopted"]
+
+
 def adds_up(numbers: dict[str, int]) -> bool:
     """The law of conservation."""
     parts = ("queued", "stored", "spooled", "dead_lettered", "lost")
@@ -121,7 +126,7 @@ def test_the_ledger_names_the_numbers_that_are_lost(tmp_path: Path) -> None:
     in_child(lambda: (one_call(AuditLogger(Dying("memory:named"), config)), time.sleep(5)))  # type: ignore[arg-type,return-value]
     store = MemoryStore("memory:named")
     with AuditLogger(store, config) as audit:
-        assert eventually(lambda: adopted(store))
+        assert eventually(lambda: told_of_adoption(store))
         audit.flush()
     report = next(d for d in store.documents(Dest.LEDGER) if d["event_type"] == "spool_adopted")
     named = [
@@ -131,6 +136,55 @@ def test_the_ledger_names_the_numbers_that_are_lost(tmp_path: Path) -> None:
     lost = report["details"]["records"]["lost"] + report["details"]["ledger"]["lost"]
     assert lost >= 2
     assert len(named) + not_numbered == lost
+
+
+@pytest.mark.requirement("R6")
+def test_more_lost_numbers_than_a_ledger_record_names_take_several(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every other record of what was under way arrived: each of the rest is named all the same."""
+    config = AuditConfig(spool_dir=str(tmp_path / "spool"), async_writes=True, seal="off")
+    under_way = tmp_path / "under_way"
+
+    class Dying(MemoryStore):
+        def append(self, batch: list[Encoded], timeout_s: float) -> list[Verdict]:  # type: ignore[override]
+            if sum(record.dest is Dest.RECORDS for record in batch) >= 8:
+                under_way.write_bytes(pickle.dumps([tuple(record) for record in batch]))
+                os.kill(os.getpid(), signal.SIGKILL)
+            if any(record.dest is Dest.RECORDS for record in batch):
+                time.sleep(0.5)  # so that the others come together
+            return super().append(batch, timeout_s)
+
+    def work() -> None:
+        audit = AuditLogger(Dying("memory:parts"), config)
+        for _ in range(10):
+            one_call(audit)
+        time.sleep(5)
+
+    in_child(work)
+    sent = pickle.loads(under_way.read_bytes())  # noqa: S301 - our own file
+    monkeypatch.setattr("affidavit._engine.adopt.MOST_NAMED", 3)
+    store = MemoryStore("memory:parts")
+    from affidavit.store.base import Encoded
+
+    store.append([Encoded(*record) for record in sent[::2]], 1.0)
+    with AuditLogger(store, config) as audit:
+        assert eventually(lambda: any("records" in d["details"] for d in told_of_adoption(store)))
+        audit.flush()
+    told = told_of_adoption(store)
+    assert len(told) > 1
+    (whole,) = (each for each in told if "records" in each["details"])
+    assert all(len(each["details"]["lost_seqs"]) <= 3 for each in told)
+    named = [
+        seq
+        for each in told
+        for first, last in each["details"]["lost_seqs"]
+        for seq in range(first, last + 1)
+    ]
+    lost = whole["details"]["records"]["lost"] + whole["details"]["ledger"]["lost"]
+    assert len(set(named)) == len(named)
+    assert len(named) + whole["details"]["lost_unnumbered"] == lost
+    assert {record[2] for record in sent[1::2]} <= {*named}
 
 
 @pytest.mark.requirement("R6")

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 import bson
 from bson.objectid import ObjectId
 
-from affidavit._engine.core import Core, logger
+from affidavit._engine.core import MOST_NAMED, Core, logger
 from affidavit._engine.ticket import State
 from affidavit.errors import SpoolError, StoreError
 from affidavit.event import Dest, LedgerEvent
@@ -31,9 +31,6 @@ from affidavit.store.base import Encoded
 QUESTION_TIMEOUT_S: Final = 10.0
 SETTLE_S: Final = 1.0
 """Seconds between two questions that must agree before absent records count as lost."""
-
-MAX_RANGES: Final = 1000
-"""Ranges of lost numbers that one ledger record names."""
 
 Ship = Callable[[Any, str], tuple[int, int] | None]
 ShipLeaves = Callable[[SqliteSpool], bool]
@@ -199,11 +196,11 @@ class Adopter:
                 LedgerEvent.DEAD_LETTER,
                 {
                     "writer": owned.writer,
-                    "refused_seqs": ranges[at : at + MAX_RANGES],
+                    "refused_seqs": ranges[at : at + MOST_NAMED],
                     "reasons": reasons,
                 },
             )
-            for at in range(0, len(ranges), MAX_RANGES)
+            for at in range(0, len(ranges), MOST_NAMED)
         ]
         if any(ticket.wait(QUESTION_TIMEOUT_S) < State.SPOOLED for ticket in tickets):
             return False
@@ -233,11 +230,16 @@ class Adopter:
         total = sum(lost.by_dest.values())
         if total:
             core.ledger(LedgerEvent.RECORDS_LOST, {"writer": owned.writer, "count": total})
+        for at in range(MOST_NAMED, len(lost.seqs), MOST_NAMED):
+            more = {"writer": owned.writer, "lost_seqs": lost.seqs[at : at + MOST_NAMED]}
+            told = core.ledger(LedgerEvent.SPOOL_ADOPTED, more)
+            if told.wait(QUESTION_TIMEOUT_S) < State.SPOOLED:
+                return False
         details = {
             "writer": owned.writer,
             **numbers,
             # First and last numbers of what was absent: a record that arrives after all shows.
-            "lost_seqs": lost.seqs[:MAX_RANGES],
+            "lost_seqs": lost.seqs[:MOST_NAMED],
             "lost_unnumbered": lost.unnumbered + counters.get(Slot.UNNUMBERED, None),
         }
         ticket = core.ledger(LedgerEvent.SPOOL_ADOPTED, details)

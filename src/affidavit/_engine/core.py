@@ -30,6 +30,8 @@ from affidavit.spool.owner import OwnedSpool
 from affidavit.store.base import Encoded, Outcome, Store, Verdict
 
 NOTE_EVERY_S: Final = 60.0
+MOST_NAMED: Final = 1000
+"""Numbers, or ranges of them, that one ledger record names; what is more goes into another one."""
 
 logger: Final = logging.getLogger("affidavit")
 
@@ -199,10 +201,11 @@ class Core:
             ", ".join(reasons),
         )
         if any(record.dest is Dest.RECORDS for record in records):
-            self.ledger(
-                LedgerEvent.DEAD_LETTER,
-                {"seqs": [record.seq for record in records][:1000], "reasons": reasons},
-            )
+            # All of them: whoever verifies takes a number that nobody names for a missing record.
+            seqs = [record.seq for record in records]
+            for at in range(0, len(seqs), MOST_NAMED):
+                named = {"seqs": seqs[at : at + MOST_NAMED], "reasons": reasons}
+                self.ledger(LedgerEvent.DEAD_LETTER, named)
         return State.DEAD
 
     def note_retried(self) -> None:

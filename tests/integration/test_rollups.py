@@ -8,9 +8,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from bson.decimal128 import Decimal128
@@ -150,6 +152,20 @@ def agree(log: MongoLog, database: Log, questions: Iterable[SumQuestion] = FITTI
         assert log.calls.source(question).name == "rollups", log.calls.source(question)
         found = {key: sums.only(question.measures) for key, sums in log.calls.sums(question)}
         assert found == dict(oracle.sums(question)), question
+
+
+def calls_held(database: Log) -> dict[str, int]:
+    """How many calls the cells of each shape have in all."""
+    held = cells(database).items()
+    return {
+        letter: sum(cell.get("calls", 0) for name, cell in held if name[0] == letter)
+        for letter in "hmtu"
+    }
+
+
+def calls_by_day(log: MongoLog) -> Counter[str | None]:
+    """How many calls each day of Madrid has, as rollups answer it."""
+    return Counter({key[0]: sums.calls for key, sums in log.calls.sums(ask(("day",)))})
 
 
 def same_when_rebuilt(log: MongoLog, database: Log) -> None:
@@ -301,10 +317,14 @@ def test_a_call_that_is_about_another_day_counts_there(log: MongoLog, database: 
     numbered, chance = Numbered("late"), random.Random(4)
     store(database)
     fold(log, database)
-    database.llm_audit.insert_many(
-        [call(numbered, chance, NOW - timedelta(days=10, hours=n)) for n in range(5)]
-    )
+    held, before = calls_held(database), calls_by_day(log)
+    late = [call(numbered, chance, NOW - timedelta(days=10, hours=n)) for n in range(5)]
+    database.llm_audit.insert_many(late)
     fold(log, database)
+    assert calls_held(database) == {letter: count + 5 for letter, count in held.items()}
+    zone = ZoneInfo("Europe/Madrid")
+    added = Counter(f"{each['timestamp'].astimezone(zone):%Y-%m-%d}" for each in late)
+    assert calls_by_day(log) - before == added
     agree(log, database)
     same_when_rebuilt(log, database)
 
@@ -354,6 +374,8 @@ def test_two_keepers_do_no_harm(log: MongoLog, database: Log) -> None:
     for thread in threads:
         thread.join()
     keeper(log).catch_up()
+    outcomes = database.llm_audit.count_documents({"event_type": "llm_response"})
+    assert calls_held(database) == dict.fromkeys("hmtu", outcomes)
     agree(log, database)
     same_when_rebuilt(log, database)
 
@@ -782,4 +804,7 @@ def test_an_absurd_amount_does_not_stop_it(log: MongoLog, database: Log) -> None
         made.append(outcome)
         database.llm_audit.insert_one(outcome)
         fold(log, database)
+    [(_key, total)] = log.calls.sums(ask())
+    assert total.cost_nano == 20 * 999_999_999_999_000_000_001
+    assert total.cost_nano > 2**63
     agree(log, database, [ask(("user_id",)), ask(("model",)), ask()])

@@ -188,10 +188,12 @@ def test_no_text_makes_anything_but_an_error(text: str) -> None:
     """Hostile files included."""
     export = Export("anthropic")
     for head in ("", "usage_date_utc,model,cost_usd,usage_output_tokens\n"):
+        error: Exception | None = None
         try:
             read_export(export, "x.csv", (head + text).encode("utf-8", "surrogatepass"))
-        except ConfigError:
-            continue
+        except Exception as caught:
+            error = caught
+        assert error is None or isinstance(error, ConfigError)
 
 
 # -- comparing -------------------------------------------------------------------------------------

@@ -430,3 +430,20 @@ def test_what_was_said_of_a_call_that_is_not_there_is_told_from_a_call(
     assert "The call itself is not stored" in found.err
     assert run(["show", call.call_id]) == 0
     assert "not stored" not in capsys.readouterr().err
+
+
+def test_long_names_in_a_search_stay_distinct(log: Log, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those that differ in their middle alone too; --json has them whole."""
+    users = [f"{'u' * 90}{n}{'v' * 90}" for n in range(3)]
+    with AuditLogger(log, seal="off") as audit:
+        for name in users:
+            model = f"{'m' * 60}{name[90]}"
+            with audit.call(provider="p", model=model, message="hi", user_id=name) as call:
+                call.complete(text="ho")
+    assert run(["search"]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 200
+    lines = [line.split() for line in out.splitlines() if "uuuu" in line]
+    shown = [word for line in lines for word in line if word.startswith("uuuu")]
+    assert len({*shown}) == len(shown) == 3
+    assert {row["user_id"] for row in asked(capsys, "search")["rows"]} == {*users}

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
+from affidavit.cli._fitting import distinct
 from affidavit.cli._output import cell, moment
 from affidavit.cli._text import excerpt
 
@@ -59,13 +60,23 @@ def line(
         KINDS.get(kind, kind),
         record.get("status"),
         record.get("user_id"),
-        _short(record.get("model") or record.get("provider") or response.get("provider_used"), 28),
+        record.get("model") or record.get("provider") or response.get("provider_used"),
         response.get("tokens_used"),
         cost,
         round(took) if isinstance(took, int | float) else None,
         identity,
         summary(record),
     )
+
+
+def shortened(rows: Sequence[tuple[object, ...]]) -> list[list[object]]:
+    """Cut long names of users and models out of their middle; those of one table stay distinct."""
+    places = [COLUMNS.index(name) for name in ("user", "model")]
+    short = distinct(name for row in rows for at in places if isinstance(name := row[at], str))
+    return [
+        [short.get(v, v) if at in places and isinstance(v, str) else v for at, v in enumerate(row)]
+        for row in rows
+    ]
 
 
 def summary(record: Mapping[str, Any]) -> str:
@@ -91,7 +102,3 @@ def _newest_turn(request: Mapping[str, Any]) -> object:
 def _part(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     part = record.get(name)
     return part if isinstance(part, Mapping) else {}
-
-
-def _short(value: object, length: int) -> object:
-    return excerpt(value, length) if isinstance(value, str) else value

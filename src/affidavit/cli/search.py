@@ -81,7 +81,7 @@ def search(  # noqa: PLR0913, PLR0917 - one parameter for each option
 ) -> None:
     """Find calls and events, newest first. The reading is noted in the ledger."""
     from affidavit.cli import _output as output
-    from affidavit.cli._rows import CALLS, COLUMNS, CORRECTED, line
+    from affidavit.cli._rows import CALLS, COLUMNS, CORRECTED, line, shortened
     from affidavit.store import prices_of
     from affidavit.store.questions import SearchFilter
 
@@ -125,7 +125,7 @@ def search(  # noqa: PLR0913, PLR0917 - one parameter for each option
     if json:
         output.as_json({"rows": page.rows, "next": page.next})
         return
-    output.table(COLUMNS, (line(row, fixed) for row in page.rows))
+    output.table(COLUMNS, shortened([line(row, fixed) for row in page.rows]))
     if fixed:
         output.note(f"{CORRECTED} corrected; `affidavit show` of the id has what was recorded.")
     if not page.rows:

@@ -26,6 +26,8 @@ _AT_ONCE: Final = 512
 def listening(serve: ServeConfig) -> socket.socket:
     """Open the port, so that it is known and taken. Raises ConfigError where it cannot be had.
 
+    Who connects from now on waits until the service answers, and is not refused.
+
     The certificate and its key are looked at before, so that what is wrong with them is said.
     """
     _check_tls(serve)
@@ -35,6 +37,7 @@ def listening(serve: ServeConfig) -> socket.socket:
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         made.bind((serve.host, serve.port))
+        made.listen()  # until then another process could bind the same port
     except OSError as error:
         made.close()
         msg = (

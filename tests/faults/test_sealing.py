@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import threading
@@ -23,6 +24,7 @@ from affidavit.store import connect_seals
 from tests.conftest import with_database
 from tests.support.processes import WorkerProcess
 from tests.support.sealing import check_log, sealed_numbers
+from tests.support.watching import until
 from tests.support.worker import MODES, Job
 
 if TYPE_CHECKING:
@@ -116,45 +118,43 @@ def test_eight_writers_with_kills_and_late_spools_leave_nothing_unexplained(
     workers = [WorkerProcess(job(n, mode)) for n, mode in enumerate([*MODES, *MODES])]
     sealer = sealing(uri, stop)
     config, told = AuditConfig(), list[str]()
-    looking = connect_seals(uri, config)
-    rounds = rolling.Rolling(
-        looking, lambda: keys.open_key(looking, config, create=False).vkey, 20, where="service",
-        tell=told.append, first_s=1.0,
-    )  # fmt: skip
-    rounds.start()
-    try:
-        time.sleep(2)
-        for each in workers[:3]:
-            each.kill()
-        private_mongod.kill()
-        time.sleep(2)
-        for each in workers[3:6]:
-            each.kill()
-        private_mongod.restart()
-        workers += [WorkerProcess(job(8 + n, mode)) for n, mode in enumerate(MODES)]
-        time.sleep(3)
-        for each in workers[6:]:
-            each.stop()
-    finally:
-        stop.set()
-        sealer.join(60)
-    with AuditLogger(uri, spool_dir=str(tmp_path / "spool"), seal="off") as audit:
-        audit.flush(10)
-    store = connect_seals(uri, config)
-    for late in (timedelta(minutes=2), timedelta(hours=2)):  # also what was late is sealed
-        clock = functools.partial(_later, late)
-        seal_once(Sealer(store, lambda: keys.open_key(store, config), clock=clock))
-    assert check_log(store) > 500
-    assert unexplained(store) == []
-    rounds.stop()
-    assert rounds.rounds > 1
-    assert [text for text in told if "DOES NOT HOLD" in text] == []
-    vkey, now_ms = keys.open_key(store, config).vkey, int(time.time() * 1000)
-    report = verify(store, Trust(vkey), now_ms=now_ms)
-    assert (report.findings, report.counts["matched"] > 500) == ([], True)
-    looking.close()
-    print(Counter(event for seal in store.seals() for event in _kinds(seal)))
-    store.close()
+    with contextlib.ExitStack() as opened:
+        looking = opened.enter_context(contextlib.closing(connect_seals(uri, config)))
+        rounds = opened.enter_context(rolling.Rolling(
+            looking, lambda: keys.open_key(looking, config, create=False).vkey, 20, where="service",
+            tell=told.append, first_s=1.0,
+        ))  # fmt: skip
+        try:
+            time.sleep(2)
+            for each in workers[:3]:
+                each.kill()
+            private_mongod.kill()
+            time.sleep(2)
+            for each in workers[3:6]:
+                each.kill()
+            private_mongod.restart()
+            workers += [WorkerProcess(job(8 + n, mode)) for n, mode in enumerate(MODES)]
+            time.sleep(3)
+            until(lambda: rounds.rounds > 1, "the second round, while others write", 90)
+            for each in workers[6:]:
+                each.stop()
+        finally:
+            stop.set()
+            sealer.join(60)
+        with AuditLogger(uri, spool_dir=str(tmp_path / "spool"), seal="off") as audit:
+            audit.flush(10)
+        store = opened.enter_context(contextlib.closing(connect_seals(uri, config)))
+        for late in (timedelta(minutes=2), timedelta(hours=2)):  # also what was late is sealed
+            clock = functools.partial(_later, late)
+            seal_once(Sealer(store, lambda: keys.open_key(store, config), clock=clock))
+        assert check_log(store) > 500
+        assert unexplained(store) == []
+        rounds.stop()
+        assert [text for text in told if "DOES NOT HOLD" in text] == []
+        vkey, now_ms = keys.open_key(store, config).vkey, int(time.time() * 1000)
+        report = verify(store, Trust(vkey), now_ms=now_ms)
+        assert (report.findings, report.counts["matched"] > 500) == ([], True)
+        print(Counter(event for seal in store.seals() for event in _kinds(seal)))
 
 
 def _later(by: timedelta) -> datetime:
@@ -170,21 +170,21 @@ def test_a_record_is_sealed_within_seconds(private_mongod: Mongod, tmp_path: Pat
     uri = with_database(private_mongod.uri, "quick")
     stop = threading.Event()
     with AuditLogger(uri, spool_dir=str(tmp_path), seal="off") as audit:
-        sealer = sealing(uri, stop)
+        sealer, calls = sealing(uri, stop), 0
         try:
             end_s = time.monotonic() + 6
-            while time.monotonic() < end_s:
+            while time.monotonic() < end_s or calls < 200:
                 with audit.call(provider="p", model="m", message="hello", user_id="u") as call:
                     call.complete(text="answer")
+                calls += 1
                 time.sleep(0.01)
-            time.sleep(3)
+            with contextlib.closing(connect_seals(uri, AuditConfig())) as store:
+                until(lambda: len(_waited_s(store)) >= 2 * calls, "the last call's seal", 30)
         finally:
             stop.set()
             sealer.join(60)
-    store = connect_seals(uri, AuditConfig())
-    waited = sorted(_waited_s(store))
-    store.close()
-    assert len(waited) > 300
+    with contextlib.closing(connect_seals(uri, AuditConfig())) as store:
+        waited = sorted(_waited_s(store))
     p50_s, p99_s = waited[len(waited) // 2], waited[-len(waited) // 100]
     print(f"record to sealed: p50 {p50_s:.2f} s, p99 {p99_s:.2f} s")
     assert p99_s < 5.0

@@ -17,7 +17,10 @@ PROGRAM = """
 import signal, sys, time
 from affidavit import AuditConfig, AuditLogger
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-audit = AuditLogger(sys.argv[1], AuditConfig.high_volume(separate_database=False))
+# A disk may stall for seconds; that the rest then waits in the spool is told by other tests.
+audit = AuditLogger(
+    sys.argv[1], AuditConfig.high_volume(separate_database=False, write_timeout=30.0)
+)
 for _ in range(200):
     with audit.call(provider="p", message="hi") as call:
         call.complete(text="x")

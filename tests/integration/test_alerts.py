@@ -931,11 +931,19 @@ def test_a_process_that_stands_by_says_so_and_who_acts(
 
 
 @pytest.mark.serial
+@pytest.mark.timeout(300)
 def test_of_two_processes_one_tells_and_the_other_takes_over_when_it_is_killed(
     mongodb_uri: str, tmp_path: Path
 ) -> None:
-    """Two daemons, one event after the other, a kill between them: each told once."""
-    with HttpReceiver() as receiver, AuditLogger() as audit:
+    """Two daemons, one event after the other, a kill between them: each told once.
+
+    The kill comes when the delivery is noted; before that a notice would be sent again, on purpose.
+    """
+    with (
+        HttpReceiver() as receiver,
+        AuditLogger() as audit,
+        open_log(mongodb_uri, AuditConfig()) as log,
+    ):
         record(audit)
         settings = {
             **os.environ,
@@ -961,6 +969,7 @@ def test_of_two_processes_one_tells_and_the_other_takes_over_when_it_is_killed(
             acting = [line["acting"] for line in lines].index(True)
             audit.security_event(kind="one", severity="high")
             until(lambda: bool(receiver.posted), "the first notice", 90)
+            until(lambda: not (alerts_of(log).peek()[0] or {}).get("due"), "the note of it", 30)
             daemons[acting].kill()
             audit.security_event(kind="two", severity="high")
             until(lambda: len(receiver.posted) > 1, "the second notice", 110)

@@ -13,6 +13,7 @@ import pytest
 from tests.conftest import with_database
 from tests.support.console import serving
 from tests.support.pages import words
+from tests.support.watching import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,8 +58,7 @@ def test_no_page_route_or_log_names_a_class_of_the_driver(
                 assert answer.status_code != httpx.codes.INTERNAL_SERVER_ERROR, path
                 found = INSIDE.search(answer.text)
                 assert found is None, (path, answer.text[found.start() - 200 :][:400])
-            if served.backend.pulse.away_since is None:
-                time.sleep(5)
+            until(lambda: served.backend.pulse.away_since is not None, "that it is known")
         began_s = time.monotonic()
         assert api.get("/api/v1/tokens").status_code == httpx.codes.SERVICE_UNAVAILABLE
         assert time.monotonic() - began_s < 2  # seconds; it takes five to find it out

@@ -147,6 +147,37 @@ def test_the_list_of_keys_has_no_barrier(visit: Any, shoot: Callable[..., None])
     assert not wrong, "\n".join(wrong)
 
 
+# Texts that lose letters: out of their box to the right, or a word that was broken in two.
+_LOST: Final = """() => {
+  const all = (wanted) => [...document.querySelectorAll(wanted)];
+  const left = (one) => {
+    const range = document.createRange();
+    range.selectNodeContents(one);
+    return range.getBoundingClientRect().left;
+  };
+  const lines = (one) =>
+    one.getBoundingClientRect().height / parseFloat(getComputedStyle(one).lineHeight);
+  return [
+    ...all(".side nav a").filter((one) => one.scrollWidth > one.clientWidth),
+    ...all(".tile-value.word").filter((one) => !/ /.test(one.textContent) && lines(one) > 1.9),
+    ...all("caption:not(.hidden)").filter((one) => left(one) > innerWidth / 2),
+    ...all(".calls-table, .heat").filter((one) => innerWidth > 1400
+      && one.scrollWidth > one.parentElement.clientWidth),
+  ].map((one) => one.textContent.trim().slice(0, 60));
+}"""
+
+
+@pytest.mark.parametrize("path", ["/calls?last=30d", "/cost?view=use&last=90d", "/integrity"])
+def test_longer_words_of_spanish_are_not_cut(visit: Any, path: str) -> None:
+    """Names of pages, levels, the title of the map and the notes of a list are seen whole."""
+    page = visit(locale="es-ES", reduced_motion="reduce")
+    for width, height in SIZES:
+        page.set_viewport_size({"width": width, "height": height})
+        page.goto(path)
+        page.wait_for_load_state("networkidle")
+        assert page.evaluate(_LOST) == [], width
+
+
 def test_pages_are_spanish_for_who_asks_for_it(visit: Any, shoot: Callable[..., None]) -> None:
     """A browser that wants Spanish gets it, numbers included, and axe finds nothing."""
     page = visit(locale="es-ES", reduced_motion="reduce")

@@ -19,7 +19,7 @@ COMPOSED = {
     *(f"{{0}} USD, {{1}} % {more} than the month before" for more in ("more", "less")),
     *("Budget by department", "Budget by user", "records and the rollups"),
     *("{0} days ago", "{0} min ago", "{0}; {1} leaf batches wait, the oldest for {2} s"),
-    "Method Not Allowed",
+    *("Method Not Allowed", "{0} calls have no price and count as nothing: {1} and {2} more."),
 }
 """Put together of several texts, or another program's."""
 
@@ -74,6 +74,9 @@ def test_a_sentence_is_said_in_the_language_with_its_values() -> None:
     assert said(text, "es") == (
         "El rol viewer no tiene derecho a ver métricas y alertas. Roles que lo tienen: auditor, "
         "admin. Un administrador puede crear un token con uno de ellos."
+    )
+    assert said("1,234 calls have no price and count as nothing: a b (3) and 5 more.", "es") == (
+        "1.234 llamadas no tienen precio y no cuentan nada: a b (3) y 5 más."
     )
     assert said("The cost of 1,234 calls is an estimate.", "es") == (
         "El coste de 1.234 llamadas es una estimación."

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, Final, TypedDict, cast
 from zoneinfo import ZoneInfo
 
+from affidavit.canonical.values import is_unicode
 from affidavit.errors import ConfigError
 from affidavit.store.analytics import SumQuestion, check_key
 from affidavit.tally.facts import FIELD, KEYS, text_of
@@ -199,21 +200,13 @@ def chosen(where: object) -> dict[str, str | None]:
                 "calls that have none; ask again for each of several."
             )
             raise ConfigError(msg)
-        if text is not None and not _is_unicode(text):
+        if text is not None and not is_unicode(text):
             msg = (
                 f"where={{{name!r}: …}} holds half a character (a lone surrogate), as no text does."
             )
             raise ConfigError(msg)
         found[name] = text
     return found
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _names(by: object) -> tuple[str, ...]:

@@ -38,6 +38,7 @@ _COMPRESSED: Final = 128
 """Subtype of a compressed text; what is stored so counts as its text (see pipeline.compress)."""
 
 _MAGIC: Final = b"AZ1"
+
 _EXPANDED_LIMIT: Final = 16 * 1024**2
 """Bytes a compressed text may expand to: no document holds more."""
 
@@ -273,3 +274,12 @@ def _untagged(text: str) -> Any:  # noqa: PLR0911 - a dispatch over tags
         return Binary(b64decode(data, validate=True), int(subtype, 16))
     msg = "unknown tag"
     raise ValueError(msg)
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written as UTF-8: it holds no half of a pair of surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

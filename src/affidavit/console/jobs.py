@@ -23,6 +23,8 @@ from affidavit.errors import AffidavitError, ConfigError, StoreError
 from affidavit.integrity.errors import IntegrityError
 
 if TYPE_CHECKING:
+    from fastapi import Request
+
     from affidavit.console.visitor import Visitor
     from affidavit.store.serving import ServiceStore
 
@@ -246,3 +248,13 @@ class Jobs:
 
 _HELD: Final = 20
 """Ended jobs that a process remembers by itself."""
+
+
+def jobs_of(request: Request) -> Jobs:
+    """Give the background work of the process that was asked."""
+    state = request.app.state
+    found: Jobs | None = getattr(state, "jobs", None)
+    if found is None:
+        backend = state.backend
+        found = state.jobs = Jobs(lambda: backend.service)
+    return found

@@ -24,6 +24,7 @@ from affidavit.analytics.questions import month_span
 from affidavit.anchors.configured import anchors_of
 from affidavit.anchors.health import look, words
 from affidavit.console.api.problems import not_found
+from affidavit.console.doors import Refusal
 from affidavit.errors import ConfigError, StoreRefused
 from affidavit.evidence.monthly import FORMS, Written, handed_over, written
 from affidavit.evidence.report import integrity_of
@@ -97,6 +98,15 @@ def made(
         "files": dict(packed.files),
         "bytes": sum(map(len, packed.files.values())),
     }
+
+
+def whole_log_only(
+    visitor: Visitor,
+    detail: str = "A report is of the whole log, and this token sees a part of it.",
+) -> None:
+    """Raise Refusal where somebody sees a part of the log only."""
+    if not visitor.scope.everything:
+        raise Refusal(403, "Not allowed", detail)
 
 
 def begin_work(backend: Backend, visitor: Visitor, month: str) -> Work:

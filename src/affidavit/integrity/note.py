@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, NamedTuple, Protocol
 
+from affidavit.canonical.values import is_unicode
 from affidavit.integrity.errors import FormatError, SignatureError
 
 ED25519: Final = 1
@@ -254,7 +255,7 @@ def check_name(name: str) -> None:
     if not name or len(name) > LONGEST_NAME or "+" in name:
         msg = f"The name of a key has 1 to {LONGEST_NAME} characters, and no plus sign."
         raise FormatError(msg)
-    if any(c.isspace() or c < " " or c == "\x7f" for c in name) or not _is_unicode(name):
+    if any(c.isspace() or c < " " or c == "\x7f" for c in name) or not is_unicode(name):
         msg = "The name of a key holds no spaces, no control characters, and is valid Unicode."
         raise FormatError(msg)
 
@@ -309,18 +310,10 @@ def _check_text(text: str) -> None:
 
 def _check_characters(text: str) -> None:
     found = _CONTROL.search(text)
-    if found is not None or not _is_unicode(text):
+    if found is not None or not is_unicode(text):
         line = text.count("\n", 0, found.start()) + 1 if found is not None else 1
         msg = f"Line {line}: a note holds valid Unicode, and no control character but newline."
         raise FormatError(msg)
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _signature(line: str, number: int) -> Signature:

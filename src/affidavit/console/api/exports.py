@@ -13,6 +13,7 @@ from affidavit.console.api import paging
 from affidavit.console.api.calls import CallId, backend_of, no_call, read
 from affidavit.console.api.writing import answer, checked, reason_of, require
 from affidavit.console.doors import Allowed
+from affidavit.console.jobs import jobs_of
 from affidavit.console.roles import Right
 from affidavit.console.seeing import records_of
 from affidavit.console.threads import run
@@ -22,7 +23,6 @@ from affidavit.tally.facts import FIELD
 
 if TYPE_CHECKING:
     from affidavit.console.backend import Backend
-    from affidavit.console.jobs import Jobs
 
 router = APIRouter(prefix="/api/v1", tags=["exports"])
 
@@ -47,18 +47,6 @@ class NewExport(BaseModel):
     )
     content: bool = Field(default=False, description="Requests and answers too; needs a reason.")
     reason: str | None = Field(default=None, max_length=reasons.LONGEST)
-
-
-def jobs_of(request: Request) -> Jobs:
-    """Give the background work of this process."""
-    state = request.app.state
-    found: Jobs | None = getattr(state, "jobs", None)
-    if found is None:
-        from affidavit.console.jobs import Jobs
-
-        backend = backend_of(request)
-        found = state.jobs = Jobs(lambda: backend.service)
-    return found
 
 
 @router.post(

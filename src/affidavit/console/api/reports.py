@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from affidavit.console import reporting
 from affidavit.console.api import paging
 from affidavit.console.api.calls import backend_of
-from affidavit.console.api.exports import jobs_of
 from affidavit.console.api.problems import not_found
 from affidavit.console.api.writing import answer
-from affidavit.console.doors import Allowed, Refusal
+from affidavit.console.doors import Allowed
+from affidavit.console.jobs import jobs_of
 from affidavit.console.roles import Right
 from affidavit.console.threads import run
 from affidavit.console.visitor import Visitor
@@ -50,7 +50,7 @@ class NewReport(BaseModel):
 @router.get("/reports", summary="List monthly reports")
 async def list_(request: Request, visitor: Visitor = Allowed(Right.INTEGRITY)) -> Response:
     """Give the reports there are, newest first: those of the clock are called by their month."""
-    _whole_log_only(visitor)
+    reporting.whole_log_only(visitor)
     paging.single(request.query_params, ())
     return answer({"reports": await run(reporting.listed, backend_of(request))})
 
@@ -63,7 +63,7 @@ async def start(
 
     Answers with the work; look at it again, where Location says, until its state is `done`.
     """
-    _whole_log_only(visitor)
+    reporting.whole_log_only(visitor)
     paging.single(request.query_params, ())
     work = await run(reporting.begin_work, backend_of(request), visitor, wanted.month)
     by, asked = (visitor.name, visitor.account), {"month": wanted.month}
@@ -82,7 +82,7 @@ async def making(
 
     `running`, `done`, `failed`, or `cut_off` where its process ended before it.
     """
-    _whole_log_only(visitor)
+    reporting.whole_log_only(visitor)
     paging.single(request.query_params, ())
     found = await run(jobs_of(request).find, reporting.JOB, job)
     if found is None:
@@ -95,7 +95,7 @@ async def one(
     request: Request, name: Name, visitor: Visitor = Allowed(Right.INTEGRITY)
 ) -> Response:
     """Give what it says, as sections and tables. The reading is noted in the ledger before."""
-    _whole_log_only(visitor)
+    reporting.whole_log_only(visitor)
     paging.single(request.query_params, ())
     document = await run(reporting.read, backend_of(request), visitor, name)
     return answer({**reporting.shown(document), "sections": document["sections"]})
@@ -114,12 +114,6 @@ async def file(
 
     `affidavit report --check` checks the unpacked folder. The reading is noted before.
     """
-    _whole_log_only(visitor)
+    reporting.whole_log_only(visitor)
     paging.single(request.query_params, ())
     return await run(reporting.download, backend_of(request), visitor, name)
-
-
-def _whole_log_only(visitor: Visitor) -> None:
-    if not visitor.scope.everything:
-        detail = "A report is of the whole log, and this token sees a part of it."
-        raise Refusal(403, "Not allowed", detail)

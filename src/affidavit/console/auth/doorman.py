@@ -13,6 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from affidavit.console.auth import secret
@@ -127,20 +128,12 @@ class Doorman:
         try:
             if scheme:
                 text = given.strip()
-                token = self._known_tokens.fresh(text)
-                if token is None:
-                    token = await self._asked_of_store(
-                        lambda: self.tokens.find(text), self._known_tokens, text
-                    )
+                token = await self._find(self._known_tokens, text, self.tokens.find)
                 if token is not None and token.works(now):
                     found = (token.id, token.role, token.scope)
             else:
                 cookie = request.cookies.get(self.cookie, "")
-                session = self._known_sessions.fresh(cookie)
-                if session is None:
-                    session = await self._asked_of_store(
-                        lambda: self.sessions.find(cookie), self._known_sessions, cookie
-                    )
+                session = await self._find(self._known_sessions, cookie, self.sessions.find)
                 if session is not None and now < session.until:
                     found = (session.id, session.role, session.scope)
         except Refusal:
@@ -148,14 +141,10 @@ class Doorman:
         return found == (visitor.id, visitor.role, visitor.scope)
 
     async def _by_token(self, text: str, address: str) -> Visitor:
-        token = self._known_tokens.fresh(text)
-        if token is None:
-            if self._known_tokens.last(text) is None:
-                # Who fails from an address holds up nobody there whose token is known.
-                self.check_attempts(address)
-            token = await self._asked_of_store(
-                lambda: _used(self.tokens, text), self._known_tokens, text
-            )
+        if self._known_tokens.last(text) is None:
+            # Who fails from an address holds up nobody there whose token is known.
+            self.check_attempts(address)
+        token = await self._find(self._known_tokens, text, partial(_used, self.tokens))
         if token is None or not token.works(datetime.now(UTC)):
             self.attempts.failed(address)
             raise _nobody("The token is unknown, has expired, or was ended. Ask for a new one.")
@@ -164,13 +153,8 @@ class Doorman:
     async def _by_cookie(self, cookie: str, *, uses: bool) -> Visitor:
         if not cookie:
             raise _nobody("Log in, or send `Authorization: Bearer <token>`.")
-        session = self._known_sessions.fresh(cookie)
-        if session is None:
-            session = await self._asked_of_store(
-                lambda: (_seen if uses else Sessions.find)(self.sessions, cookie),
-                self._known_sessions,
-                cookie,
-            )
+        ask = partial(_seen, self.sessions) if uses else self.sessions.find
+        session = await self._find(self._known_sessions, cookie, ask)
         if session is None or datetime.now(UTC) >= session.until:
             raise _nobody("The session has ended. Log in again.")
         csrf = secret.derived(cookie, _CSRF)
@@ -184,15 +168,17 @@ class Doorman:
             csrf,
         )
 
-    async def _asked_of_store(
-        self, ask: Callable[[], T | None], known: _Known[T], text: str
-    ) -> T | None:
+    async def _find(self, known: _Known[T], text: str, ask: Callable[[str], T | None]) -> T | None:
+        """Give what a text stands for: as known of the last seconds, else as the store says."""
+        fresh = known.fresh(text)
+        if fresh is not None:
+            return fresh
         last = known.last(text)
         if last is not None and time.monotonic() < self._away_until_s:
             return last  # it did not answer a moment ago: nobody waits for that again
         try:
             self._pulse.check()
-            found = await run(ask)
+            found = await run(ask, text)
         except StoreUnavailable as error:
             self._away_until_s = time.monotonic() + REMEMBERED_S
             last = known.last(text)

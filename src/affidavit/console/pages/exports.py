@@ -10,12 +10,12 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from affidavit.console import exporting
-from affidavit.console.api.exports import jobs_of
 from affidavit.console.api.writing import require
 from affidavit.console.doors import Allowed, Refusal
 from affidavit.console.figures import iso
 from affidavit.console.filtering import Narrowed, read_narrowed
 from affidavit.console.forms import form_of
+from affidavit.console.jobs import jobs_of
 from affidavit.console.pages.call import reason_problem
 from affidavit.console.render import render
 from affidavit.console.roles import Right

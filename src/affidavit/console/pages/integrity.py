@@ -20,7 +20,7 @@ from affidavit.console import evidencing
 from affidavit.console.api import problems
 from affidavit.console.doors import Allowed, Refusal
 from affidavit.console.forms import form_of
-from affidavit.console.jobs import Job, Jobs
+from affidavit.console.jobs import Job, jobs_of
 from affidavit.console.pages.call import reason_problem
 from affidavit.console.ranges import read_range
 from affidavit.console.render import render, wants_partial, words_of
@@ -49,16 +49,6 @@ _SHOWN: Final = 50
 _LONGEST: Final = 500
 _CHOSEN: Final = ("who", "command", "text")
 _SAMPLES: Final = {"": None, "1000": 1000, "10000": 10_000}
-
-
-def jobs_of(request: Request) -> Jobs:
-    """Give the work in the background of this process."""
-    state = request.app.state
-    found: Jobs | None = getattr(state, "jobs", None)
-    if found is None:
-        backend = state.backend
-        found = state.jobs = Jobs(lambda: backend.service)
-    return found
 
 
 @router.get("/integrity")

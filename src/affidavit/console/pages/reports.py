@@ -10,9 +10,9 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from affidavit.console import phrases, reporting
-from affidavit.console.api.exports import jobs_of
-from affidavit.console.doors import Allowed, Refusal
+from affidavit.console.doors import Allowed
 from affidavit.console.forms import form_of
+from affidavit.console.jobs import jobs_of
 from affidavit.console.render import render, words_of
 from affidavit.console.roles import Right
 from affidavit.console.threads import run
@@ -37,7 +37,7 @@ async def page(request: Request, visitor: Visitor = Allowed(Right.INTEGRITY)) ->
 async def begin(request: Request, visitor: Visitor = Allowed(Right.INTEGRITY)) -> Response:
     """Begin to make a month's report, beside those there are."""
     backend = cast("Backend", request.app.state.backend)
-    _whole_log_only(request, visitor)
+    reporting.whole_log_only(visitor, words_of(request)("reports.everything"))
     month = (await form_of(request)).get("month", "").strip()[:_LONGEST]
     try:
         work = await run(reporting.begin_work, backend, visitor, month)
@@ -52,7 +52,7 @@ async def begin(request: Request, visitor: Visitor = Allowed(Right.INTEGRITY)) -
 async def one(request: Request, name: str, visitor: Visitor = Allowed(Right.INTEGRITY)) -> Response:
     """Show a report. The reading is noted before."""
     backend = cast("Backend", request.app.state.backend)
-    _whole_log_only(request, visitor)
+    reporting.whole_log_only(visitor, words_of(request)("reports.everything"))
     document = await run(reporting.read, backend, visitor, name[:_LONGEST])
     return render(
         request,
@@ -69,13 +69,8 @@ async def file(
 ) -> Response:
     """Give its files, with the signed manifest. The reading is noted before."""
     backend = cast("Backend", request.app.state.backend)
-    _whole_log_only(request, visitor)
+    reporting.whole_log_only(visitor, words_of(request)("reports.everything"))
     return await run(reporting.download, backend, visitor, name[:_LONGEST])
-
-
-def _whole_log_only(request: Request, visitor: Visitor) -> None:
-    if not visitor.scope.everything:
-        raise Refusal(403, "Not allowed", words_of(request)("reports.everything"))
 
 
 async def _page(

@@ -7,7 +7,8 @@ that names what somebody may not see is not given to them.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -66,6 +67,16 @@ def own(store: ServiceStore, visitor: Visitor) -> list[View]:
     """Give somebody's own views, newest first. Two may have one name, and see other calls."""
     found = map(_read, store.all(KIND, {"owner": visitor.name}, MOST))
     return [view for view in found if view.open_to(visitor)]
+
+
+def by_name(views: Sequence[View]) -> list[View]:
+    """Sort views as people look for a name, without regard to capitals and accents."""
+    return sorted(views, key=lambda view: (_plain(view.title), view.id))
+
+
+def _plain(title: str) -> str:
+    apart = unicodedata.normalize("NFD", title.casefold())
+    return "".join(each for each in apart if not unicodedata.combining(each))
 
 
 def find(store: ServiceStore, key: str, visitor: Visitor) -> View | None:

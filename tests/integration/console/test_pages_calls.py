@@ -280,6 +280,18 @@ def test_a_view_is_saved_under_a_name_with_an_address_that_stays(pages: Pages) -
         assert client.get(link).status_code == httpx.codes.NOT_FOUND
 
 
+def test_views_are_listed_by_their_names_where_that_is_asked_for(pages: Pages) -> None:
+    """The newest first, else by name as people look for one: accents and capitals beside it."""
+    token = pages.served.token_of("viewer", name="Nora")
+    with pages.served.browser(token) as client:
+        for title in ("zulu", "Águila", "beta"):
+            client.post("/calls/views", data={"csrf": csrf(client.get("/calls")), "title": title})
+        newest = words(body(client.get("/calls/views")))
+        named = words(body(client.get("/calls/views?order=name")))
+    assert newest.index("beta") < newest.index("Águila") < newest.index("zulu")
+    assert named.index("Águila") < named.index("beta") < named.index("zulu")
+
+
 def test_a_view_without_a_name_keeps_what_was_typed(pages: Pages) -> None:
     """The error stands beside the field, the filters are kept."""
     with pages.served.browser() as client:

@@ -101,8 +101,14 @@ async def saved(request: Request, visitor: Visitor = Allowed(Right.METADATA)) ->
     """List one's own saved views."""
     backend = cast("Backend", request.app.state.backend)
     mine = await run(views.own, backend.service, visitor)
+    named = request.query_params.get("order") == "name"
     return render(
-        request, "calls_views.html", partial="_calls_views.html", visitor=visitor, views=mine
+        request,
+        "calls_views.html",
+        partial="_calls_views.html",
+        visitor=visitor,
+        views=views.by_name(mine) if named else mine,
+        named=named,
     )
 
 

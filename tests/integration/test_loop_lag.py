@@ -2,7 +2,8 @@
 
 Windows with and without auditing take turns. Where other processes use the machine too, a thread
 that holds the interpreter is put to sleep by the system, and the loop with it: so the pairs of
-windows count in which others used least, and more are made until three were calm.
+windows count in which others used least, and more are made until three were calm. Where none is
+calm, the loop is late without us as well: then what we add is compared with that.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ CALM = 0.1
 """Share of the processors that others may use in a pair that is judged."""
 
 LIMIT_MS = 2.0
+OF_IDLE = 2
+"""On a machine whose loop is late anyway, we may add so many times as much."""
+
 TEXT = "Analyze BTCUSDT and say what the indicators mean. " * 20
 
 
@@ -83,8 +87,11 @@ async def window(audit: AsyncAuditLogger | None) -> tuple[float, int]:
     return await measuring, len(tasks)
 
 
-async def compare(audit: AsyncAuditLogger, others: ForeignLoad) -> tuple[float, list[Pair]]:
-    """The median difference of the three pairs least disturbed by other processes, and all."""
+async def compare(audit: AsyncAuditLogger, others: ForeignLoad) -> tuple[float, float, list[Pair]]:
+    """The median difference of the three pairs least disturbed by other processes, its limit, all.
+
+    The limit is the plain one where these pairs were calm.
+    """
     await window(audit)  # the first one warms up
     pairs: list[Pair] = []
     while True:
@@ -95,10 +102,11 @@ async def compare(audit: AsyncAuditLogger, others: ForeignLoad) -> tuple[float, 
         pairs.append(Pair(others.share(), idle_ms, busy_ms))
         calm = sorted(pairs)[:PAIRS]
         median_ms = statistics.median(pair.busy_ms - pair.idle_ms for pair in calm)
-        if len(pairs) >= MOST_PAIRS or (
-            len(pairs) >= PAIRS and (median_ms <= LIMIT_MS or calm[-1].foreign_share < CALM)
-        ):
-            return median_ms, pairs
+        is_calm = calm[-1].foreign_share < CALM
+        if len(pairs) >= MOST_PAIRS or (len(pairs) >= PAIRS and (median_ms <= LIMIT_MS or is_calm)):
+            idle_ms = statistics.median(pair.idle_ms for pair in calm)
+            limit_ms = LIMIT_MS if is_calm else max(LIMIT_MS, OF_IDLE * idle_ms)
+            return median_ms, limit_ms, pairs
 
 
 @pytest.mark.serial
@@ -110,7 +118,10 @@ async def compare(audit: AsyncAuditLogger, others: ForeignLoad) -> tuple[float, 
 async def test_the_loop_is_not_held_up(
     server: Mongod, tmp_path: Path, mode: str, store: str
 ) -> None:
-    """At 500 calls/s the lag's p99 is at most 2 ms over idle, with the store up and away."""
+    """At 500 calls/s the lag's p99 is at most 2 ms over idle, with the store up and away.
+
+    On a machine that others keep busy all the time: at most twice the idle one's own lag.
+    """
     settings: dict[str, Any] = {**MODES[mode], "spool_dir": str(tmp_path)}
     with Proxy(server.port) as line:
         # The proxy works in this process too: only a dead one costs the loop nothing.
@@ -120,9 +131,9 @@ async def test_the_loop_is_not_held_up(
             assert await audit.flush(20)
             if store != "up":
                 line.black_hole()
-            more_ms, pairs = await compare(audit, ForeignLoad(server.pid))
+            more_ms, limit_ms, pairs = await compare(audit, ForeignLoad(server.pid))
             line.heal()
             assert await audit.flush(30)
             stats = audit.stats()
     assert stats.stored == stats.recorded
-    assert more_ms <= LIMIT_MS, pairs
+    assert more_ms <= limit_ms, pairs

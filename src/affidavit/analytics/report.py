@@ -409,7 +409,8 @@ def _money(amount: Decimal) -> str:
 
 
 def _share(part: float | None) -> str:
-    return "-" if part is None else f"{100 * part:.1f} %"
+    # Adding zero takes the sign from a share that rounds to nothing.
+    return "-" if part is None else f"{round(100 * part, 1) + 0.0:.1f} %"
 
 
 def _against(change: float | None) -> str:

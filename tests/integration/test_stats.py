@@ -424,7 +424,8 @@ def test_shares_of_a_table_add_up(log: Log, capsys: pytest.CaptureFixture[str]) 
     for name in "abc":
         calls.add(tenant=name, cost="1", user_id=name)
     log.llm_audit.insert_many(calls.records)
-    by = ["stats", "cost", "--by", "tenant,user", "--last", "65m"]
+    since, until = ((NOW - timedelta(minutes=age)).isoformat() for age in (65, 5))
+    by = ["stats", "cost", "--by", "tenant,user", "--since", since, "--until", until]
     assert run(by) == 0
     lines = capsys.readouterr().out.splitlines()
     at = lines[0].split("  ")

@@ -99,16 +99,19 @@ def test_the_commands_of_a_page_run(
 ) -> None:
     """Every `affidavit` line without a placeholder, in order, on a log with one call.
 
-    Another such log is in the database beside, where ``separate_database`` has it. Files of a page, as ```csv title="usage.csv"``` has them, are there.
+    Another such log is in the database beside, where ``separate_database`` has it. Files of a page,
+    as ```csv title="usage.csv"``` has them, are there.
     """
     monkeypatch.setenv("AFFIDAVIT_MONGODB_URI", mongodb_uri)
     monkeypatch.chdir(tmp_path)
     for block in pages.blocks(page, "csv"):
         (tmp_path / block.info.removeprefix('title="').rstrip('"')).write_text(block.text, "utf-8")
     for apart in (False, True):
-        with AuditLogger(config=AuditConfig(separate_database=apart)) as audit:
-            with audit.call(provider="p", user_id="user_123") as call:
-                call.complete(text="Sideways.")
+        with (
+            AuditLogger(config=AuditConfig(separate_database=apart)) as audit,
+            audit.call(provider="p", user_id="user_123") as call,
+        ):
+            call.complete(text="Sideways.")
     for where, line, command in pages.shell_lines():
         if where == page and _can_run(command):
             words = shlex.split(pages.for_server(command, mongodb_uri, database.name))

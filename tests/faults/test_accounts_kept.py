@@ -73,20 +73,36 @@ def adds_up(numbers: dict[str, int]) -> bool:
     return numbers["recorded"] == sum(numbers[part] for part in parts)
 
 
+class Dying(MemoryStore):
+    """Kills its process at a batch with so many records, and leaves that in a file: it may land.
+
+    Before, each batch takes ``pause_s``, so that the next records come together.
+    """
+
+    def __init__(self, name: str, under_way: Path, least: int = 1, pause_s: float = 0.0) -> None:
+        super().__init__(name)
+        self._under_way, self._least, self._pause_s = under_way, least, pause_s
+
+    def append(self, batch: list[Encoded], timeout_s: float) -> list[Verdict]:  # type: ignore[override]
+        """Kill, or insert as ever."""
+        records = sum(record.dest is Dest.RECORDS for record in batch)
+        if records >= self._least:
+            self._under_way.write_bytes(pickle.dumps([tuple(record) for record in batch]))
+            os.kill(os.getpid(), signal.SIGKILL)
+        if records:
+            time.sleep(self._pause_s)
+        return super().append(batch, timeout_s)
+
+
 @pytest.mark.requirement("R6")
 def test_a_write_that_lands_after_its_process_died_counts_as_stored(tmp_path: Path) -> None:
     """The database may still be executing the last insert of a killed process."""
     config = AuditConfig(spool_dir=str(tmp_path / "spool"), async_writes=True)
     under_way = tmp_path / "under_way"
 
-    class Dying(MemoryStore):
-        def append(self, batch: list[Encoded], timeout_s: float) -> list[Verdict]:  # type: ignore[override]
-            if sum(record.dest is Dest.RECORDS for record in batch) >= 1:
-                under_way.write_bytes(pickle.dumps([tuple(record) for record in batch]))
-                os.kill(os.getpid(), signal.SIGKILL)
-            return super().append(batch, timeout_s)
-
-    in_child(lambda: (one_call(AuditLogger(Dying("memory:late"), config)), time.sleep(5)))  # type: ignore[arg-type,return-value]
+    in_child(
+        lambda: (one_call(AuditLogger(Dying("memory:late", under_way), config)), time.sleep(5))
+    )  # type: ignore[arg-type,return-value]
     sent = pickle.loads(under_way.read_bytes())  # noqa: S301 - our own file
     store = MemoryStore("memory:late")
 
@@ -146,17 +162,8 @@ def test_more_lost_numbers_than_a_ledger_record_names_take_several(
     config = AuditConfig(spool_dir=str(tmp_path / "spool"), async_writes=True, seal="off")
     under_way = tmp_path / "under_way"
 
-    class Dying(MemoryStore):
-        def append(self, batch: list[Encoded], timeout_s: float) -> list[Verdict]:  # type: ignore[override]
-            if sum(record.dest is Dest.RECORDS for record in batch) >= 8:
-                under_way.write_bytes(pickle.dumps([tuple(record) for record in batch]))
-                os.kill(os.getpid(), signal.SIGKILL)
-            if any(record.dest is Dest.RECORDS for record in batch):
-                time.sleep(0.5)  # so that the others come together
-            return super().append(batch, timeout_s)
-
     def work() -> None:
-        audit = AuditLogger(Dying("memory:parts"), config)
+        audit = AuditLogger(Dying("memory:parts", under_way, 8, 0.5), config)
         for _ in range(10):
             one_call(audit)
         time.sleep(5)

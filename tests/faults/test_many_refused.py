@@ -12,8 +12,9 @@ from affidavit._engine import shipper
 from affidavit._engine.core import MOST_NAMED
 from affidavit.event import EventType
 from tests.conftest import with_database
-from tests.faults.test_refused_adoption import eventually, verified
+from tests.faults.test_refused_adoption import eventually
 from tests.support.accounts import take_account
+from tests.support.sealing import verified
 
 if TYPE_CHECKING:
     from pathlib import Path

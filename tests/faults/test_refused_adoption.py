@@ -5,30 +5,23 @@ from __future__ import annotations
 import os
 import signal
 import time
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from bson.objectid import ObjectId
 
 from affidavit import AuditConfig, AuditLogger
 from affidavit.event import EventType
-from affidavit.integrity.trust import Trust
-from affidavit.integrity.verify import verify
-from affidavit.sealer import keys
-from affidavit.sealer.run import seal_once
-from affidavit.sealer.sealing import Sealer
 from affidavit.spool.dead import DeadLetters
-from affidavit.store import connect_seals
 from tests.conftest import with_database
 from tests.support.accounts import take_account
+from tests.support.sealing import verified
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from affidavit.demo.mongod import Mongod
-    from affidavit.integrity.findings import Report
 
 pytestmark = [pytest.mark.requirement("R6", "R13", "R20"), pytest.mark.serial]
 
@@ -72,18 +65,6 @@ def killed(uri: str, config: AuditConfig, ids: list[ObjectId], up: Path, down: P
         finally:
             os.kill(os.getpid(), signal.SIGKILL)
     return pid
-
-
-def verified(uri: str, one: AuditConfig) -> Report:
-    """Seal everything, also what is late, and verify."""
-    store = connect_seals(uri, AuditConfig())
-    for late in (timedelta(0), timedelta(minutes=2), timedelta(hours=2)):
-        clock: Any = lambda late=late: datetime.now(UTC) + late  # noqa: E731 - said at once
-        seal_once(Sealer(store, lambda: keys.open_key(store, one), clock=clock))
-    vkey, now_ms = keys.open_key(store, one).vkey, int(time.time() * 1000)
-    report = verify(store, Trust(vkey), now_ms=now_ms)
-    store.close()
-    return report
 
 
 def test_what_is_refused_of_a_spool_taken_over_is_no_tampering(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import bson
@@ -15,16 +16,21 @@ from affidavit.event import Dest
 from affidavit.integrity.checkpoint import open_checkpoint
 from affidavit.integrity.leaves import FIRST, LeafBatch, build
 from affidavit.integrity.note import Signer, VerifierKey
+from affidavit.integrity.trust import Trust
+from affidavit.integrity.verify import verify
 from affidavit.sealer import keys
 from affidavit.sealer.replay import leaves_of
+from affidavit.sealer.run import seal_once
 from affidavit.sealer.sealing import Sealer
 from affidavit.sealer.seen import Seen
+from affidavit.store import connect_seals
 from affidavit.store.base import Encoded
 from tests.support.trees import root as tree_root
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from affidavit.integrity.findings import Report
     from affidavit.store import Store
     from affidavit.store.sealing import SealStore
 
@@ -155,3 +161,15 @@ def check_log(seals: SealStore) -> int:
             assert seals.tile(0, number) == tile
     assert all(count == 1 for (name, _), count in sealed_numbers(seals).items() if " " not in name)
     return len(leaves)
+
+
+def verified(uri: str, config: AuditConfig) -> Report:
+    """Seal everything, also what is late, with the log's key as ``config`` has it; and verify."""
+    store = connect_seals(uri, AuditConfig())
+    for late in (timedelta(0), timedelta(minutes=2), timedelta(hours=2)):
+        clock: Any = lambda late=late: datetime.now(UTC) + late  # noqa: E731 - said at once
+        seal_once(Sealer(store, lambda: keys.open_key(store, config), clock=clock))
+    vkey, now_ms = keys.open_key(store, config).vkey, int(time.time() * 1000)
+    report = verify(store, Trust(vkey), now_ms=now_ms)
+    store.close()
+    return report

@@ -158,9 +158,9 @@ def plain(value: Any) -> Any:
     return value
 
 
-def money(amount: Decimal) -> str:
-    """Write an exact amount without the zeros at its end."""
-    text = f"{amount:f}"
+def money(amount: Decimal, *, marks: bool = False) -> str:
+    """Write an exact amount without the zeros at its end; ``marks`` stand between thousands."""
+    text = f"{amount:,f}" if marks else f"{amount:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from affidavit.analytics.answers import EMPTY, Answer, Row, plain
+from affidavit.analytics.answers import EMPTY, Answer, Row, money, plain
 from affidavit.analytics.month import NONE, TOP, Figures, Integrity
 from affidavit.event import Document, LedgerEvent
 
@@ -403,9 +403,7 @@ def _usd(amount: Decimal | None) -> str:
 
 
 def _money(amount: Decimal) -> str:
-    """Write an exact amount with marks between thousands, without the zeros at its end."""
-    text = f"{amount:,f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    return money(amount, marks=True)
 
 
 def _share(part: float | None) -> str:

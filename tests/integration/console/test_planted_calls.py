@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,29 +14,24 @@ from affidavit.console.api import shapes
 from affidavit.console.api.recording import made, unchecked
 from affidavit.console.visitor import Scope
 from affidavit.event import CALL_UNCHECKED, Dest
-from affidavit.integrity.trust import Trust
-from affidavit.integrity.verify import verify
 from affidavit.pipeline.chain import Chain
 from affidavit.pipeline.price import pricer_of
 from affidavit.pipeline.redact.configured import redactor_of
 from affidavit.pipeline.snapshot import take
-from affidavit.sealer import keys
-from affidavit.sealer.run import seal_once
-from affidavit.sealer.sealing import Sealer
 from affidavit.spool.dead import DeadLetters
-from affidavit.store import connect, connect_seals
+from affidavit.store import connect
 from affidavit.store.base import Encoded
 from affidavit.store.unchecked import claim_of, is_unchecked
 from tests.conftest import with_database
 from tests.support.accounts import take_account
 from tests.support.api import call, new_id, ready
+from tests.support.sealing import verified
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from affidavit.demo.mongod import Mongod
-    from affidavit.integrity.findings import Report
     from tests.support.api import Api
 
 pytestmark = pytest.mark.requirement("R2", "R9", "R20")
@@ -65,18 +60,6 @@ def seen(api: Api, ids: list[str]) -> dict[str, Any]:
             assert answer.status_code == 200
             assert PLANTED not in answer.text
     return shown
-
-
-def verified(uri: str, config: AuditConfig) -> Report:
-    """Seal everything, also what is late, and verify."""
-    store = connect_seals(uri, AuditConfig())
-    for late in (timedelta(0), timedelta(minutes=2), timedelta(hours=2)):
-        clock: Any = lambda late=late: datetime.now(UTC) + late  # noqa: E731 - said at once
-        seal_once(Sealer(store, lambda: keys.open_key(store, config), clock=clock))
-    vkey, now_ms = keys.open_key(store, config).vkey, int(time.time() * 1000)
-    report = verify(store, Trust(vkey), now_ms=now_ms)
-    store.close()
-    return report
 
 
 def wait_until_shipped(api: Api) -> None:

@@ -80,7 +80,8 @@ async def traces(request: Request, visitor: Visitor = Allowed(Right.INGEST)) -> 
         intake = intake_of(request)
         judged = await judge(intake, documents, visitor.scope)
         refused += ["the token may not write about its call"] * len(judged.wrong)
-        documents = [e for n, e in enumerate(judged.documents) if n not in set(judged.wrong)]
+        wrong = set(judged.wrong)
+        documents = [each for n, each in enumerate(judged.documents) if n not in wrong]
         taken = await intake.record(documents, "durable") if documents else []
     except spans.NotOtlp as error:
         return _status(400, _INVALID, str(error), as_json=as_json)
